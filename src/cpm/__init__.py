@@ -1,0 +1,1 @@
+"""Cloud Protection Manager: backup and disaster recovery for AWS."""

@@ -1,0 +1,1 @@
+"""Rules without I/O: times, schedules, retention, names, faults. Imports nothing of the product."""
