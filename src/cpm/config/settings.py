@@ -1,0 +1,67 @@
+"""Django's settings, all derived from `cpm.config.environment`."""
+
+from pathlib import Path
+
+from cpm.config import environment, secrets
+from cpm.config.database import connection_settings
+
+ENVIRONMENT = environment.read()
+
+SECRET = ENVIRONMENT.secret_key or secrets.load_or_create(ENVIRONMENT.data)
+SECRET_KEY = secrets.derive(SECRET, "django").hex()
+TOKEN_KEY = secrets.derive(SECRET, "tokens")
+SEALER = secrets.Sealer(SECRET)
+
+DEBUG = False
+ALLOWED_HOSTS = list(ENVIRONMENT.hosts)
+ROOT_URLCONF = "cpm.config.urls"
+WSGI_APPLICATION = "cpm.config.wsgi.application"
+APPEND_SLASH = False
+USE_TZ = True
+TIME_ZONE = "UTC"
+USE_I18N = False
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+AUTH_USER_MODEL = "cpm.User"
+SILENCED_SYSTEM_CHECKS = ["auth.E003"]  # names are unique whatever the case, by a constraint
+
+INSTALLED_APPS = [
+    "django.contrib.contenttypes",
+    "django.contrib.auth",
+    "django.contrib.sessions",
+    "django.contrib.postgres",
+    "django.contrib.staticfiles",
+    "procrastinate.contrib.django",
+    "rest_framework",
+    "drf_spectacular",
+    "django_htmx",
+    "cpm.models.apps.ModelsConfig",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+]
+
+DATABASES = {"default": connection_settings(ENVIRONMENT)}
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [Path(__file__).parent.parent / "console" / "templates"],
+        "APP_DIRS": True,
+    }
+]
+STATIC_URL = "/static/"
+
+SESSION_COOKIE_SECURE = True
+CSRF_COOKIE_SECURE = True
+SECURE_HSTS_SECONDS = 31_536_000
+SECURE_CONTENT_TYPE_NOSNIFF = True
+
+LOGGING_CONFIG = None  # cpm.config.logs sets logging up for each process

@@ -1,0 +1,130 @@
+"""Runs of policies: the records that users see, and the targets as each run found them."""
+
+from django.db import models
+from django.db.models import Q
+
+from cpm.models.accounts import Account
+from cpm.models.policies import Policy
+from cpm.models.users import User
+
+
+class BackupPhase(models.TextChoices):
+    """Which step a backup is at; how it ended is its outcome."""
+
+    PLANNED = "planned"
+    RUNNING = "running"
+    CLOSED = "closed"
+
+
+class BackupOutcome(models.TextChoices):
+    """How a backup ended: the letters of `status` on the wire, where `P` means not closed."""
+
+    SUCCEEDED = "B", "Successful"
+    PARTIAL = "A", "Partially successful"
+    FAILED = "F", "Failed"
+    DELETED = "D", "Deleted"
+
+
+class Trigger(models.TextChoices):
+    """What made a backup start."""
+
+    SCHEDULE = "S", "Schedule"
+    MANUAL = "M", "Manual"
+    RETRY = "R", "Retry"
+
+
+class CopyStatus(models.TextChoices):
+    """How the DR or S3 part of a backup stands."""
+
+    NONE = "N", "None"
+    IN_PROGRESS = "P", "In progress"
+    SUCCEEDED = "S", "Succeeded"
+    PARTIAL = "A", "Partially successful"
+    FAILED = "F", "Failed"
+    DELETED = "D", "Deleted"
+
+
+class Backup(models.Model):
+    """One run of one policy. It outlives the policy and the account, whose names it keeps."""
+
+    user = models.ForeignKey(User, models.CASCADE, related_name="backups")
+    account = models.ForeignKey(Account, models.SET_NULL, null=True, related_name="backups")
+    account_name = models.CharField(max_length=100)
+    policy = models.ForeignKey(Policy, models.SET_NULL, null=True, related_name="backups")
+    policy_name = models.CharField(max_length=100)
+    schedule_name = models.CharField(max_length=100, blank=True, default="")
+
+    name = models.CharField(max_length=100, null=True)  # noqa: DJ001 - only frozen ones have one
+    description = models.CharField(max_length=1000, null=True)  # noqa: DJ001 - likewise
+    is_frozen = models.BooleanField(default=False)
+
+    trigger = models.CharField(max_length=1, choices=Trigger.choices)
+    scheduled_at = models.DateTimeField(null=True)
+    # The first record of a run and its retries; a run's retries complete it together.
+    run = models.ForeignKey("self", models.SET_NULL, null=True, related_name="retries")
+    attempt = models.PositiveSmallIntegerField(default=0)
+
+    phase = models.CharField(max_length=8, choices=BackupPhase.choices, default=BackupPhase.PLANNED)
+    outcome = models.CharField(max_length=1, choices=BackupOutcome.choices, blank=True, default="")
+    started_at = models.DateTimeField()
+    finished_at = models.DateTimeField(null=True)
+    due_at = models.DateTimeField(null=True)
+    version = models.PositiveIntegerField(default=0)
+    # Deleted by its owner: hidden at once, gone when AWS has let go of its snapshots.
+    discarded_at = models.DateTimeField(null=True)
+
+    dr_status = models.CharField(max_length=1, choices=CopyStatus.choices, default=CopyStatus.NONE)
+    dr_finished_at = models.DateTimeField(null=True)
+    s3_status = models.CharField(max_length=1, choices=CopyStatus.choices, default=CopyStatus.NONE)
+    s3_finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                name="backup_outcome_when_closed",
+                condition=Q(phase=BackupPhase.CLOSED, finished_at__isnull=False) & ~Q(outcome="")
+                | (~Q(phase=BackupPhase.CLOSED) & Q(outcome="", finished_at__isnull=True)),
+            ),
+            models.UniqueConstraint(
+                fields=["policy"],
+                condition=~Q(phase=BackupPhase.CLOSED),
+                name="backup_one_running",
+            ),
+            models.UniqueConstraint(
+                fields=["policy", "scheduled_at"],
+                condition=Q(trigger=Trigger.SCHEDULE),
+                name="backup_one_per_slot",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["user", "id"]),
+            models.Index(fields=["started_at", "id"]),
+            models.Index(fields=["due_at"], condition=Q(due_at__isnull=False), name="backup_due"),
+        ]
+
+    def __str__(self) -> str:
+        return f"backup {self.pk} of {self.policy_name}"
+
+
+class BackupTarget(models.Model):
+    """A target as one backup found it: the facts from which it can be made anew."""
+
+    backup = models.ForeignKey(Backup, models.CASCADE, related_name="targets")
+    kind = models.CharField(max_length=32)
+    resource_id = models.CharField(max_length=255)
+    resource_name = models.CharField(max_length=256, null=True)  # noqa: DJ001 - "has no name"
+    region = models.CharField(max_length=32)
+    options = models.JSONField(default=dict)
+    facts = models.JSONField(default=dict)
+    error = models.TextField(blank=True, default="")
+    is_missing = models.BooleanField(default=False)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["backup", "kind", "resource_id", "region"], name="backup_target_unique"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.resource_id

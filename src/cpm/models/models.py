@@ -1,0 +1,68 @@
+"""Where Django looks for the tables of the app: every model, by name."""
+
+from cpm.models.accounts import Account, Authentication
+from cpm.models.alerts import Alert, AlertCategory, AlertSeverity
+from cpm.models.audit import AuditEntry
+from cpm.models.backups import (
+    Backup,
+    BackupOutcome,
+    BackupPhase,
+    BackupTarget,
+    CopyStatus,
+    Trigger,
+)
+from cpm.models.budgets import ApiBudget
+from cpm.models.events import Event, Severity, Stream
+from cpm.models.operations import Operation, OperationOutcome, OperationPhase
+from cpm.models.policies import (
+    AutoRemove,
+    Policy,
+    PolicySchedule,
+    SuccessIndication,
+    Target,
+    TargetVolume,
+)
+from cpm.models.recoveries import Recovery, RecoveryOutcome, RecoveryPhase
+from cpm.models.schedules import Schedule
+from cpm.models.settings import Setting
+from cpm.models.snapshots import Snapshot, SnapshotStatus
+from cpm.models.users import ApiKey, BadAttempt, User, UserKind
+
+__all__ = [
+    "Account",
+    "Alert",
+    "AlertCategory",
+    "AlertSeverity",
+    "ApiBudget",
+    "ApiKey",
+    "AuditEntry",
+    "Authentication",
+    "AutoRemove",
+    "Backup",
+    "BackupOutcome",
+    "BackupPhase",
+    "BackupTarget",
+    "BadAttempt",
+    "CopyStatus",
+    "Event",
+    "Operation",
+    "OperationOutcome",
+    "OperationPhase",
+    "Policy",
+    "PolicySchedule",
+    "Recovery",
+    "RecoveryOutcome",
+    "RecoveryPhase",
+    "Schedule",
+    "Setting",
+    "Severity",
+    "Snapshot",
+    "SnapshotStatus",
+    "Stream",
+    "SuccessIndication",
+    "Target",
+    "TargetVolume",
+    "Trigger",
+    "User",
+    "UserKind",
+]

@@ -1,0 +1,104 @@
+"""Operations: one row for each thing that AWS is asked to do, written before it is asked."""
+
+import uuid
+
+from django.db import models
+from django.db.models import Q
+
+from cpm.models.accounts import Account
+from cpm.models.backups import Backup
+from cpm.models.recoveries import Recovery
+from cpm.models.snapshots import Snapshot
+
+
+class OperationPhase(models.TextChoices):
+    """Which step an operation is at.
+
+    `planned`: AWS has not been asked. `starting`: it may have been asked, nobody knows.
+    `started`: AWS accepted and works on `refs`. `closed`: see the outcome.
+    """
+
+    PLANNED = "planned"
+    STARTING = "starting"
+    STARTED = "started"
+    CLOSED = "closed"
+
+
+class OperationOutcome(models.TextChoices):
+    """How an operation ended."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Operation(models.Model):
+    """One effect of a driver on AWS.
+
+    The token goes into what is made (tags, identifier or name), so that after a crash or a lost
+    answer the effect can be found again instead of being repeated.
+    """
+
+    kind = models.CharField(max_length=32)
+    effect = models.CharField(max_length=48)
+    token = models.UUIDField(unique=True, default=uuid.uuid4)
+    account = models.ForeignKey(Account, models.SET_NULL, null=True, related_name="operations")
+    region = models.CharField(max_length=32)
+
+    backup = models.ForeignKey(Backup, models.CASCADE, null=True, related_name="operations")
+    recovery = models.ForeignKey(Recovery, models.CASCADE, null=True, related_name="operations")
+    # The snapshot that is deleted or copied; those that are made point here instead.
+    snapshot = models.ForeignKey(Snapshot, models.CASCADE, null=True, related_name="deletions")
+    after = models.ForeignKey("self", models.CASCADE, null=True, related_name="followers")
+
+    spec = models.JSONField(default=dict)
+    refs = models.JSONField(default=dict)
+    # What is watched for this operation; all due ones of an account, region and watch share calls.
+    watch = models.CharField(max_length=32, blank=True, default="")
+
+    phase = models.CharField(
+        max_length=8, choices=OperationPhase.choices, default=OperationPhase.PLANNED
+    )
+    outcome = models.CharField(
+        max_length=9, choices=OperationOutcome.choices, blank=True, default=""
+    )
+    fault = models.CharField(max_length=16, blank=True, default="")
+    error = models.TextField(blank=True, default="")
+    attempts = models.PositiveSmallIntegerField(default=0)
+    progress_percent = models.PositiveSmallIntegerField(default=0)
+    created_at = models.DateTimeField()
+    asked_at = models.DateTimeField(null=True)
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    due_at = models.DateTimeField(null=True)
+    deadline_at = models.DateTimeField()
+    # The budget has given this operation the time in due_at; it need not ask again.
+    has_slot = models.BooleanField(default=False)
+    version = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                name="operation_outcome_when_closed",
+                condition=Q(phase=OperationPhase.CLOSED, due_at__isnull=True) & ~Q(outcome="")
+                | (~Q(phase=OperationPhase.CLOSED) & Q(outcome="")),
+            ),
+            models.UniqueConstraint(
+                fields=["snapshot", "effect"],
+                condition=~Q(phase=OperationPhase.CLOSED),
+                name="operation_one_open_per_snapshot",
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["due_at"], condition=Q(due_at__isnull=False), name="operation_due"
+            ),
+            models.Index(
+                fields=["account", "region", "watch", "due_at"],
+                condition=Q(phase=OperationPhase.STARTED),
+                name="operation_watched",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.effect} {self.token}"

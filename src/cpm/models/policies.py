@@ -1,0 +1,118 @@
+"""What is protected, how often, and for how many generations."""
+
+from django.db import models
+
+from cpm.models.accounts import Account
+from cpm.models.schedules import Schedule
+from cpm.models.users import User
+
+
+class AutoRemove(models.TextChoices):
+    """What becomes of a target whose resource no longer exists."""
+
+    NO = "N", "No"
+    YES = "Y", "Yes"
+    YES_AND_ALERT = "A", "Yes and alert"
+
+
+class SuccessIndication(models.TextChoices):
+    """What must have gone well for a backup to be a success."""
+
+    SNAPSHOTS_AND_SCRIPTS = "S", "Snapshots and scripts"
+    SNAPSHOTS = "L", "Snapshots alone"
+
+
+class Policy(models.Model):
+    """A set of targets in one account, its schedules, and how a run behaves."""
+
+    user = models.ForeignKey(User, models.CASCADE, related_name="policies")
+    account = models.ForeignKey(Account, models.PROTECT, related_name="policies")
+    name = models.CharField(max_length=100)
+    description = models.CharField(max_length=1000, null=True)  # noqa: DJ001 - null stays null
+    enabled = models.BooleanField(default=True)
+    generations = models.PositiveSmallIntegerField(default=30)
+    auto_remove_resource = models.CharField(
+        max_length=1, choices=AutoRemove.choices, default=AutoRemove.NO
+    )
+    schedules = models.ManyToManyField(Schedule, through="PolicySchedule", related_name="policies")
+    modified_at = models.DateTimeField()
+
+    enable_agent_scripts = models.BooleanField(default=False)
+    agent_script_timeout_seconds = models.PositiveIntegerField(default=30)
+    collect_script_output = models.BooleanField(default=False)
+    backup_success_indication = models.CharField(
+        max_length=1,
+        choices=SuccessIndication.choices,
+        default=SuccessIndication.SNAPSHOTS_AND_SCRIPTS,
+    )
+    retry_count = models.PositiveSmallIntegerField(default=3)
+    retry_wait_minutes = models.PositiveSmallIntegerField(default=1)
+    alert_after_failures = models.PositiveSmallIntegerField(default=1)
+
+    class Meta:
+        verbose_name_plural = "policies"
+        constraints = [models.UniqueConstraint(fields=["user", "name"], name="policy_name_unique")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class PolicySchedule(models.Model):
+    """One schedule of one policy, and the next grid time at which it is due.
+
+    `next_run_at` is set from the present whenever the policy, the schedule or this link is enabled
+    or changed, so nothing ever runs for a time that was past by then.
+    """
+
+    policy = models.ForeignKey(Policy, models.CASCADE, related_name="links")
+    schedule = models.ForeignKey(Schedule, models.CASCADE, related_name="links")
+    next_run_at = models.DateTimeField(null=True, db_index=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["policy", "schedule"], name="policy_schedule_unique")
+        ]
+
+    def __str__(self) -> str:
+        return f"policy {self.policy_id} at {self.next_run_at}"
+
+
+class Target(models.Model):
+    """One AWS resource that a policy protects; `options` belong to the driver of its kind."""
+
+    policy = models.ForeignKey(Policy, models.CASCADE, related_name="targets")
+    kind = models.CharField(max_length=32)
+    resource_id = models.CharField(max_length=255)
+    region = models.CharField(max_length=32)
+    name = models.CharField(max_length=256, null=True)  # noqa: DJ001 - null is "has no name"
+    size_gib = models.PositiveIntegerField(default=0)
+    is_missing = models.BooleanField(default=False)
+    added_by_tag = models.BooleanField(default=False)
+    options = models.JSONField(default=dict)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["policy", "kind", "resource_id", "region"], name="target_unique"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.resource_id
+
+
+class TargetVolume(models.Model):
+    """A volume named for inclusion in, or exclusion from, the backups of an instance target."""
+
+    target = models.ForeignKey(Target, models.CASCADE, related_name="volumes")
+    volume_id = models.CharField(max_length=64)
+    device = models.CharField(max_length=64, null=True)  # noqa: DJ001 - null is "not attached"
+    size_gib = models.PositiveIntegerField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["target", "volume_id"], name="target_volume_unique")
+        ]
+
+    def __str__(self) -> str:
+        return self.volume_id
