@@ -1,0 +1,219 @@
+"""What a resource type declares, and the plain values that pass between a driver and the engine.
+
+A driver is a module of this folder with a `DRIVER`. It knows AWS and its own facts; it sees no
+rows, no requests, no queue and no clock. It never waits: an effect is *started*, and what came of
+it is asked later, in batches, by a watch. `cpm.testing.driver_suite` says in tests what this file
+says in types.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from cpm.aws.sessions import Aws
+
+Json = dict[str, Any]
+# What AWS calls the things an effect has made: by resource id for snapshots, else by role.
+Refs = dict[str, str]
+
+
+class OptionRefused(Exception):
+    """An option that can be seen to be wrong before anything is done; `field` is its wire name."""
+
+    def __init__(self, field_name: str, code: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field_name
+        self.code = code
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """Something that exists in AWS and can be protected."""
+
+    kind: str
+    resource_id: str
+    region: str
+    name: str | None = None
+    size_gib: int = 0
+    tags: Mapping[str, str] = field(default_factory=dict)
+    # Whatever the driver needs to protect it and to make it anew; JSON.
+    facts: Json = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One snapshot that an order makes; becomes a row before AWS is asked."""
+
+    kind: str
+    collection: str
+    resource_id: str
+    resource_name: str | None = None
+    instance_id: str | None = None
+    device: str | None = None
+    size_gib: int | None = None
+    encrypted: bool | None = None
+    facts: Json = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One effect that a plan asks for. In a chain, `after` names the step that must end first."""
+
+    effect: str
+    spec: Json
+    parts: Sequence[Part] = ()
+    step: str = ""
+    after: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What an effect is given when it is started or looked for."""
+
+    spec: Json
+    token: str
+    # The product's own tags for whatever is made; the token is among them.
+    marks: Mapping[str, str]
+    # The refs of the earlier steps of the chain, by step.
+    earlier: Mapping[str, Refs] = field(default_factory=dict)
+
+
+class State(StrEnum):
+    """What AWS says of something that was started."""
+
+    PENDING = "pending"
+    DONE = "done"
+    FAILED = "failed"
+    GONE = "gone"  # AWS says that it does not exist (any more, or yet)
+    UNKNOWN = "unknown"  # AWS did not say; never a verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One answer of a watch."""
+
+    state: State
+    percent: int = 0
+    reason: str = ""
+    # Learnt facts: `size_gib`, `encrypted`, `finished_at` (ISO 8601) and what the type adds.
+    facts: Json = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """One thing that AWS is asked to do.
+
+    `start` makes at most one mutating call without a client token and returns at once. It raises
+    `cpm.kernel.faults.Fault`. `find` returns the refs of what an earlier attempt with the same
+    token has already made, or None; without it the effect is safe to repeat as it is (a deletion, a
+    call with a client token) and `start` must say so by behaving the same twice.
+    """
+
+    name: str
+    # The mutating call as AWS names it, `ec2:CreateSnapshots`: the budget is counted by it.
+    operation: str
+    # Every IAM action that start and find may use.
+    permissions: tuple[str, ...]
+    start: Callable[[Aws, Ask], Refs]
+    find: Callable[[Aws, Ask], Refs | None] | None = None
+    # The watch that says when it is done; "" when it is done as soon as it has been accepted.
+    watch: str = ""
+    # Takes back what a failed chain made by this effect; safe to repeat.
+    undo: Callable[[Aws, Refs], None] | None = None
+    undo_permissions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """How to see, in as few calls as AWS allows, what became of many refs."""
+
+    name: str
+    permissions: tuple[str, ...]
+    # Answers for every ref it is given; a call that fails raises and decides nothing.
+    poll: Callable[[Aws, Sequence[str]], Mapping[str, Verdict]]
+    # How many refs one call can answer for.
+    batch: int = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotCollection:
+    """One kind of snapshot as the API lists it under a backup."""
+
+    name: str
+    label: str
+    # Keys beside the common ones: `volume_device`, `instance_id`.
+    extra_keys: tuple[str, ...] = ()
+    can_recover: bool = False
+    # Whether recovering is an operation of the published guide or one of ours [1.2].
+    recover_is_published: bool = True
+    # The effect that deletes one.
+    delete: str = "delete"
+    # The IAM and the driver are those of this type; a copy in another place is the same type.
+    is_copy: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """One snapshot as a recovery finds it."""
+
+    snapshot_id: int
+    aws_ref: str
+    collection: str
+    resource_id: str
+    device: str | None
+    size_gib: int | None
+    facts: Json
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a recovery starts from: the resource as it was, and the copies of it."""
+
+    resource_id: str
+    resource_name: str | None
+    facts: Json
+    copies: Sequence[Copied]
+
+
+@dataclass(frozen=True, slots=True)
+class Driver:
+    """One resource type."""
+
+    kind: str
+    label: str
+    label_plural: str
+    # Where policies list it, and the other name of `resource_id` on the wire.
+    target_collection: str
+    target_id_alias: str
+    recovery_type: str
+    snapshot_collections: tuple[SnapshotCollection, ...]
+    effects: tuple[Effect, ...]
+    watches: tuple[Watch, ...]
+    # IAM actions of discover and describe, and of planning a recovery.
+    read_permissions: tuple[str, ...]
+
+    # Everything of the type in the region, paged to the end.
+    discover: Callable[[Aws], Iterator[Resource]]
+    # Those of the ids that exist, in as few calls as AWS allows.
+    describe: Callable[[Aws, Iterable[str]], Iterator[Resource]]
+    # What to do to protect it; pure. `options` is the target's, as target_options made it.
+    plan_snapshots: Callable[[Resource, Any], Iterator[Order]]
+    # What to do to bring it back; may read AWS, raises OptionRefused.
+    plan_recovery: Callable[[Aws, Source, Any], list[Order]] | None
+
+    # Frozen dataclasses made of cpm.resources.options fields.
+    target_options: type
+    recover_options: type | None = None
+    # Whether targets of the type can be changed (PUT) and name volumes of their own.
+    target_is_changeable: bool = False
+    since: str = "1.1.0"
+
+    def effect(self, name: str) -> Effect:
+        """The effect of that name; raises KeyError."""
+        return {effect.name: effect for effect in self.effects}[name]
+
+    def watch(self, name: str) -> Watch:
+        """The watch of that name; raises KeyError."""
+        return {watch.name: watch for watch in self.watches}[name]
