@@ -1,0 +1,195 @@
+"""Runs a cluster for as long as asked: waits for it, restarts it, stops it, leaks nothing.
+
+One thread, woken by signals. The server is a direct child, so its end is seen at once. SIGTERM,
+SIGINT, SIGHUP and the end of the lifeline ask for a clean stop; a second signal hurries it.
+"""
+
+import os
+import select
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+
+import psycopg
+
+from cpm.kernel import clock
+from cpm.postgres import lock, programs, state
+from cpm.postgres.cluster import Cluster
+from cpm.postgres.errors import AlreadyRunning, StartFailed
+from cpm.postgres.files import write_private
+from cpm.postgres.state import Phase
+
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_PROBE_SECONDS = 0.05
+_LOG_CHECK_SECONDS = 10.0
+_FIRST_PAUSE_SECONDS = 0.2
+_LONGEST_PAUSE_SECONDS = 30.0
+_STABLE_AFTER_SECONDS = 60.0
+
+
+class Supervisor:
+    """Runs `cluster` until told to stop.
+
+    durable: False trades safety against a crash of the machine for speed, in tests.
+    ready_file: gets the URI whenever the server has begun to answer.
+    lifeline: a descriptor whose end of file means that whoever wanted the server is gone.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        *,
+        durable: bool = True,
+        ready_file: Path | None = None,
+        lifeline: int | None = None,
+    ) -> None:
+        self._cluster = cluster
+        self._durable = durable
+        self._ready_file = ready_file
+        self._lifeline = lifeline
+        self._stops_asked = 0
+        self._wakeup = -1
+        self._server: subprocess.Popen[bytes] | None = None
+
+    def run(self) -> None:
+        """Run the cluster. Returns after a clean stop.
+
+        Raises AlreadyRunning, and StartFailed when the server does not come up the first time;
+        once it was up, it is restarted for as long as it takes.
+        """
+        home = self._cluster.home
+        try:
+            with lock.hold(home.lock), self._listening_to_signals():
+                try:
+                    self._supervise()
+                finally:
+                    self._stop_server()
+                    self._forget_ready()
+        except lock.Held as held:
+            raise AlreadyRunning(home.directory, held.pid) from held
+
+    def _supervise(self) -> None:
+        self._record(Phase.STARTING, "preparing the database")
+        self._cluster.clear_leftovers()
+        self._cluster.initialise(durable=self._durable)
+        self._start()
+        pause_seconds = _FIRST_PAUSE_SECONDS
+        while not self._is_stopping():
+            uptime_seconds, ending = self._watch()
+            if self._is_stopping():
+                return
+            if uptime_seconds > _STABLE_AFTER_SECONDS:
+                pause_seconds = _FIRST_PAUSE_SECONDS
+            self._record(Phase.RESTARTING, f"{ending}; restarting in {pause_seconds:g} s")
+            self._wait(pause_seconds)
+            pause_seconds = min(2 * pause_seconds, _LONGEST_PAUSE_SECONDS)
+            self._restart()
+
+    def _restart(self) -> None:
+        with suppress(StartFailed):  # the log has it, and so has the next round's pause
+            self._cluster.clear_leftovers()
+            self._start()
+
+    def _start(self) -> None:
+        """Start the server and wait until it answers, however long its recovery takes."""
+        if self._is_stopping():
+            return
+        log_offset_bytes = self._cluster.log.size_bytes()
+        self._cluster.configure(durable=self._durable)
+        server = self._server = self._cluster.spawn()
+        while not self._is_stopping():
+            if server.poll() is not None:
+                raise StartFailed(
+                    f"PostgreSQL did not start ({programs.exit_text(server.returncode)})."
+                    f" {self._cluster.log.explain(log_offset_bytes)}"
+                )
+            if self._answers():
+                self._announce(server.pid)
+                return
+            self._wait(_PROBE_SECONDS)
+
+    def _answers(self) -> bool:
+        try:
+            psycopg.connect(self._cluster.uri, connect_timeout=2).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def _announce(self, server_pid: int) -> None:
+        self._record(Phase.READY, "ready", server_pid)
+        if self._ready_file is not None:
+            write_private(self._ready_file, self._cluster.uri)
+
+    def _watch(self) -> tuple[float, str]:
+        """Wait until the server ends or we are to stop: how long it took, and what happened."""
+        began_at = clock.monotonic()
+        server = self._server
+        while server is not None and server.poll() is None and not self._is_stopping():
+            self._wait(_LOG_CHECK_SECONDS)
+            self._cluster.log.rotate()
+        ending = programs.exit_text(server.returncode or 0) if server else "not started"
+        return clock.monotonic() - began_at, f"the server ended ({ending})"
+
+    def _stop_server(self) -> None:
+        server = self._server
+        if server is None or server.poll() is not None:
+            return
+        self._record(Phase.STOPPING, "stopping", server.pid)
+        with suppress(ProcessLookupError):
+            server.send_signal(signal.SIGINT)
+        asked = max(self._stops_asked, 1)
+        while server.poll() is None:
+            if self._stops_asked > asked:  # somebody is in a hurry: recovery will mend it
+                server.send_signal(signal.SIGQUIT)
+                asked = self._stops_asked
+            self._wait(_LOG_CHECK_SECONDS)
+
+    def _forget_ready(self) -> None:
+        for path in (self._cluster.home.state, self._ready_file):
+            if path is not None:
+                path.unlink(missing_ok=True)
+
+    def _record(self, phase: Phase, message: str, server_pid: int | None = None) -> None:
+        self._cluster.log.write(message)
+        state.write(self._cluster.home.state, state.ours(phase, message, server_pid))
+
+    def _wait(self, seconds: float) -> None:
+        """Sleep until a signal, the end of the lifeline, or the end of time."""
+        watched = [self._wakeup]
+        if self._lifeline is not None:
+            watched.append(self._lifeline)
+        readable, _, _ = select.select(watched, [], [], seconds)
+        if self._wakeup in readable:
+            os.read(self._wakeup, 1024)
+        if self._lifeline in readable and not os.read(self._lifeline or 0, 1024):
+            self._lifeline = None
+            self._stops_asked += 1
+
+    @contextmanager
+    def _listening_to_signals(self) -> Iterator[None]:
+        self._wakeup, write_end = os.pipe()
+        os.set_blocking(write_end, False)
+        previous_wakeup = signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+        previous = {number: signal.signal(number, self._ask_to_stop) for number in _STOP_SIGNALS}
+        previous[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, _only_wake)
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+            signal.set_wakeup_fd(previous_wakeup)
+            os.close(write_end)
+            os.close(self._wakeup)
+
+    def _is_stopping(self) -> bool:
+        return self._stops_asked > 0
+
+    def _ask_to_stop(self, _number: int, _frame: FrameType | None) -> None:
+        self._stops_asked += 1
+
+
+def _only_wake(_number: int, _frame: FrameType | None) -> None:
+    """A child ended; the wake-up descriptor has the news."""
