@@ -27,8 +27,11 @@ class Environment:
     bind: str = "0.0.0.0"  # noqa: S104 - a server for others, as the manual says
     port: int = 443
     hosts: tuple[str, ...] = ("*",)
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
     web_workers: int = 2
     web_threads: int = 8
+    workers: int = 2
     worker_concurrency: int = 10
     log_format: str = "json"
     log_level: str = "INFO"
@@ -48,7 +51,8 @@ class Environment:
     scripts: Path | None = None
 
     database_url: str = field(default="", metadata={"name": "DATABASE_URL"})
-    secret_key: str = field(default="", metadata={"name": "CPM_SECRET_KEY"})
+    secret_key: str = ""
+    root_password: str = ""
 
 
 def read(environ: Mapping[str, str] = os.environ) -> Environment:

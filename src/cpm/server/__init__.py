@@ -1,0 +1,1 @@
+"""The product as running processes: the data directory, TLS, children and their supervision."""
