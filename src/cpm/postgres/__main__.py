@@ -1,6 +1,7 @@
 """Runs the supervisor by itself: `python -m cpm.postgres DIR [--ready-file FILE]`."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from cpm.postgres.supervisor import Supervisor
 def main() -> int:
     """Run until told to stop; the exit status says why it ended."""
     arguments = _parser().parse_args()
+    _forget_client_variables()
     try:
         Supervisor(
             Cluster(arguments.directory),
@@ -23,10 +25,23 @@ def main() -> int:
     except AlreadyRunning as refusal:
         print(refusal, file=sys.stderr)  # noqa: T201 - this is a command
         return EXIT_ALREADY_RUNNING
-    except (PostgresError, OSError) as failure:
+    except PostgresError as failure:
         print(failure, file=sys.stderr)  # noqa: T201
         return EXIT_FAILED
+    except OSError as failure:
+        print(  # noqa: T201
+            f"cannot run the database in {arguments.directory}: {failure}."
+            " Look whether its disk is full, read-only or gone.",
+            file=sys.stderr,
+        )
+        return EXIT_FAILED
     return 0
+
+
+def _forget_client_variables() -> None:
+    """PGOPTIONS, PGSERVICE and the like steer every connection: ours go where they should."""
+    for name in [name for name in os.environ if name.startswith("PG") and name != "PG_BIN"]:
+        del os.environ[name]
 
 
 def _parser() -> argparse.ArgumentParser:

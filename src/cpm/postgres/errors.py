@@ -40,3 +40,7 @@ class StartFailed(PostgresError):
 
 class DirectoryUnusable(PostgresError):
     """The directory cannot hold a cluster, or what it holds is not one that we can run."""
+
+
+class DumpFailed(PostgresError):
+    """There is no new dump; the older ones are untouched."""

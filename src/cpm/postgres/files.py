@@ -1,4 +1,4 @@
-"""Writing small files so that they are never there by half, nor ever readable by others."""
+"""Files and directories with the permissions they are meant to have, whatever the umask says."""
 
 import os
 from pathlib import Path
@@ -15,3 +15,15 @@ def write_private(path: Path, text: str) -> None:
     finally:
         os.close(descriptor)
     draft.replace(path)
+
+
+def make_directory(path: Path, mode: int) -> bool:
+    """Make a directory with exactly that mode; False, and nothing changed, when it is there."""
+    try:
+        path.mkdir(mode=0o700)
+    except FileExistsError:
+        if path.is_dir():
+            return False
+        raise
+    path.chmod(mode)
+    return True

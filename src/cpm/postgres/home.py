@@ -7,6 +7,8 @@ and the file `location` in the directory that was asked for says which. Nobody's
 changed to get around that.
 
     location          only there when the home is elsewhere: its path
+    owner             only there when the home is elsewhere: the directory that was asked for
+    scratch           only there when the home is elsewhere and holds nothing durable
     lock              flock: who runs the cluster
     state.json        what the supervisor is doing
     password          of the role `cpm`; 0600
@@ -16,22 +18,25 @@ changed to get around that.
     log/              postgres.log, postgres.log.1, ...
     run/              the socket; 0700
     data/             what PostgreSQL calls the data directory; 0700
+
+Root writes only where root owns the directory, never into `data` or `run`: a link put there by
+a broken-into postgres must not lead root astray.
 """
 
-import hashlib
 import os
-import stat
-import tempfile
+import shutil
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from cpm.postgres.errors import DirectoryUnusable
+from cpm.postgres import lock
+from cpm.postgres.errors import AlreadyRunning, DirectoryUnusable
+from cpm.postgres.files import make_directory, write_private
 from cpm.postgres.os_user import OsUser
-from cpm.postgres.settings import PORT
 
 _LOCATION = "location"
-_LONGEST_SOCKET_PATH = 100  # bytes; Linux takes 107, others less
+_OWNER = "owner"
+_SCRATCH = "scratch"
 
 
 @dataclass(frozen=True)
@@ -82,13 +87,9 @@ class Home:
         return self.path / "log" / "postgres.log"
 
     @property
-    def socket_directory(self) -> Path:
-        """The private directory of the socket: in the home unless that path is too long."""
-        inside = self.path / "run"
-        if _socket_path_fits(inside):
-            return inside
-        name = hashlib.sha256(os.fsencode(self.path)).hexdigest()[:16]
-        return _runtime_directory() / f"cpm-postgres-{name}"
+    def is_elsewhere(self) -> bool:
+        """Whether the files are not in the directory that was asked for."""
+        return self.path != self.directory
 
 
 def find(directory: Path) -> Home:
@@ -102,7 +103,7 @@ def find(directory: Path) -> Home:
     except (FileNotFoundError, NotADirectoryError):
         return Home(directory, directory)
     except PermissionError as error:
-        raise DirectoryUnusable(_permission_text(directory)) from error
+        raise belongs_to_another(directory) from error
     if not recorded.is_dir():
         raise DirectoryUnusable(
             f"{directory / _LOCATION} says that the database is in {recorded}, which is gone."
@@ -112,42 +113,46 @@ def find(directory: Path) -> Home:
 
 
 def prepare(directory: Path, user: OsUser) -> Home:
-    """Make the home for `directory` and choose its place, at the first start.
+    """Make the home for `directory`, and choose its place at the first start.
 
     Raises DirectoryUnusable when the directory cannot be made or written.
     """
     try:
-        directory.mkdir(mode=0o700 if user.is_us else 0o710, parents=True, exist_ok=True)
-        home = find(directory)
-        if home.path == home.directory and not user.is_us and not home.data.exists():
-            home = _place(home, user)
-        _make_private(home.log.parent)
+        return _prepare(directory.absolute(), user)
     except OSError as error:
         raise DirectoryUnusable(
             f"cannot keep a database in {directory}: {error.strerror} ({error.filename})."
             " Choose another data directory, or let this user write there."
         ) from error
-    return home
 
 
-def prepare_socket_directory(home: Home, user: OsUser) -> Path:
-    """Make the socket's directory, and clear it of what a killed server left.
+def mark_durability(home: Home, *, durable: bool) -> None:
+    """Note whether the home may be thrown away once nobody refers to it; see `sweep`."""
+    if not home.is_elsewhere:
+        return
+    write_private(home.path / _OWNER, f"{home.directory}\n")
+    if durable:
+        (home.path / _SCRATCH).unlink(missing_ok=True)
+    elif not home.data.exists():
+        write_private(home.path / _SCRATCH, "")
 
-    Only for the holder of the lock. Raises DirectoryUnusable when somebody else owns it.
+
+def discard(directory: Path) -> None:
+    """Delete the cluster of `directory`, wherever it is, and nothing else.
+
+    For whoever is about to delete the directory. Raises AlreadyRunning when it is in use.
     """
-    directory = home.socket_directory
-    _make_private(directory)
-    status = directory.lstat()
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid not in {os.geteuid(), user.uid}:
-        raise DirectoryUnusable(
-            f"{directory} should be the private directory of the database's socket, and belongs"
-            " to another user. Delete it, or choose a data directory with a shorter path."
-        )
-    directory.chmod(0o700)
-    user.give(directory)
-    for leftover in directory.glob(".s.PGSQL.*"):
-        leftover.unlink()
-    return directory
+    home = find(directory)
+    if lock.is_held(home.lock):
+        raise AlreadyRunning(home.directory, lock.last_holder(home.lock))
+    if home.is_elsewhere:
+        shutil.rmtree(home.path)
+        (home.directory / _LOCATION).unlink()
+        return
+    for path in (home.data, home.log.parent):
+        shutil.rmtree(path, ignore_errors=True)
+    for path in (home.password, home.configuration, home.access, home.state, home.lock):
+        path.unlink(missing_ok=True)
 
 
 def state_directory() -> Path:
@@ -155,61 +160,79 @@ def state_directory() -> Path:
     return Path(os.environ.get("CPM_PG_STATE_DIR", "/var/lib/cpm-postgres"))
 
 
-def _place(home: Home, user: OsUser) -> Home:
-    own_directory = home.directory
-    if not any(own_directory.iterdir()):
-        os.chown(own_directory, -1, user.gid)
-    if user.reaches(own_directory):
-        return home
-    elsewhere = state_directory() / "clusters" / uuid.uuid4().hex
-    elsewhere.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    elsewhere.mkdir(mode=0o710)
-    os.chown(elsewhere, -1, user.gid)
-    if not user.reaches(elsewhere):
-        elsewhere.rmdir()
+def binaries_directory() -> Path:
+    """Where root keeps copies of PostgreSQL's programs, a directory per version."""
+    return state_directory() / "binaries"
+
+
+def belongs_to_another(directory: Path) -> DirectoryUnusable:
+    """The refusal for a user who may not look into the directory."""
+    return DirectoryUnusable(
+        f"the database in {directory} belongs to another OS user."
+        " Run this command as the user that runs the server."
+    )
+
+
+def _prepare(directory: Path, user: OsUser) -> Home:
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    _make_own_directory(directory, user)
+    home = find(directory)
+    if not home.is_elsewhere and not home.data.exists() and user.blocked_at(directory):
+        home = _place_elsewhere(directory, user)
+    make_directory(home.log.parent, 0o700)
+    return home
+
+
+def _make_own_directory(directory: Path, user: OsUser) -> None:
+    """Make a directory that `user` can pass and nobody else can look into."""
+    if make_directory(directory, 0o700 if user.is_us else 0o710) and not user.is_us:
+        os.chown(directory, -1, user.gid)
+
+
+def _place_elsewhere(directory: Path, user: OsUser) -> Home:
+    clusters = state_directory() / "clusters"
+    for parent in (clusters.parent, clusters):
+        make_directory(parent, 0o755)
+    _sweep(clusters)
+    path = clusters / uuid.uuid4().hex
+    _make_own_directory(path, user)
+    blocked_at = user.blocked_at(path)
+    if blocked_at is not None:
+        path.rmdir()
         raise DirectoryUnusable(
-            f"the OS user {user.name}, who runs postgres, can reach neither {own_directory} nor"
-            f" {elsewhere.parent}. Choose a data directory that every user may pass through,"
-            " or name such a place in CPM_PG_STATE_DIR."
+            f"the OS user {user.name}, who runs postgres, can reach neither {directory} nor"
+            f" {clusters}: {blocked_at} does not let that user through. Choose a data directory"
+            " that every user may pass through, or name such a place in CPM_PG_STATE_DIR."
         )
-    return _record(home.directory, elsewhere)
+    return _record(directory, path)
 
 
-def _record(directory: Path, elsewhere: Path) -> Home:
+def _record(directory: Path, path: Path) -> Home:
     """Write `location`; when another process was faster, its choice stands."""
-    draft = directory / f".{_LOCATION}.{elsewhere.name}"
-    draft.write_text(f"{elsewhere}\n")
+    draft = directory / f".{_LOCATION}.{path.name}"
+    write_private(draft, f"{path}\n")
     try:
         os.link(draft, directory / _LOCATION)
     except FileExistsError:
-        elsewhere.rmdir()
+        path.rmdir()
     finally:
         draft.unlink()
     return find(directory)
 
 
-def _make_private(directory: Path) -> None:
-    directory.mkdir(mode=0o700, exist_ok=True)
+def _sweep(clusters: Path) -> None:
+    """Delete what tests left: scratch clusters that the directory they were made for is done with.
+
+    A durable cluster stays for ever, since that directory may be a disk not mounted today.
+    """
+    for path in clusters.iterdir():
+        if (path / _SCRATCH).exists() and not _is_wanted(path) and not lock.is_held(path / "lock"):
+            shutil.rmtree(path, ignore_errors=True)
 
 
-def _socket_path_fits(directory: Path) -> bool:
-    return len(os.fsencode(directory / f".s.PGSQL.{PORT}")) <= _LONGEST_SOCKET_PATH
-
-
-def _runtime_directory() -> Path:
-    """The first place for runtime files that exists and that we may write."""
-    wanted = [Path("/run")] if os.geteuid() == 0 else []
-    if os.environ.get("XDG_RUNTIME_DIR") and os.geteuid() != 0:
-        wanted = [Path(os.environ["XDG_RUNTIME_DIR"])]
-    for candidate in (*wanted, Path(tempfile.gettempdir())):
-        longest_name = candidate / ("x" * len("cpm-postgres-0123456789abcdef"))
-        if os.access(candidate, os.W_OK | os.X_OK) and _socket_path_fits(longest_name):
-            return candidate
-    return Path("/tmp")  # noqa: S108 - short and everywhere; our directory in it is private
-
-
-def _permission_text(directory: Path) -> str:
-    return (
-        f"the database in {directory} belongs to another OS user."
-        " Run this command as the user that runs the server."
-    )
+def _is_wanted(path: Path) -> bool:
+    try:
+        owner = Path((path / _OWNER).read_text().strip())
+        return (owner / _LOCATION).read_text().strip() == str(path)
+    except OSError:
+        return False

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from cpm.kernel import clock
@@ -41,15 +42,13 @@ class Log:
 
     def write(self, message: str) -> None:
         """Append a line of ours, in the server's format. A full disk must not stop us."""
-        line = f"{clock.now():%Y-%m-%d %H:%M:%S.%f} UTC [{os.getpid()}] CPM:  {message}\n"
-        try:
+        line = f"{clock.now():%Y-%m-%d %H:%M:%S} UTC [{os.getpid()}] CPM:  {message}\n"
+        with suppress(OSError):
             descriptor = self.open()
             try:
                 os.write(descriptor, line.encode())
             finally:
                 os.close(descriptor)
-        except OSError:
-            return
 
     def size_bytes(self) -> int:
         """How long the log is; growth is a sign of life."""

@@ -37,10 +37,13 @@ class OsUser:
         """Whether this process runs as this user already."""
         return self.uid == os.geteuid()
 
-    def reaches(self, directory: Path) -> bool:
-        """Whether every directory from the root down to `directory` lets this user through."""
+    def blocked_at(self, directory: Path) -> Path | None:
+        """The first directory on the way into `directory` that does not let this user through."""
+        if self.is_us:
+            return None  # the system will say; it also knows our other groups
         resolved = directory.resolve()
-        return all(self._may_enter(step) for step in (resolved, *resolved.parents))
+        steps = (*reversed(resolved.parents), resolved)
+        return next((step for step in steps if not self._may_enter(step)), None)
 
     def give(self, path: Path) -> None:
         """Make this user the owner of `path`; only root can, and only root needs to."""

@@ -39,6 +39,7 @@ class EmbeddedPostgres:
         self._durable = durable
         self._stall_seconds = stall_seconds
         self._supervisor: subprocess.Popen[bytes] | None = None
+        self._uri: str | None = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -54,8 +55,10 @@ class EmbeddedPostgres:
 
     @property
     def uri(self) -> str:
-        """The libpq URI of the product's database; the same for every start."""
-        return uri_of(home.find(self.directory))
+        """The libpq URI of the product's database. Raises NotRunning before the first start."""
+        if self._uri is None:
+            raise NotRunning(self.directory)
+        return self._uri
 
     @property
     def pid(self) -> int | None:
@@ -76,7 +79,7 @@ class EmbeddedPostgres:
         with tempfile.TemporaryFile() as complaints:
             self._supervisor = self._spawn(complaints)
             try:
-                self._wait_until_ready(self._supervisor, complaints)
+                self._uri = self._wait_until_ready(self._supervisor, complaints)
             except BaseException:
                 self.stop()
                 raise
@@ -109,12 +112,13 @@ class EmbeddedPostgres:
             start_new_session=True,  # Ctrl-C is for us: the database stops last
         )
 
-    def _wait_until_ready(self, supervisor: subprocess.Popen[bytes], complaints: IO[bytes]) -> None:
+    def _wait_until_ready(self, supervisor: subprocess.Popen[bytes], complaints: IO[bytes]) -> str:
         log_size_bytes, grown_at = -1, clock.monotonic()
         while supervisor.poll() is None:
             place = home.find(self.directory)
-            if state.is_ready(place.state, supervisor.pid):
-                return
+            current = _ready_state(place)
+            if current is not None and current.supervisor_pid == supervisor.pid:
+                return uri_of(place, Path(current.socket_directory))
             log = Log(place.log)
             if log.size_bytes() != log_size_bytes:
                 log_size_bytes, grown_at = log.size_bytes(), clock.monotonic()
@@ -140,28 +144,35 @@ class EmbeddedPostgres:
 def connect_uri(directory: Path, *, timeout_seconds: float = 30.0) -> str:
     """The URI of the database that a live server runs for `directory`.
 
-    Waits a moment for one that is just starting. Raises NotRunning when nobody runs it, and
-    StartFailed when it does not answer in time.
+    Waits for one that is just starting. Raises NotRunning when nobody runs it, StartFailed when it
+    does not answer in time, DirectoryUnusable when it belongs to another OS user.
     """
     place = home.find(directory)
-
-    def is_settled() -> bool:
-        return not lock.is_held(place.lock) or _is_ready(place)
-
-    settled = clock.wait_until(is_settled, timeout_seconds=timeout_seconds)
-    if not settled:
-        raise StartFailed(
-            f"the database in {place.directory} is not ready after {timeout_seconds:g} s"
-            f" ({_message(place)}). {Log(place.log).explain(0)}"
-        )
-    if not lock.is_held(place.lock):
-        raise NotRunning(place.directory)
-    return uri_of(place)
+    try:
+        ready = _await_ready(place, timeout_seconds)
+        return uri_of(place, Path(ready.socket_directory))
+    except PermissionError as error:
+        raise home.belongs_to_another(place.directory) from error
 
 
-def _is_ready(place: home.Home) -> bool:
+def _await_ready(place: home.Home, timeout_seconds: float) -> state.State:
+    deadline = clock.monotonic() + timeout_seconds
+    while lock.is_held(place.lock):
+        ready = _ready_state(place)
+        if ready is not None:
+            return ready
+        if clock.monotonic() > deadline:
+            raise StartFailed(
+                f"the database in {place.directory} is not ready after {timeout_seconds:g} s"
+                f" ({_message(place)}). {Log(place.log).explain(0)}"
+            )
+        clock.sleep(_POLL_SECONDS)
+    raise NotRunning(place.directory)
+
+
+def _ready_state(place: home.Home) -> state.State | None:
     current = state.read(place.state)
-    return current is not None and current.phase is state.Phase.READY
+    return current if current is not None and current.phase is state.Phase.READY else None
 
 
 def _message(place: home.Home) -> str:

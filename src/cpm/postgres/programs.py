@@ -35,10 +35,9 @@ def spawn(
     The kernel sends it `when_orphaned` when this process dies, however it dies (Linux only;
     elsewhere the next supervisor stops what the last one left).
     """
-    credentials = {} if user.is_us else {"user": user.uid, "group": user.gid, "extra_groups": []}
     output = log.open()
     try:
-        return subprocess.Popen(  # type: ignore[call-overload,no-any-return] # noqa: S603
+        return subprocess.Popen(  # noqa: S603
             command,
             stdin=stdin,
             stdout=output,
@@ -47,7 +46,9 @@ def spawn(
             env=environment(),
             start_new_session=True,
             preexec_fn=_dying_with(os.getpid(), when_orphaned),  # noqa: PLW1509 - one thread only
-            **credentials,
+            user=None if user.is_us else user.uid,
+            group=None if user.is_us else user.gid,
+            extra_groups=None if user.is_us else [],
         )
     finally:
         os.close(output)

@@ -31,12 +31,12 @@ full_page_writes = off
 
 
 def configuration(
-    *, data: Path, access: Path, socket_directory: Path, override: Path, durable: bool
+    *, data: Path, access: Path, socket_directory: Path, override: Path | None, durable: bool
 ) -> str:
-    """The whole text of postgresql.conf."""
+    """The whole text of postgresql.conf; `override`, if there is one, has the last word."""
     memory_bytes = memory_limit_bytes()
     return f"""\
-# Written at each start. Settings of your own belong in {override}
+# Written at each start. Settings of your own belong in override.conf, beside this file.
 data_directory = {_quoted(data)}
 hba_file = {_quoted(access)}
 listen_addresses = ''
@@ -69,7 +69,7 @@ log_startup_progress_interval = 5s
 log_min_error_statement = panic
 log_error_verbosity = terse
 
-include_if_exists = {_quoted(override)}
+{f"include = {_quoted(override)}" if override else ""}
 """
 
 

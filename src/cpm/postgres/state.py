@@ -1,7 +1,6 @@
 """What a supervisor says about itself: a small file that others read while it works."""
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -20,11 +19,15 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True)
 class State:
-    """The state that the supervisor `supervisor_pid` wrote last."""
+    """What the supervisor `supervisor_pid` wrote last.
+
+    socket_directory: where its server listens, which nobody else can tell for sure.
+    """
 
     supervisor_pid: int
     phase: Phase
     message: str
+    socket_directory: str
     server_pid: int | None = None
 
 
@@ -38,18 +41,5 @@ def read(path: Path) -> State | None:
     try:
         fields = json.loads(path.read_text())
         return State(**{**fields, "phase": Phase(fields["phase"])})
-    except (OSError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
-
-
-def is_ready(path: Path, supervisor_pid: int) -> bool:
-    """Whether that very supervisor says that its server answers."""
-    state = read(path)
-    return (
-        state is not None and state.phase is Phase.READY and state.supervisor_pid == supervisor_pid
-    )
-
-
-def ours(phase: Phase, message: str, server_pid: int | None = None) -> State:
-    """A state of this process."""
-    return State(os.getpid(), phase, message, server_pid)

@@ -14,17 +14,18 @@ from pathlib import Path
 from types import FrameType
 
 import psycopg
+from psycopg.pq import PGconn, Ping
 
 from cpm.kernel import clock
 from cpm.postgres import lock, programs, state
 from cpm.postgres.cluster import Cluster
-from cpm.postgres.errors import AlreadyRunning, StartFailed
+from cpm.postgres.errors import AlreadyRunning, PostgresError, StartFailed
 from cpm.postgres.files import write_private
-from cpm.postgres.state import Phase
+from cpm.postgres.state import Phase, State
 
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _PROBE_SECONDS = 0.05
-_LOG_CHECK_SECONDS = 10.0
+_CHECK_SECONDS = 10.0
 _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 30.0
 _STABLE_AFTER_SECONDS = 60.0
@@ -78,25 +79,25 @@ class Supervisor:
         self._start()
         pause_seconds = _FIRST_PAUSE_SECONDS
         while not self._is_stopping():
-            uptime_seconds, ending = self._watch()
-            if self._is_stopping():
-                return
-            if uptime_seconds > _STABLE_AFTER_SECONDS:
+            began_at = clock.monotonic()
+            ending = self._watch()
+            if clock.monotonic() - began_at > _STABLE_AFTER_SECONDS:
                 pause_seconds = _FIRST_PAUSE_SECONDS
-            self._record(Phase.RESTARTING, f"{ending}; restarting in {pause_seconds:g} s")
-            self._wait(pause_seconds)
-            pause_seconds = min(2 * pause_seconds, _LONGEST_PAUSE_SECONDS)
-            self._restart()
+            if not self._is_stopping():
+                self._record(Phase.RESTARTING, f"{ending}; next start in {pause_seconds:g} s")
+                self._wait(pause_seconds)
+                pause_seconds = min(2 * pause_seconds, _LONGEST_PAUSE_SECONDS)
+                self._restart()
 
     def _restart(self) -> None:
-        with suppress(StartFailed):  # the log has it, and so has the next round's pause
+        try:
             self._cluster.clear_leftovers()
             self._start()
+        except (PostgresError, OSError) as failure:  # a full disk, say, may have room again soon
+            self._cluster.log.write(f"the restart failed: {failure}")
 
     def _start(self) -> None:
         """Start the server and wait until it answers, however long its recovery takes."""
-        if self._is_stopping():
-            return
         log_offset_bytes = self._cluster.log.size_bytes()
         self._cluster.configure(durable=self._durable)
         server = self._server = self._cluster.spawn()
@@ -107,54 +108,77 @@ class Supervisor:
                     f" {self._cluster.log.explain(log_offset_bytes)}"
                 )
             if self._answers():
-                self._announce(server.pid)
                 return
             self._wait(_PROBE_SECONDS)
 
     def _answers(self) -> bool:
+        """Whether the product can connect. Raises StartFailed when it never will."""
+        uri = self._cluster.uri
+        if PGconn.ping(uri.encode()) != Ping.OK:
+            return False
         try:
-            psycopg.connect(self._cluster.uri, connect_timeout=2).close()
-        except psycopg.OperationalError:
+            psycopg.connect(uri, connect_timeout=10).close()
+        except psycopg.OperationalError as error:
+            if "authentication failed" in str(error) or "does not exist" in str(error):
+                raise StartFailed(
+                    f"PostgreSQL runs, but refuses the product: {error}. If the password does not"
+                    f" fit, delete {self._cluster.home.password}: the next start sets a new one."
+                ) from error
             return False
         return True
 
-    def _announce(self, server_pid: int) -> None:
-        self._record(Phase.READY, "ready", server_pid)
-        if self._ready_file is not None:
-            write_private(self._ready_file, self._cluster.uri)
+    def _watch(self) -> str:
+        """Wait until the server ends or we are to stop, and tell how it ended."""
+        server, announced = self._server, False
+        while server and server.poll() is None and not self._is_stopping():
+            announced = announced or self._announce(server.pid)
+            self._wait(_CHECK_SECONDS)
+            with suppress(OSError):
+                self._cluster.log.rotate()
+        if server is None or server.returncode is None:
+            return "there is no server"
+        return f"the server ended ({programs.exit_text(server.returncode)})"
 
-    def _watch(self) -> tuple[float, str]:
-        """Wait until the server ends or we are to stop: how long it took, and what happened."""
-        began_at = clock.monotonic()
-        server = self._server
-        while server is not None and server.poll() is None and not self._is_stopping():
-            self._wait(_LOG_CHECK_SECONDS)
-            self._cluster.log.rotate()
-        ending = programs.exit_text(server.returncode or 0) if server else "not started"
-        return clock.monotonic() - began_at, f"the server ended ({ending})"
+    def _announce(self, server_pid: int) -> bool:
+        """Tell everybody that the server answers; False when the disk has no room for it."""
+        try:
+            if self._ready_file is not None:
+                write_private(self._ready_file, self._cluster.uri)
+        except OSError:
+            return False
+        return self._record(Phase.READY, "ready", server_pid)
 
     def _stop_server(self) -> None:
+        """A fast shutdown; whoever asks again gets faster ones that leave the rest to recovery."""
         server = self._server
         if server is None or server.poll() is not None:
             return
-        self._record(Phase.STOPPING, "stopping", server.pid)
-        with suppress(ProcessLookupError):
-            server.send_signal(signal.SIGINT)
-        asked = max(self._stops_asked, 1)
+        self._record(Phase.STOPPING, "stopping the server", server.pid)
+        signals = iter((signal.SIGINT, signal.SIGQUIT, signal.SIGKILL))
+        asked = -1
         while server.poll() is None:
-            if self._stops_asked > asked:  # somebody is in a hurry: recovery will mend it
-                server.send_signal(signal.SIGQUIT)
-                asked = self._stops_asked
-            self._wait(_LOG_CHECK_SECONDS)
+            if self._stops_asked > asked:
+                server.send_signal(next(signals, signal.SIGKILL))
+                asked = max(self._stops_asked, 1)
+            self._wait(_CHECK_SECONDS)
 
     def _forget_ready(self) -> None:
         for path in (self._cluster.home.state, self._ready_file):
             if path is not None:
                 path.unlink(missing_ok=True)
+        with suppress(OSError):  # after a crash the socket may still be in it
+            self._cluster.socket_directory.rmdir()
 
-    def _record(self, phase: Phase, message: str, server_pid: int | None = None) -> None:
-        self._cluster.log.write(message)
-        state.write(self._cluster.home.state, state.ours(phase, message, server_pid))
+    def _record(self, phase: Phase, message: str, server_pid: int | None = None) -> bool:
+        """Write down what we are doing; False when the disk has no room for it."""
+        cluster = self._cluster
+        cluster.log.write(message)
+        current = State(os.getpid(), phase, message, str(cluster.socket_directory), server_pid)
+        try:
+            state.write(cluster.home.state, current)
+        except OSError:
+            return False
+        return True
 
     def _wait(self, seconds: float) -> None:
         """Sleep until a signal, the end of the lifeline, or the end of time."""
@@ -166,7 +190,7 @@ class Supervisor:
             os.read(self._wakeup, 1024)
         if self._lifeline in readable and not os.read(self._lifeline or 0, 1024):
             self._lifeline = None
-            self._stops_asked += 1
+            self._stops_asked = max(self._stops_asked, 1)
 
     @contextmanager
     def _listening_to_signals(self) -> Iterator[None]:
