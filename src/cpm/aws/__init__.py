@@ -1,0 +1,1 @@
+"""How the product reaches AWS: credentials, clients, budgets, errors, tags. No Django."""

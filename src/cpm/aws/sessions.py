@@ -1,0 +1,345 @@
+"""The one gate to AWS: `Aws.call` keeps the budget, signs, sends, classifies what fails, and logs.
+
+`Cloud` is how this process reaches AWS at all: endpoint, proxy, budget, clients, temporary keys.
+`Aws` is one account and region in it, a light value that drivers are handed.
+
+The SDK repeats only reads. EC2 has calls without a client token (`CreateSnapshot`): repeated behind
+our back after a lost answer, they would make a second snapshot. So a write is sent once, and
+a lost answer is `FaultKind.UNKNOWN`, which the caller has to look into.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+from urllib.parse import quote
+
+import structlog
+from botocore import xform_name
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
+from botocore.session import Session
+from botocore.utils import parse_timestamp
+
+from cpm.aws.bounded import Bounded
+from cpm.aws.budget import Budget, MemoryBudget
+from cpm.aws.credentials import AssumedRole, Credentials, Keys, Wallet
+from cpm.aws.errors import classify, fault_of, is_expired
+from cpm.kernel import clock
+from cpm.kernel.faults import Fault, FaultKind
+
+Json = dict[str, Any]
+
+# A slot further away than this is the engine's to wait for, not a thread's.
+PATIENCE_SECONDS = 60.0
+CONNECT_SECONDS = 5
+READ_SECONDS = 40
+# A client is 1 to 2 MiB and takes 25 ms to build.
+_MOST_CLIENTS = 160
+_READ_ATTEMPTS = 3
+_POOLED_CONNECTIONS = 20
+_SAFE_TO_REPEAT = ("Describe", "List", "Get", "Head", "Search", "AssumeRole")
+# Where a page's answer names the next page, and how a request asks for it.
+_PAGE_TOKENS = (
+    ("NextToken", "NextToken"),
+    ("Marker", "Marker"),
+    ("LastEvaluatedBackupArn", "ExclusiveStartBackupArn"),
+    ("LastEvaluatedTableName", "ExclusiveStartTableName"),
+)
+# Regions whose STS answers to every account; newer ones only to accounts that enabled them.
+_OPEN_TO_ALL = frozenset(
+    {
+        *("us-east-1", "us-east-2", "us-west-1", "us-west-2", "ca-central-1", "sa-east-1"),
+        *("eu-central-1", "eu-west-1", "eu-west-2", "eu-west-3", "eu-north-1"),
+        *("ap-south-1", "ap-northeast-1", "ap-northeast-2", "ap-northeast-3"),
+        *("ap-southeast-1", "ap-southeast-2"),
+        *("cn-north-1", "cn-northwest-1", "us-gov-west-1", "us-gov-east-1"),
+    }
+)
+
+_USER_AGENT = f"cpm-server/{version('cpm-server')}"
+
+log = structlog.get_logger("cpm.aws")
+
+_calling: ContextVar["Aws | None"] = ContextVar("calling", default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """The HTTP proxy that all calls go through."""
+
+    host: str
+    port: int
+    user: str = ""
+    password: str = field(default="", repr=False)
+
+    def url(self) -> str:
+        """The proxy as the SDK wants it."""
+        who = f"{quote(self.user, safe='')}:{quote(self.password, safe='')}@" if self.user else ""
+        return f"http://{who}{self.host}:{self.port}"
+
+
+class Cloud:
+    """How this process reaches AWS. One per process, or per configuration; thread-safe."""
+
+    def __init__(
+        self, *, endpoint_url: str = "", proxy: Proxy | None = None, budget: Budget | None = None
+    ) -> None:
+        self.budget: Budget = budget or MemoryBudget()
+        self._endpoint_url = endpoint_url or None
+        self._proxy = proxy
+        self._session = _new_session()
+        self._session_lock = threading.Lock()
+        self._clients: Bounded[tuple[Keys, str, str, bool], Any] = Bounded(_MOST_CLIENTS)
+        self._wallet = Wallet(self._assume, self._own_keys)
+
+    def aws(self, credentials: Credentials, region: str, account_number: str = "") -> "Aws":
+        """The handle of one account and region; the number may be unknown until `identify`."""
+        return Aws(self, credentials, region, account_number)
+
+    def partition(self, region: str) -> str:
+        """The partition of `region`: `aws`, `aws-cn`, `aws-us-gov`."""
+        return str(self._session.get_partition_for_region(region))
+
+    def keys(self, credentials: Credentials, region: str) -> Keys:
+        """What signs calls for `credentials` now; raises Fault when a role may not be assumed."""
+        return self._wallet.keys(credentials, region)
+
+    def forget(self, credentials: Credentials, keys: Keys) -> bool:
+        """Drop temporary keys that AWS no longer takes; False when there are no others."""
+        return self._wallet.forget(credentials, keys)
+
+    def client(self, keys: Keys, region: str, service: str, *, is_read: bool) -> Any:
+        """The SDK's client, which repeats by itself only what is safe to repeat."""
+        key = (keys, region, service, is_read)
+        return self._clients.get(key, lambda: self._new_client(*key))
+
+    def close(self) -> None:
+        """Close the connections of all clients."""
+        for client in self._clients.empty():
+            client.close()
+
+    def _new_client(self, keys: Keys, region: str, service: str, is_read: bool) -> Any:
+        attempts = _READ_ATTEMPTS if is_read else 1
+        proxy = self._proxy.url() if self._proxy else None
+        client = self._session.create_client(
+            service,
+            region_name=region,
+            endpoint_url=self._endpoint_url,
+            aws_access_key_id=keys.access_key_id,
+            aws_secret_access_key=keys.secret_access_key,
+            aws_session_token=keys.session_token,
+            config=Config(
+                connect_timeout=CONNECT_SECONDS,
+                read_timeout=READ_SECONDS,
+                retries={"mode": "standard", "total_max_attempts": attempts},
+                proxies={"http": proxy, "https": proxy} if proxy else None,
+                max_pool_connections=_POOLED_CONNECTIONS,
+                user_agent_extra=_USER_AGENT,
+            ),
+        )
+        client.meta.events.register("before-call", _name_the_caller)
+        client.meta.events.register_first("needs-retry", _learn_from_throttles)
+        return client
+
+    def _own_keys(self) -> Keys:
+        try:
+            with self._session_lock:
+                found = self._session.get_credentials()
+            keys = found.get_frozen_credentials() if found else None
+        except (BotoCoreError, OSError) as error:
+            raise fault_of(error, "sts:InstanceRole", is_read=True) from error
+        if keys is None or keys.access_key is None or keys.secret_key is None:
+            raise Fault(FaultKind.DENIED, "this machine has no role", code="NoCredentials")
+        return Keys(keys.access_key, keys.secret_key, keys.token)
+
+    def _assume(self, role: AssumedRole, region: str) -> Keys:
+        external_id = {"ExternalId": role.external_id} if role.external_id else {}
+        answer = self.aws(role.base, self._sts_region(region)).call(
+            "sts",
+            "AssumeRole",
+            RoleArn=role.role_arn,
+            RoleSessionName=role.session_name,
+            **external_id,
+        )
+        keys = answer["Credentials"]
+        return Keys(
+            keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"], keys["Expiration"]
+        )
+
+    def _sts_region(self, region: str) -> str:
+        """Where to assume roles: near the calls, so that no other region's outage matters."""
+        if region in _OPEN_TO_ALL:
+            return region
+        return {"aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1"}.get(
+            self.partition(region), "us-east-1"
+        )
+
+
+class _Slot:
+    """A place in a bucket that somebody has reserved already; good for one call."""
+
+    def __init__(self, operation: str) -> None:
+        self._operation = operation
+        self._is_taken = False
+
+    def take(self, operation: str) -> bool:
+        if self._is_taken or operation != self._operation:
+            return False
+        self._is_taken = True
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Aws:
+    """One account and region, as drivers call it."""
+
+    cloud: Cloud = field(repr=False)
+    credentials: Credentials = field(repr=False)
+    region: str
+    account_number: str = ""
+    # Goes into the user agent, so that a line of CloudTrail leads back to whoever wanted the call.
+    correlation_id: str = ""
+    slot: _Slot | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def partition(self) -> str:
+        """The partition of the region, as ARNs begin: `aws`, `aws-cn`, `aws-us-gov`."""
+        return self.cloud.partition(self.region)
+
+    def at(self, region: str) -> "Aws":
+        """The same account in another region."""
+        return replace(self, region=region)
+
+    def on_behalf_of(self, correlation_id: str) -> "Aws":
+        """The same, with calls that carry `correlation_id` in their user agent."""
+        return replace(self, correlation_id=correlation_id)
+
+    def with_slot(self, operation: str) -> "Aws":
+        """The same, with the budget of the next `operation` (`ec2:CreateSnapshots`) reserved."""
+        return replace(self, slot=_Slot(operation))
+
+    def call(self, service: str, operation: str, **parameters: Any) -> Json:
+        """Call AWS, with the names of its API reference: `call("ec2", "CreateSnapshots", ...)`.
+
+        Waits for its turn. Raises Fault and nothing else; a write that raises UNKNOWN may have
+        been carried out.
+        """
+        self._wait_for_slot(f"{service}:{operation}")
+        keys = self.cloud.keys(self.credentials, self.region)
+        try:
+            return self._send(keys, service, operation, parameters)
+        except Fault as fault:
+            if not is_expired(fault) or not self.cloud.forget(self.credentials, keys):
+                raise
+        keys = self.cloud.keys(self.credentials, self.region)
+        return self._send(keys, service, operation, parameters)
+
+    def pages(self, service: str, operation: str, key: str, **parameters: Any) -> Iterator[Json]:
+        """Every item under `key`, through all pages."""
+        token: Json = {}
+        while True:
+            answer = self.call(service, operation, **parameters, **token)
+            yield from answer.get(key, ())
+            following = _next_page(answer)
+            if following is None:
+                return
+            if following == token:
+                name = f"{service}:{operation}"
+                raise Fault(FaultKind.TRANSIENT, "AWS gave the same page twice", operation=name)
+            token = following
+
+    def _wait_for_slot(self, name: str) -> None:
+        if self.slot is not None and self.slot.take(name):
+            return
+        wait = self.cloud.budget.reserve(
+            self.account_number, self.region, name, patience_seconds=PATIENCE_SECONDS
+        )
+        if wait > PATIENCE_SECONDS:
+            raise Fault(
+                FaultKind.THROTTLED,
+                f"the next call may be made in {wait:.0f} s",
+                operation=name,
+                retry_after_seconds=wait,
+            )
+        if wait > 0:
+            clock.sleep(wait)
+
+    def _send(self, keys: Keys, service: str, operation: str, parameters: Json) -> Json:
+        is_read = operation.startswith(_SAFE_TO_REPEAT)
+        began = clock.monotonic()
+        marker = _calling.set(self)
+        try:
+            client = self.cloud.client(keys, self.region, service, is_read=is_read)
+            answer: Json = getattr(client, xform_name(operation))(**parameters)
+        except (BotoCoreError, ClientError, ResponseParserError, OSError) as error:
+            fault = fault_of(error, f"{service}:{operation}", is_read=is_read)
+            self._log(fault.operation, began, fault.code)
+            raise fault from error
+        finally:
+            _calling.reset(marker)
+        self._log(f"{service}:{operation}", began, "")
+        return answer
+
+    def _log(self, operation: str, began: float, code: str) -> None:
+        tell = log.warning if code else log.debug
+        tell(
+            "aws.call",
+            operation=operation,
+            account=self.account_number,
+            region=self.region,
+            seconds=round(clock.monotonic() - began, 3),
+            code=code,
+            correlation_id=self.correlation_id,
+        )
+
+
+def identify(aws: Aws) -> str:
+    """The number of the account that the credentials belong to; raises Fault."""
+    return str(aws.call("sts", "GetCallerIdentity")["Account"])
+
+
+def _next_page(answer: Json) -> Json | None:
+    for given, asked in _PAGE_TOKENS:
+        if answer.get(given):
+            return {asked: answer[given]}
+    return None
+
+
+def _new_session() -> Session:
+    session = Session()
+    session.set_config_variable("sts_regional_endpoints", "regional")
+    session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_time)
+    return session
+
+
+def _time(value: Any) -> datetime:
+    """AWS's times as datetimes; the SDK's own parser takes half of the time of a long list."""
+    if isinstance(value, int | float):
+        return datetime.fromtimestamp(value, UTC)
+    try:
+        return datetime.fromisoformat(value)
+    except ValueError:
+        parsed: datetime = parse_timestamp(value)
+        return parsed
+
+
+def _name_the_caller(params: Json, **_: Any) -> None:
+    aws = _calling.get()
+    if aws is not None and aws.correlation_id:
+        params["headers"]["User-Agent"] += f" cpm/{aws.correlation_id}"
+
+
+def _learn_from_throttles(response: Any, operation: Any, **_: Any) -> None:
+    """Tell the budget of every refusal, also of those that the SDK then repeats by itself."""
+    aws = _calling.get()
+    if aws is None or response is None:
+        return
+    code = str(response[1].get("Error", {}).get("Code", ""))
+    if code and classify(code, 400, is_read=True) is FaultKind.THROTTLED:
+        name = f"{operation.service_model.service_name}:{operation.name}"
+        aws.cloud.budget.throttled(aws.account_number, aws.region, name)
