@@ -123,6 +123,10 @@ class Effect:
     # Takes back what a failed chain made by this effect; safe to repeat.
     undo: Callable[[Aws, Refs], None] | None = None
     undo_permissions: tuple[str, ...] = ()
+    # Whether its refs are what a recovery was asked for, and not a means to it.
+    makes_result: bool = False
+    # Tidies up after a chain that has done its work: when it fails nothing is taken back.
+    tidies_up: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +152,7 @@ class SnapshotCollection:
     can_recover: bool = False
     # Whether recovering is an operation of the published guide or one of ours [1.2].
     recover_is_published: bool = True
-    # The effect that deletes one.
+    # The effect that deletes one; its spec is `{"aws_ref": ..., "facts": {...}}` of the snapshot.
     delete: str = "delete"
     # The IAM and the driver are those of this type; a copy in another place is the same type.
     is_copy: bool = False
