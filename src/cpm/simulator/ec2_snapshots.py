@@ -1,0 +1,247 @@
+"""EBS snapshots: pending, then completed or in error; listed, made, deleted as in AWS."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from moto.ec2.models import EC2Backend
+
+from cpm.simulator import ec2_listing, ec2_state, ec2_tags
+from cpm.simulator.calls import Call, Handlers
+from cpm.simulator.config import Config
+from cpm.simulator.ec2_encryption import PLAIN, Encryption
+from cpm.simulator.ec2_errors import malformed, not_found
+from cpm.simulator.ec2_filters import Field, matching
+from cpm.simulator.ec2_paging import page, refuse_ids_with_pages
+from cpm.simulator.errors import AwsError
+from cpm.simulator.lives import Life, State
+
+_STATUS = {State.PENDING: "pending", State.DONE: "completed", State.FAILED: "error"}
+
+
+@dataclass(eq=False, kw_only=True)
+class Snapshot:
+    """A snapshot of a volume, or a copy of one.
+
+    `origins` are ids of what it came from: it fails when the configuration says that one fails.
+    """
+
+    id: str
+    ec2_backend: EC2Backend
+    volume_id: str
+    volume_size: int
+    life: Life
+    description: str = ""
+    encryption: Encryption = PLAIN
+    origins: frozenset[str] = frozenset()
+    is_copy: bool = False
+    delete_requested: bool = False
+    user_ids: set[str] = field(default_factory=set)
+    is_public: bool = False
+    storage_tier: str = "standard"
+
+    @property
+    def owner_id(self) -> str:
+        """The account that owns it."""
+        return self.ec2_backend.account_id
+
+    @property
+    def start_time(self) -> datetime:
+        """When it was asked for."""
+        return self.life.started_at
+
+    @property
+    def status(self) -> str:
+        """`pending`, `completed` or `error`, as of the last look."""
+        return _STATUS[self.life.state]
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Its tags, as its owner sees them."""
+        return ec2_tags.of(self.ec2_backend, self.id)
+
+    def settle(self, config: Config) -> State:
+        """Look at the clock: the state by now."""
+        return self.life.settle(fails=bool(config.fail & (self.origins | {self.id})))
+
+    def is_usable_by(self, account: str) -> bool:
+        """Whether `account` may make volumes of it and copy it."""
+        return self.is_public or account == self.owner_id or account in self.user_ids
+
+    def shown(self, viewer: str) -> dict[str, Any]:
+        """As the API shows it to the account `viewer`; tags are seen by the owner only."""
+        return {
+            "SnapshotId": self.id,
+            "VolumeId": self.volume_id,
+            "State": self.status,
+            "StartTime": self.start_time,
+            "Progress": f"{self.life.progress_percent()}%",
+            "OwnerId": self.owner_id,
+            "VolumeSize": self.volume_size,
+            "Description": self.description,
+            "Encrypted": self.encryption.encrypted,
+            "KmsKeyId": self.encryption.kms_key_id,
+            "StorageTier": self.storage_tier,
+            "Tags": ec2_tags.shown(self.ec2_backend, self.id) if viewer == self.owner_id else None,
+        }
+
+
+_FIELDS: Mapping[str, Field[Snapshot]] = {
+    "description": lambda snapshot: snapshot.description,
+    "encrypted": lambda snapshot: snapshot.encryption.encrypted,
+    "owner-alias": lambda _: None,
+    "owner-id": lambda snapshot: snapshot.owner_id,
+    "progress": lambda snapshot: f"{snapshot.life.progress_percent()}%",
+    "snapshot-id": lambda snapshot: snapshot.id,
+    "start-time": lambda snapshot: snapshot.start_time,
+    "status": lambda snapshot: snapshot.status,
+    "storage-tier": lambda snapshot: snapshot.storage_tier,
+    "volume-id": lambda snapshot: snapshot.volume_id,
+    "volume-size": lambda snapshot: snapshot.volume_size,
+}
+
+
+def install(handlers: Handlers) -> None:
+    """List snapshots as EC2 does."""
+    handlers.add("ec2", {"DescribeSnapshots": describe_snapshots})
+
+
+def table(ec2: EC2Backend) -> dict[str, Snapshot]:
+    """The snapshots that one account has in one region."""
+    return ec2_state.table(ec2, "snapshots")
+
+
+def make(ec2: EC2Backend, call: Call, tags: Mapping[str, str], **facts: Any) -> Snapshot:
+    """A new pending snapshot with these facts and tags, in the tables of `ec2`."""
+    snapshot = Snapshot(
+        id=ec2_state.new_id("snap"), ec2_backend=ec2, life=Life.of(call.config.pending), **facts
+    )
+    ec2_tags.put(ec2, snapshot.id, tags)
+    table(ec2)[snapshot.id] = snapshot
+    ec2_listing.hide(ec2, snapshot.id, call.listed_at())
+    return snapshot
+
+
+def remove(snapshot: Snapshot) -> None:
+    """Take a snapshot and its tags out of the tables."""
+    ec2 = snapshot.ec2_backend
+    table(ec2).pop(snapshot.id, None)
+    ec2_tags.drop(ec2, snapshot.id)
+
+
+def own(call: Call, snapshot_id: str) -> Snapshot:
+    """A snapshot of the caller's; raises InvalidSnapshot.NotFound."""
+    check_id(snapshot_id)
+    ec2 = ec2_state.backend(call.account, call.region)
+    found = _look_up(call.config, ec2, snapshot_id)
+    if found is None:
+        raise missing(snapshot_id)
+    return found
+
+
+def usable(call: Call, region: str, snapshot_id: str) -> Snapshot:
+    """A snapshot in `region` that the caller owns or was given; raises InvalidSnapshot.NotFound."""
+    check_id(snapshot_id)
+    here = ec2_state.backend(call.account, region)
+    for ec2 in (here, *ec2_state.neighbours(call.account, region)):
+        found = _look_up(call.config, ec2, snapshot_id)
+        if found is not None and found.is_usable_by(call.account):
+            return found
+    raise missing(snapshot_id)
+
+
+def missing(*snapshot_ids: str) -> AwsError:
+    """What EC2 says of snapshots that the caller cannot see."""
+    return not_found("InvalidSnapshot.NotFound", "snapshot", snapshot_ids)
+
+
+def check_id(snapshot_id: str) -> None:
+    """Raise unless this could be a snapshot's id."""
+    if not snapshot_id.startswith("snap-"):
+        raise malformed("InvalidSnapshotID.Malformed", snapshot_id, "snap")
+
+
+def describe_snapshots(call: Call) -> Mapping[str, Any]:
+    """The snapshots that the caller may see, by owner, by who may restore them, by filters."""
+    refuse_ids_with_pages(call, "SnapshotIds", "snapshotSet")
+    snapshot_ids = call.get("SnapshotIds")
+    candidates = _by_ids(call, snapshot_ids) if snapshot_ids else _visible(call)
+    restorable = _restorable(call, _with_owners(call, candidates))
+    filters = call.get("Filters", [])
+    found = matching(restorable, filters, _FIELDS, lambda snapshot: snapshot.tags)
+    snapshots, token = page(call, found, lambda snapshot: snapshot.id)
+    return {
+        "Snapshots": [snapshot.shown(call.account) for snapshot in snapshots],
+        "NextToken": token,
+    }
+
+
+def _look_up(config: Config, ec2: EC2Backend, snapshot_id: str) -> Snapshot | None:
+    found = table(ec2).get(snapshot_id)
+    return found if found is not None and _still_there(config, found) else None
+
+
+def _still_there(config: Config, snapshot: Snapshot) -> bool:
+    if snapshot.settle(config) is State.PENDING or not snapshot.delete_requested:
+        return True
+    remove(snapshot)
+    return False
+
+
+def _listed(config: Config, ec2: EC2Backend) -> list[Snapshot]:
+    return [
+        snapshot
+        for snapshot in list(table(ec2).values())
+        if _still_there(config, snapshot) and ec2_listing.is_listed(ec2, snapshot.id)
+    ]
+
+
+def _by_ids(call: Call, snapshot_ids: Iterable[str]) -> list[Snapshot]:
+    found: dict[str, Snapshot | None] = {}
+    for snapshot_id in snapshot_ids:
+        check_id(snapshot_id)
+        found[snapshot_id] = _listed_by_id(call, snapshot_id)
+    unknown = [snapshot_id for snapshot_id, snapshot in found.items() if snapshot is None]
+    if unknown:
+        raise missing(*unknown)
+    return [snapshot for snapshot in found.values() if snapshot is not None]
+
+
+def _listed_by_id(call: Call, snapshot_id: str) -> Snapshot | None:
+    try:
+        snapshot = usable(call, call.region, snapshot_id)
+    except AwsError:
+        return None
+    return snapshot if ec2_listing.is_listed(snapshot.ec2_backend, snapshot_id) else None
+
+
+def _visible(call: Call) -> list[Snapshot]:
+    mine = _listed(call.config, ec2_state.backend(call.account, call.region))
+    if call.get("OwnerIds") == ["self"]:
+        return mine
+    given = [
+        snapshot
+        for ec2 in ec2_state.neighbours(call.account, call.region)
+        for snapshot in _listed(call.config, ec2)
+        if snapshot.is_usable_by(call.account)
+    ]
+    return mine + given
+
+
+def _with_owners(call: Call, snapshots: Sequence[Snapshot]) -> list[Snapshot]:
+    owners = {call.account if owner == "self" else owner for owner in call.get("OwnerIds", [])}
+    return [item for item in snapshots if not owners or item.owner_id in owners]
+
+
+def _restorable(call: Call, snapshots: Sequence[Snapshot]) -> list[Snapshot]:
+    users = set(call.get("RestorableByUserIds", []))
+    return [item for item in snapshots if not users or _is_restorable_by(item, users, call.account)]
+
+
+def _is_restorable_by(snapshot: Snapshot, users: set[str], caller: str) -> bool:
+    if "all" in users and snapshot.is_public:
+        return True
+    if "self" in users and snapshot.is_usable_by(caller):
+        return True
+    return bool(users & snapshot.user_ids) or snapshot.owner_id in users

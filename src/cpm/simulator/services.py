@@ -1,0 +1,34 @@
+"""The corrections of all services, put together. A new service is one more module here."""
+
+from cpm.simulator import (
+    ec2_attachments,
+    ec2_instance_states,
+    ec2_instances,
+    ec2_snapshot_making,
+    ec2_snapshots,
+    ec2_tags,
+    ec2_volume_changes,
+    ec2_volumes,
+    sts,
+)
+from cpm.simulator.calls import Handlers
+
+_MODULES = (
+    ec2_attachments,
+    ec2_instance_states,
+    ec2_instances,
+    ec2_snapshot_making,
+    ec2_snapshots,
+    ec2_tags,
+    ec2_volume_changes,
+    ec2_volumes,
+    sts,
+)
+
+
+def install() -> Handlers:
+    """Correct moto, once per process, and answer the table of operations answered here."""
+    handlers = Handlers()
+    for module in _MODULES:
+        module.install(handlers)
+    return handlers

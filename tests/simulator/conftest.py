@@ -1,0 +1,97 @@
+"""One simulator for all tests here; each test has accounts of its own and finds no faults left."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from botocore.config import Config
+
+from cpm.simulator.process import Credentials, Simulator
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2 import EC2Client
+    from mypy_boto3_sts import STSClient
+
+Clients = Callable[..., Any]
+
+_numbers = itertools.count(1)
+_ONE_ATTEMPT = Config(
+    retries={"total_max_attempts": 1, "mode": "standard"},
+    connect_timeout=5,
+    read_timeout=20,
+    parameter_validation=False,
+)
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
+    """The process that all tests of a session share."""
+    directory: Path = tmp_path_factory.mktemp("simulator")
+    with Simulator(directory) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def simulator(running: Simulator) -> Iterator[Simulator]:
+    """The shared simulator, left without faults and with its first settings."""
+    yield running
+    running.faults([])
+    running.config(
+        pending=0,
+        fail=[],
+        revoked=[],
+        enforce_iam=False,
+        limits={
+            "copies": 20,
+            "pending_per_volume": 5,
+            "pending_per_account": None,
+            "volume_interval_seconds": None,
+        },
+    )
+
+
+@pytest.fixture
+def new_account(simulator: Simulator) -> Callable[[], Credentials]:
+    """Opens accounts that nothing has touched yet."""
+    return lambda: simulator.account(f"{200000000000 + next(_numbers)}")
+
+
+@pytest.fixture
+def account(new_account: Callable[[], Credentials]) -> Credentials:
+    """The test's own account."""
+    return new_account()
+
+
+@pytest.fixture
+def client(simulator: Simulator) -> Clients:
+    """Makes boto3 clients, `client("ec2", credentials, region)`, that never retry."""
+
+    def make(service: str, key: Credentials, region: str = "us-east-1", token: str = "") -> Any:
+        return boto3.client(  # type: ignore[call-overload] # the service is a variable here
+            service,
+            region_name=region,
+            endpoint_url=simulator.endpoint,
+            aws_access_key_id=key.access_key_id,
+            aws_secret_access_key=key.secret_access_key,
+            aws_session_token=token or None,
+            config=_ONE_ATTEMPT,
+        )
+
+    return make
+
+
+@pytest.fixture
+def ec2(client: Clients, account: Credentials) -> "EC2Client":
+    """EC2 in the test's own account."""
+    made: EC2Client = client("ec2", account)
+    return made
+
+
+@pytest.fixture
+def sts(client: Clients, account: Credentials) -> "STSClient":
+    """STS in the test's own account."""
+    made: STSClient = client("sts", account)
+    return made
