@@ -22,9 +22,9 @@ class OptionType(StrEnum):
     BOOLEAN = "boolean"
     INTEGER = "integer"
     STRING = "string"
-    STRINGS = "strings"  # a list of texts
-    OBJECTS = "objects"  # a list of nested options
-    MAPPING = "mapping"  # texts by text
+    STRINGS = "strings"  # a list of texts, `tuple[str, ...]`
+    OBJECTS = "objects"  # a list of nested options, `tuple[Nested, ...]`
+    MAPPING = "mapping"  # texts by text, `Mapping[str, str]`
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +66,16 @@ def option(
     maximum: int | None = None,
     max_length: int | None = None,
 ) -> Any:
-    """Declare one option of an options dataclass; without a default it is required."""
+    """Declare one option of an options dataclass; without a default it is required.
+
+    The default `dict` means an empty one.
+    """
     declared = _Declared(label, help, choices or {}, minimum, maximum, max_length)
     metadata = {_KEY: declared}
     if default is _REQUIRED:
         return field(metadata=metadata)
-    if isinstance(default, list | dict):
-        return field(default_factory=default.copy, metadata=metadata)
+    if default is dict:
+        return field(default_factory=dict, metadata=metadata)
     return field(default=default, metadata=metadata)
 
 
@@ -141,8 +144,8 @@ def _type(hint: Any) -> tuple[OptionType, type | None]:
         bool: OptionType.BOOLEAN,
         int: OptionType.INTEGER,
         str: OptionType.STRING,
-        list[str]: OptionType.STRINGS,
-        dict[str, str]: OptionType.MAPPING,
+        tuple[str, ...]: OptionType.STRINGS,
+        Mapping[str, str]: OptionType.MAPPING,
     }
     if hint in simple:
         return simple[hint], None
@@ -153,15 +156,15 @@ def _type(hint: Any) -> tuple[OptionType, type | None]:
 
 
 def _element(hint: Any) -> type | None:
-    """The dataclass that a list's type holds, None for any other type."""
-    if get_origin(hint) is not list:
+    """The dataclass that a tuple's type holds, None for any other type."""
+    if get_origin(hint) is not tuple:
         return None
-    (element,) = get_args(hint)
+    element = get_args(hint)[0]
     return element if isinstance(element, type) and is_dataclass(element) else None
 
 
 def _value(hint: Any, value: Any) -> Any:
-    nested = _element(_without_none(hint)[0])
-    if nested is None or value is None:
+    if not isinstance(value, list | tuple):
         return value
-    return [make(nested, element) for element in value]
+    nested = _element(_without_none(hint)[0])
+    return tuple(make(nested, element) if nested else element for element in value)

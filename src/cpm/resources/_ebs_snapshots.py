@@ -1,0 +1,98 @@
+"""EBS snapshots, whoever makes them: found again by token, watched in bulk, deleted."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from cpm.aws import tags
+from cpm.aws.sessions import Aws
+from cpm.kernel.faults import Fault, FaultKind
+from cpm.resources import _ec2
+from cpm.resources.contract import Ask, Effect, Json, Refs, State, Verdict, Watch
+
+_LONGEST_DESCRIPTION = 255
+
+_STATES = {
+    "pending": State.PENDING,
+    "recovering": State.PENDING,
+    "completed": State.DONE,
+    "error": State.FAILED,
+    "recoverable": State.GONE,
+}
+
+
+def description(marks: Mapping[str, str], what: str) -> str:
+    """What AWS shows of a snapshot: the policy that wanted it and `what` it is of."""
+    policy = marks.get(tags.POLICY_NAME, "")
+    return f"CPM policy {policy}: {what}"[:_LONGEST_DESCRIPTION]
+
+
+def find(aws: Aws, ask: Ask) -> Refs | None:
+    """The snapshots that carry the token, by volume."""
+    by_token = _ec2.filter_by(f"tag:{tags.TOKEN}", ask.token)
+    made = aws.pages(
+        "ec2",
+        "DescribeSnapshots",
+        "Snapshots",
+        OwnerIds=["self"],
+        Filters=[by_token],
+        MaxResults=_ec2.SNAPSHOTS.per_call,
+    )
+    return {snapshot["VolumeId"]: snapshot["SnapshotId"] for snapshot in made} or None
+
+
+def delete_snapshot(aws: Aws, snapshot_id: str) -> None:
+    """Delete a snapshot; one that is gone already is fine."""
+    try:
+        aws.call("ec2", "DeleteSnapshot", SnapshotId=snapshot_id)
+    except Fault as fault:
+        if fault.kind is not FaultKind.MISSING:
+            raise
+
+
+def _poll(aws: Aws, refs: Sequence[str]) -> Mapping[str, Verdict]:
+    found = {each["SnapshotId"]: each for each in _ec2.by_ids(aws, _ec2.SNAPSHOTS, refs)}
+    return {ref: _verdict(found.get(ref)) for ref in refs}
+
+
+def _verdict(snapshot: Json | None) -> Verdict:
+    if snapshot is None:
+        return Verdict(State.GONE)
+    state = _STATES.get(snapshot["State"], State.UNKNOWN)
+    facts = _facts(snapshot) if state is State.DONE else {}
+    percent = 100 if state is State.DONE else _percent(snapshot.get("Progress", ""))
+    return Verdict(state, percent, snapshot.get("StateMessage", ""), facts)
+
+
+def _facts(snapshot: Json) -> Json:
+    finished_at: datetime | None = snapshot.get("CompletionTime")
+    return {
+        "size_gib": snapshot["VolumeSize"],
+        "encrypted": snapshot.get("Encrypted", False),
+        **({"kms_key_id": snapshot["KmsKeyId"]} if snapshot.get("KmsKeyId") else {}),
+        **({"finished_at": finished_at.isoformat()} if finished_at else {}),
+    }
+
+
+def _percent(progress: str) -> int:
+    digits = progress.rstrip("%")
+    return int(digits) if digits.isdigit() else 0
+
+
+def _start_deletion(aws: Aws, ask: Ask) -> Refs:
+    delete_snapshot(aws, ask.spec["aws_ref"])
+    return {}
+
+
+WATCH = Watch(
+    name="ebs_snapshot",
+    permissions=("ec2:DescribeSnapshots",),
+    poll=_poll,
+    batch=_ec2.SNAPSHOTS.per_call,
+)
+
+DELETE = Effect(
+    name="delete",
+    operation="ec2:DeleteSnapshot",
+    permissions=("ec2:DeleteSnapshot",),
+    start=_start_deletion,
+)

@@ -1,0 +1,272 @@
+"""EBS volumes: snapshots of single volumes, and volumes recovered from any EBS snapshot."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from cpm.aws import tags
+from cpm.aws.sessions import Aws
+from cpm.resources import _ebs_snapshots, _ec2, _volumes
+from cpm.resources._recovery import (
+    VOLUME_TYPES,
+    Tagging,
+    VolumeWish,
+    completed_snapshots,
+    volume_parameters,
+    wanted_tags,
+)
+from cpm.resources.contract import (
+    Ask,
+    Copied,
+    Driver,
+    Effect,
+    Json,
+    OptionRefused,
+    Order,
+    Part,
+    Refs,
+    Resource,
+    SnapshotCollection,
+    Source,
+)
+from cpm.resources.options import option
+
+KIND = "ebs_volume"
+COLLECTION = "volumes"
+
+
+@dataclass(frozen=True)
+class TargetOptions:
+    """A volume has nothing to choose."""
+
+
+@dataclass(frozen=True)
+class RecoverOptions(Tagging):
+    """What may be asked of a recovered volume; what is not asked is as the original was."""
+
+    availability_zone: str | None = option(
+        None,
+        label="Availability zone",
+        help="That of the instance to attach to, else the original's.",
+    )
+    volume_type: str | None = option(None, label="Volume type", choices=VOLUME_TYPES)
+    size_gib: int | None = option(None, label="Size (GiB)", minimum=1, maximum=65536)
+    iops: int | None = option(None, label="IOPS", minimum=100, maximum=256000)
+    throughput: int | None = option(None, label="Throughput (MiB/s)", minimum=125, maximum=2000)
+    encrypted: bool | None = option(None, label="Encrypted")
+    kms_key: str | None = option(None, label="KMS key", max_length=2048)
+    attach_to_instance: str | None = option(None, label="Attach to instance", max_length=64)
+    device: str | None = option(None, label="Device", max_length=64, help="The original's.")
+    attach_behavior: str = option(
+        "F",
+        label="Attach behavior",
+        choices={
+            "F": "Only if the device is free",
+            "S": "Switch attached volumes",
+            "D": "Switch attached volumes and delete the old one",
+        },
+    )
+
+
+def resource(volume: Json, region: str) -> Resource:
+    """A volume as EC2 describes it."""
+    volume_tags = _ec2.tags_of(volume)
+    return Resource(
+        kind=KIND,
+        resource_id=volume["VolumeId"],
+        region=region,
+        name=_ec2.name_of(volume_tags),
+        size_gib=volume["Size"],
+        tags=volume_tags,
+        facts=_volumes.facts(volume),
+    )
+
+
+def part(volume: Resource) -> Part:
+    """The snapshot that will be made of a volume, alone or with its instance."""
+    return Part(
+        kind=KIND,
+        collection=COLLECTION,
+        resource_id=volume.resource_id,
+        resource_name=volume.name,
+        instance_id=volume.facts["instance_id"],
+        device=volume.facts["device"],
+        size_gib=volume.size_gib,
+        encrypted=volume.facts["encrypted"],
+        facts=volume.facts,
+    )
+
+
+def _discover(aws: Aws) -> Iterator[Resource]:
+    in_life = _ec2.filter_by("status", "available", "in-use")
+    for volume in _ec2.everything(aws, _ec2.VOLUMES, in_life):
+        yield resource(volume, aws.region)
+
+
+def _describe(aws: Aws, ids: Iterable[str]) -> Iterator[Resource]:
+    for volume in _ec2.by_ids(aws, _ec2.VOLUMES, ids):
+        if volume["State"] not in ("deleting", "deleted"):
+            yield resource(volume, aws.region)
+
+
+def _plan_snapshots(volume: Resource, _options: Any) -> Iterator[Order]:
+    spec = {
+        "volume_id": volume.resource_id,
+        "instance_id": volume.facts["instance_id"],
+        "device": volume.facts["device"],
+        "tags": dict(volume.tags),
+    }
+    yield Order("snapshot", spec, parts=(part(volume),))
+
+
+def _snapshot(aws: Aws, ask: Ask) -> Refs:
+    volume_id = ask.spec["volume_id"]
+    place = f" ({ask.spec['instance_id']} {ask.spec['device']})" if ask.spec["device"] else ""
+    made = aws.call(
+        "ec2",
+        "CreateSnapshot",
+        VolumeId=volume_id,
+        Description=_ebs_snapshots.description(ask.marks, f"{volume_id}{place}"),
+        TagSpecifications=[
+            tags.specification("snapshot", tags.merged(ask.marks, ask.spec["tags"]))
+        ],
+    )
+    return {volume_id: made["SnapshotId"]}
+
+
+def _plan_recovery(aws: Aws, source: Source, options: RecoverOptions) -> list[Order]:
+    copy = source.copies[0]
+    snapshot = completed_snapshots(aws, {copy.aws_ref: copy})[copy.aws_ref]
+    instance = _instance(aws, options)
+    parameters = volume_parameters(_wish(options), copy.facts, snapshot)
+    parameters["Size"] = parameters.pop("VolumeSize")
+    parameters["AvailabilityZone"] = _zone(aws, options, instance, copy)
+    wanted = wanted_tags(options, copy.facts.get("tags", {}))
+    create = Order("create_volume", {"parameters": parameters, "tags": wanted}, step="create")
+    return [create, *(_attachment(instance, options, copy) if instance else ())]
+
+
+def _wish(options: RecoverOptions) -> VolumeWish:
+    return VolumeWish(
+        volume_type=options.volume_type,
+        size_gib=options.size_gib,
+        iops=options.iops,
+        throughput=options.throughput,
+        encrypted=options.encrypted,
+        kms_key=options.kms_key,
+    )
+
+
+def _instance(aws: Aws, options: RecoverOptions) -> Json | None:
+    wanted = options.attach_to_instance
+    if not wanted:
+        return None
+    instance = next(_ec2.instances(aws, [wanted]), None)
+    if instance is None:
+        text = f"instance {wanted} does not exist in {aws.region}"
+        raise OptionRefused("attach_to_instance", "does_not_exist", text)
+    state = instance["State"]["Name"]
+    if state not in ("running", "stopped"):
+        text = f"instance {wanted} is {state}"
+        raise OptionRefused("attach_to_instance", "invalid", text)
+    return instance
+
+
+def _zone(aws: Aws, options: RecoverOptions, instance: Json | None, copy: Copied) -> str:
+    wanted = options.availability_zone
+    if instance is not None:
+        zone: str = instance["Placement"]["AvailabilityZone"]
+        if wanted and wanted != zone:
+            text = f"instance {instance['InstanceId']} is in {zone}"
+            raise OptionRefused("availability_zone", "invalid", text)
+        return zone
+    zones = _ec2.zone_names(aws)
+    if wanted and wanted not in zones:
+        text = f"{aws.region} has no zone {wanted}"
+        raise OptionRefused("availability_zone", "invalid_choice", text)
+    original = copy.facts.get("availability_zone")
+    return wanted or (original if original in zones else zones[0])
+
+
+def _attachment(instance: Json, options: RecoverOptions, copy: Copied) -> Iterator[Order]:
+    instance_id = instance["InstanceId"]
+    device = _device(options, copy)
+    taken_by = _ec2.device_mappings(instance).get(device)
+    place = {"instance_id": instance_id, "device": device}
+    if taken_by is None:
+        yield Order("attach_volume", place, step="attach", after="create")
+        return
+    _check_switch(instance, device, options)
+    old = {"volume_id": taken_by}
+    yield Order("detach_volume", old | place, step="detach", after="create")
+    yield Order("attach_volume", place, step="attach", after="detach")
+    if options.attach_behavior == "D":
+        yield Order("delete_volume", old, step="delete", after="attach")
+
+
+def _device(options: RecoverOptions, copy: Copied) -> str:
+    device = options.device or copy.device or copy.facts.get("device")
+    if not device:
+        raise OptionRefused("device", "required", "the original was attached to no device")
+    return device
+
+
+def _check_switch(instance: Json, device: str, options: RecoverOptions) -> None:
+    instance_id = instance["InstanceId"]
+    if options.attach_behavior == "F":
+        raise OptionRefused("device", "invalid", f"{device} of {instance_id} is taken")
+    if instance["State"]["Name"] != "stopped":
+        text = f"instance {instance_id} must be stopped to switch its volumes"
+        raise OptionRefused("attach_to_instance", "invalid", text)
+
+
+DRIVER = Driver(
+    kind=KIND,
+    label="EBS volume",
+    label_plural="EBS volumes",
+    target_collection="volumes",
+    target_id_alias="volume_id",
+    recovery_type="V",
+    snapshot_collections=(
+        SnapshotCollection(
+            name=COLLECTION,
+            label="Volume snapshots",
+            extra_keys=("volume_device", "instance_id"),
+            can_recover=True,
+            recover_is_published=False,
+        ),
+    ),
+    effects=(
+        Effect(
+            name="snapshot",
+            operation="ec2:CreateSnapshot",
+            permissions=("ec2:CreateSnapshot", "ec2:CreateTags", "ec2:DescribeSnapshots"),
+            start=_snapshot,
+            find=_ebs_snapshots.find,
+            watch=_ebs_snapshots.WATCH.name,
+        ),
+        _ebs_snapshots.DELETE,
+        _volumes.CREATE,
+        _volumes.DETACH,
+        _volumes.ATTACH,
+        _volumes.DELETE,
+    ),
+    watches=(
+        _ebs_snapshots.WATCH,
+        _volumes.CREATED,
+        _volumes.ATTACHED,
+        _volumes.DETACHED,
+    ),
+    read_permissions=(
+        "ec2:DescribeAvailabilityZones",
+        "ec2:DescribeInstances",
+        "ec2:DescribeSnapshots",
+        "ec2:DescribeVolumes",
+    ),
+    discover=_discover,
+    describe=_describe,
+    plan_snapshots=_plan_snapshots,
+    plan_recovery=_plan_recovery,
+    target_options=TargetOptions,
+    recover_options=RecoverOptions,
+)
