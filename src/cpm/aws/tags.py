@@ -52,10 +52,10 @@ def merged(ours: Tags, theirs: Tags) -> dict[str, str]:
     return result
 
 
-def can_be_copied_by_aws(ours: Tags, theirs: Tags) -> bool:
-    """Whether AWS itself may add a resource's tags to `ours`: none is named twice, all fit."""
+def can_be_copied_by_aws(theirs: Tags) -> bool:
+    """Whether AWS itself may add a resource's tags to ours: none is named twice, all fit."""
     copied = [key for key in theirs if not key.lower().startswith(_RESERVED)]
-    return not OWN.intersection(copied) and len(ours) + len(copied) <= MOST_TAGS
+    return not OWN.intersection(copied) and len(copied) + len(OWN) <= MOST_TAGS
 
 
 def problem(key: str, value: str) -> str | None:

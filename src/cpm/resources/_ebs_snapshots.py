@@ -6,8 +6,8 @@ from datetime import datetime
 from cpm.aws import tags
 from cpm.aws.sessions import Aws
 from cpm.kernel.faults import Fault, FaultKind
-from cpm.resources import _ec2
-from cpm.resources.contract import Ask, Effect, Json, Refs, State, Verdict, Watch
+from cpm.resources import _ec2, _volumes
+from cpm.resources.contract import Ask, Effect, Json, Order, Refs, State, Verdict, Watch
 
 _LONGEST_DESCRIPTION = 255
 
@@ -24,6 +24,12 @@ def description(marks: Mapping[str, str], what: str) -> str:
     """What AWS shows of a snapshot: the policy that wanted it and `what` it is of."""
     policy = marks.get(tags.POLICY_NAME, "")
     return f"CPM policy {policy}: {what}"[:_LONGEST_DESCRIPTION]
+
+
+def single(volume: Json) -> Order:
+    """The order of one snapshot of one volume, by its facts."""
+    names = ("volume_id", "instance_id", "device", "tags")
+    return Order(SINGLE.name, {name: volume[name] for name in names}, (_volumes.part(volume),))
 
 
 def find(aws: Aws, ask: Ask) -> Refs | None:
@@ -78,6 +84,21 @@ def _percent(progress: str) -> int:
     return int(digits) if digits.isdigit() else 0
 
 
+def _start_single(aws: Aws, ask: Ask) -> Refs:
+    volume_id = ask.spec["volume_id"]
+    place = f" ({ask.spec['instance_id']} {ask.spec['device']})" if ask.spec["device"] else ""
+    made = aws.call(
+        "ec2",
+        "CreateSnapshot",
+        VolumeId=volume_id,
+        Description=description(ask.marks, f"{volume_id}{place}"),
+        TagSpecifications=[
+            tags.specification("snapshot", tags.merged(ask.marks, ask.spec["tags"]))
+        ],
+    )
+    return {volume_id: made["SnapshotId"]}
+
+
 def _start_deletion(aws: Aws, ask: Ask) -> Refs:
     delete_snapshot(aws, ask.spec["aws_ref"])
     return {}
@@ -88,6 +109,15 @@ WATCH = Watch(
     permissions=("ec2:DescribeSnapshots",),
     poll=_poll,
     batch=_ec2.SNAPSHOTS.per_call,
+)
+
+SINGLE = Effect(
+    name="snapshot",
+    operation="ec2:CreateSnapshot",
+    permissions=("ec2:CreateSnapshot", "ec2:CreateTags", "ec2:DescribeSnapshots"),
+    start=_start_single,
+    find=find,
+    watch=WATCH.name,
 )
 
 DELETE = Effect(

@@ -8,7 +8,7 @@ from typing import Any
 from cpm.aws import tags
 from cpm.aws.sessions import Aws
 from cpm.kernel.faults import Fault, FaultKind
-from cpm.resources.contract import Json
+from cpm.resources.contract import Ask, Json
 
 # AWS takes so many values in one filter.
 _MOST_FILTER_VALUES = 200
@@ -101,6 +101,15 @@ def device_mappings(instance: Json) -> dict[str, str]:
         for mapping in instance.get("BlockDeviceMappings", ())
         if "Ebs" in mapping
     }
+
+
+def put_tags(aws: Aws, ask: Ask, resource_id: str, theirs: Mapping[str, str]) -> None:
+    """Give something the server has made its resource's tags, as far as there is room."""
+    added = {
+        key: value for key, value in tags.merged(ask.marks, theirs).items() if key not in ask.marks
+    }
+    if added:
+        aws.call("ec2", "CreateTags", Resources=[resource_id], Tags=tags.to_aws(added))
 
 
 def _by_ids(aws: Aws, listing: Listing, batch: Sequence[str]) -> Iterator[Json]:

@@ -11,7 +11,11 @@ from cpm.aws import tags
 from cpm.aws.sessions import Aws
 from cpm.kernel.faults import Fault, FaultKind
 from cpm.resources import _ec2
-from cpm.resources.contract import Ask, Effect, Json, Refs, State, Verdict, Watch
+from cpm.resources.contract import Ask, Effect, Json, Part, Refs, Resource, State, Verdict, Watch
+
+# The type and the collection of every EBS snapshot, also of those made with their instance.
+KIND = "ebs_volume"
+COLLECTION = "volumes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,7 @@ def facts(volume: Json) -> Json:
     """What is needed to make a volume like this one, as JSON."""
     attached = attachment(volume)
     return {
+        "volume_id": volume["VolumeId"],
         "volume_type": volume["VolumeType"],
         "size_gib": volume["Size"],
         "iops": volume.get("Iops"),
@@ -50,6 +55,35 @@ def facts(volume: Json) -> Json:
         "delete_on_termination": attached.get("DeleteOnTermination", False),
         "tags": _ec2.tags_of(volume),
     }
+
+
+def resource(volume: Json, region: str) -> Resource:
+    """A volume as EC2 describes it."""
+    volume_tags = _ec2.tags_of(volume)
+    return Resource(
+        kind=KIND,
+        resource_id=volume["VolumeId"],
+        region=region,
+        name=_ec2.name_of(volume_tags),
+        size_gib=volume["Size"],
+        tags=volume_tags,
+        facts=facts(volume),
+    )
+
+
+def part(volume: Json) -> Part:
+    """The snapshot that will be made of a volume, alone or with its instance, by its facts."""
+    return Part(
+        kind=KIND,
+        collection=COLLECTION,
+        resource_id=volume["volume_id"],
+        resource_name=_ec2.name_of(volume["tags"]),
+        instance_id=volume["instance_id"],
+        device=volume["device"],
+        size_gib=volume["size_gib"],
+        encrypted=volume["encrypted"],
+        facts=volume,
+    )
 
 
 def attachment(volume: Json) -> Json:

@@ -212,6 +212,8 @@ class Driver:
     recover_options: type | None = None
     # Whether targets of the type can be changed (PUT) and name volumes of their own.
     target_is_changeable: bool = False
+    # The limit of users that its targets count against, `max_..._gib` by size, others by number.
+    limit: str = ""
     since: str = "1.1.0"
 
     def effect(self, name: str) -> Effect:

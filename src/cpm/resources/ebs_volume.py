@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from cpm.aws import tags
 from cpm.aws.sessions import Aws
 from cpm.resources import _ebs_snapshots, _ec2, _volumes
 from cpm.resources._recovery import (
@@ -16,23 +15,16 @@ from cpm.resources._recovery import (
     wanted_tags,
 )
 from cpm.resources.contract import (
-    Ask,
     Copied,
     Driver,
-    Effect,
     Json,
     OptionRefused,
     Order,
-    Part,
-    Refs,
     Resource,
     SnapshotCollection,
     Source,
 )
 from cpm.resources.options import option
-
-KIND = "ebs_volume"
-COLLECTION = "volumes"
 
 
 @dataclass(frozen=True)
@@ -68,70 +60,20 @@ class RecoverOptions(Tagging):
     )
 
 
-def resource(volume: Json, region: str) -> Resource:
-    """A volume as EC2 describes it."""
-    volume_tags = _ec2.tags_of(volume)
-    return Resource(
-        kind=KIND,
-        resource_id=volume["VolumeId"],
-        region=region,
-        name=_ec2.name_of(volume_tags),
-        size_gib=volume["Size"],
-        tags=volume_tags,
-        facts=_volumes.facts(volume),
-    )
-
-
-def part(volume: Resource) -> Part:
-    """The snapshot that will be made of a volume, alone or with its instance."""
-    return Part(
-        kind=KIND,
-        collection=COLLECTION,
-        resource_id=volume.resource_id,
-        resource_name=volume.name,
-        instance_id=volume.facts["instance_id"],
-        device=volume.facts["device"],
-        size_gib=volume.size_gib,
-        encrypted=volume.facts["encrypted"],
-        facts=volume.facts,
-    )
-
-
 def _discover(aws: Aws) -> Iterator[Resource]:
     in_life = _ec2.filter_by("status", "available", "in-use")
     for volume in _ec2.everything(aws, _ec2.VOLUMES, in_life):
-        yield resource(volume, aws.region)
+        yield _volumes.resource(volume, aws.region)
 
 
 def _describe(aws: Aws, ids: Iterable[str]) -> Iterator[Resource]:
     for volume in _ec2.by_ids(aws, _ec2.VOLUMES, ids):
         if volume["State"] not in ("deleting", "deleted"):
-            yield resource(volume, aws.region)
+            yield _volumes.resource(volume, aws.region)
 
 
 def _plan_snapshots(volume: Resource, _options: Any) -> Iterator[Order]:
-    spec = {
-        "volume_id": volume.resource_id,
-        "instance_id": volume.facts["instance_id"],
-        "device": volume.facts["device"],
-        "tags": dict(volume.tags),
-    }
-    yield Order("snapshot", spec, parts=(part(volume),))
-
-
-def _snapshot(aws: Aws, ask: Ask) -> Refs:
-    volume_id = ask.spec["volume_id"]
-    place = f" ({ask.spec['instance_id']} {ask.spec['device']})" if ask.spec["device"] else ""
-    made = aws.call(
-        "ec2",
-        "CreateSnapshot",
-        VolumeId=volume_id,
-        Description=_ebs_snapshots.description(ask.marks, f"{volume_id}{place}"),
-        TagSpecifications=[
-            tags.specification("snapshot", tags.merged(ask.marks, ask.spec["tags"]))
-        ],
-    )
-    return {volume_id: made["SnapshotId"]}
+    yield _ebs_snapshots.single(volume.facts)
 
 
 def _plan_recovery(aws: Aws, source: Source, options: RecoverOptions) -> list[Order]:
@@ -221,7 +163,7 @@ def _check_switch(instance: Json, device: str, options: RecoverOptions) -> None:
 
 
 DRIVER = Driver(
-    kind=KIND,
+    kind=_volumes.KIND,
     label="EBS volume",
     label_plural="EBS volumes",
     target_collection="volumes",
@@ -229,7 +171,7 @@ DRIVER = Driver(
     recovery_type="V",
     snapshot_collections=(
         SnapshotCollection(
-            name=COLLECTION,
+            name=_volumes.COLLECTION,
             label="Volume snapshots",
             extra_keys=("volume_device", "instance_id"),
             can_recover=True,
@@ -237,14 +179,7 @@ DRIVER = Driver(
         ),
     ),
     effects=(
-        Effect(
-            name="snapshot",
-            operation="ec2:CreateSnapshot",
-            permissions=("ec2:CreateSnapshot", "ec2:CreateTags", "ec2:DescribeSnapshots"),
-            start=_snapshot,
-            find=_ebs_snapshots.find,
-            watch=_ebs_snapshots.WATCH.name,
-        ),
+        _ebs_snapshots.SINGLE,
         _ebs_snapshots.DELETE,
         _volumes.CREATE,
         _volumes.DETACH,
@@ -269,4 +204,5 @@ DRIVER = Driver(
     plan_recovery=_plan_recovery,
     target_options=TargetOptions,
     recover_options=RecoverOptions,
+    limit="max_independent_ebs_gib",
 )

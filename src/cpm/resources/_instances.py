@@ -1,0 +1,262 @@
+"""EC2 instances as facts, and the effects that launch, stop and take them back."""
+
+import base64
+from collections.abc import Callable, Mapping, Sequence
+
+from cpm.aws import tags
+from cpm.aws.sessions import Aws
+from cpm.kernel.faults import Fault, FaultKind
+from cpm.resources import _ec2
+from cpm.resources._volumes import USE_OF_KEYS
+from cpm.resources.contract import Ask, Effect, Json, Refs, Resource, State, Verdict, Watch
+
+KIND = "ec2_instance"
+
+
+def resource(instance: Json, volumes: Mapping[str, Resource], region: str) -> Resource:
+    """An instance as EC2 describes it, with those of `volumes`, by id, that are its own."""
+    instance_tags = _ec2.tags_of(instance)
+    attached = [
+        volumes[volume_id]
+        for volume_id in _ec2.device_mappings(instance).values()
+        if volume_id in volumes
+    ]
+    return Resource(
+        kind=KIND,
+        resource_id=instance["InstanceId"],
+        region=region,
+        name=_ec2.name_of(instance_tags),
+        size_gib=sum(volume.size_gib for volume in attached),
+        tags=instance_tags,
+        facts=facts(instance) | {"volumes": [volume.facts for volume in attached]},
+    )
+
+
+def facts(instance: Json) -> Json:
+    """What is needed to launch an instance like this one, as JSON; its volumes are not in it."""
+    return {
+        "image_id": instance.get("ImageId"),
+        "instance_type": instance["InstanceType"],
+        "key_name": instance.get("KeyName"),
+        "iam_profile_arn": instance.get("IamInstanceProfile", {}).get("Arn"),
+        "monitoring": instance.get("Monitoring", {}).get("State") in ("enabled", "pending"),
+        "ebs_optimized": instance.get("EbsOptimized", False),
+        "availability_zone": instance["Placement"]["AvailabilityZone"],
+        "tenancy": instance["Placement"].get("Tenancy", "default"),
+        "platform": instance.get("Platform", ""),
+        "tags": _ec2.tags_of(instance),
+        **_network(instance),
+        **_image(instance),
+        **_metadata(instance),
+    }
+
+
+def _network(instance: Json) -> Json:
+    address_owners = [
+        interface.get("Association", {}).get("IpOwnerId")
+        for interface in instance.get("NetworkInterfaces", ())
+        if interface.get("Attachment", {}).get("DeviceIndex", 0) == 0
+    ]
+    return {
+        "vpc_id": instance.get("VpcId"),
+        "subnet_id": instance.get("SubnetId"),
+        "private_ip": instance.get("PrivateIpAddress"),
+        # An elastic address belongs to the account and does not come with a launch.
+        "has_public_ip": "amazon" in address_owners,
+        "security_groups": [group["GroupId"] for group in instance.get("SecurityGroups", ())],
+    }
+
+
+def _image(instance: Json) -> Json:
+    return {
+        "architecture": instance.get("Architecture", "x86_64"),
+        "virtualization": instance.get("VirtualizationType", "hvm"),
+        "root_device": instance.get("RootDeviceName"),
+        "ena": instance.get("EnaSupport", False),
+        "boot_mode": instance.get("BootMode"),
+        "tpm": instance.get("TpmSupport"),
+    }
+
+
+def _metadata(instance: Json) -> Json:
+    """How the instance is told about itself; without it a new one may be less guarded."""
+    known = ("HttpTokens", "HttpPutResponseHopLimit", "HttpEndpoint", "InstanceMetadataTags")
+    options = instance.get("MetadataOptions", {})
+    return {"metadata": {name: options[name] for name in known if name in options}}
+
+
+def _register(aws: Aws, ask: Ask) -> Refs:
+    registered = aws.call(
+        "ec2",
+        "RegisterImage",
+        Name=_image_name(ask),
+        Description="Made to launch a recovered instance; goes when it runs.",
+        TagSpecifications=[tags.specification("image", ask.marks)],
+        **ask.spec["parameters"],
+    )
+    return {"image": registered["ImageId"]}
+
+
+def _find_registered(aws: Aws, ask: Ask) -> Refs | None:
+    by_name = _ec2.filter_by("name", _image_name(ask))
+    found = aws.call("ec2", "DescribeImages", Owners=["self"], Filters=[by_name])["Images"]
+    return {"image": found[0]["ImageId"]} if found else None
+
+
+def _image_name(ask: Ask) -> str:
+    return f"cpm-{ask.token}"
+
+
+def _deregister(aws: Aws, ask: Ask) -> Refs:
+    _undo_register(aws, ask.earlier["image"])
+    return {}
+
+
+def _undo_register(aws: Aws, refs: Refs) -> None:
+    try:
+        aws.call("ec2", "DeregisterImage", ImageId=refs["image"])
+    except Fault as fault:
+        if fault.kind is not FaultKind.MISSING and fault.code != "InvalidAMIID.Unavailable":
+            raise
+
+
+def _run(aws: Aws, ask: Ask) -> Refs:
+    parameters = dict(ask.spec["parameters"])
+    if "UserData" in parameters:
+        # Kept as base64 because it may be no text; the SDK encodes it again.
+        parameters["UserData"] = base64.b64decode(parameters["UserData"])
+    launched = aws.call(
+        "ec2",
+        "RunInstances",
+        ClientToken=ask.token,
+        ImageId=ask.earlier["image"]["image"],
+        TagSpecifications=[
+            tags.specification("instance", tags.merged(ask.marks, ask.spec["tags"])),
+            tags.specification("volume", tags.merged(ask.marks, ask.spec["volume_tags"])),
+        ],
+        **parameters,
+    )
+    ids = sorted(instance["InstanceId"] for instance in launched["Instances"])
+    return {f"instance{number or ''}": each for number, each in enumerate(ids)}
+
+
+def _undo_run(aws: Aws, refs: Refs) -> None:
+    try:
+        aws.call("ec2", "TerminateInstances", InstanceIds=list(refs.values()))
+    except Fault as fault:
+        if fault.kind is not FaultKind.MISSING:
+            raise
+
+
+def _stop(aws: Aws, ask: Ask) -> Refs:
+    launched = ask.earlier["run"]
+    aws.call("ec2", "StopInstances", InstanceIds=list(launched.values()))
+    return dict(launched)
+
+
+def _tag_volumes(aws: Aws, ask: Ask) -> Refs:
+    wanted: Mapping[str, Mapping[str, str]] = ask.spec["tags_by_device"]
+    for instance in _ec2.instances(aws, ask.earlier["run"].values()):
+        for device, volume_id in _ec2.device_mappings(instance).items():
+            _ec2.put_tags(aws, ask, volume_id, wanted.get(device, {}))
+    return {}
+
+
+def _running(instance: Json) -> Verdict:
+    match instance["State"]["Name"]:
+        case "running" | "stopping" | "stopped":
+            return Verdict(State.DONE, 100)
+        case "pending":
+            return Verdict(State.PENDING, 50)
+    return Verdict(State.FAILED, reason=_reason(instance))
+
+
+def _stopped(instance: Json) -> Verdict:
+    match instance["State"]["Name"]:
+        case "stopped":
+            return Verdict(State.DONE, 100)
+        case "pending" | "running" | "stopping":
+            return Verdict(State.PENDING, 50)
+    return Verdict(State.FAILED, reason=_reason(instance))
+
+
+def _reason(instance: Json) -> str:
+    why: str = instance.get("StateReason", {}).get("Message") or "the instance was terminated"
+    return why
+
+
+def _watch(name: str, verdict: Callable[[Json], Verdict]) -> Watch:
+    def poll(aws: Aws, refs: Sequence[str]) -> Mapping[str, Verdict]:
+        found = {
+            instance["InstanceId"]: verdict(instance)
+            for reservation in _ec2.by_ids(aws, _ec2.INSTANCES, refs)
+            for instance in reservation["Instances"]
+        }
+        return {ref: found.get(ref, Verdict(State.GONE)) for ref in refs}
+
+    return Watch(name, ("ec2:DescribeInstances",), poll, batch=_ec2.INSTANCES.per_call)
+
+
+def _poll_images(aws: Aws, refs: Sequence[str]) -> Mapping[str, Verdict]:
+    found = {image["ImageId"]: image for image in _ec2.by_ids(aws, _ec2.IMAGES, refs)}
+    return {ref: _image_verdict(found.get(ref)) for ref in refs}
+
+
+def _image_verdict(image: Json | None) -> Verdict:
+    if image is None:
+        return Verdict(State.GONE)
+    match image["State"]:
+        case "available":
+            return Verdict(State.DONE, 100)
+        case "pending" | "transient":
+            return Verdict(State.PENDING)
+        case "deregistered":
+            return Verdict(State.GONE)
+    return Verdict(State.FAILED, reason=image.get("StateReason", {}).get("Message", ""))
+
+
+RUNNING = _watch("instance_running", _running)
+STOPPED = _watch("instance_stopped", _stopped)
+IMAGE = Watch("image", ("ec2:DescribeImages",), _poll_images, batch=_ec2.IMAGES.per_call)
+
+REGISTER = Effect(
+    name="register_image",
+    operation="ec2:RegisterImage",
+    permissions=("ec2:RegisterImage", "ec2:CreateTags", "ec2:DescribeImages"),
+    start=_register,
+    find=_find_registered,
+    watch=IMAGE.name,
+    undo=_undo_register,
+    undo_permissions=("ec2:DeregisterImage",),
+)
+RUN = Effect(
+    name="run_instances",
+    operation="ec2:RunInstances",
+    permissions=("ec2:RunInstances", "ec2:CreateTags", "iam:PassRole", *USE_OF_KEYS),
+    start=_run,
+    watch=RUNNING.name,
+    undo=_undo_run,
+    undo_permissions=("ec2:TerminateInstances",),
+    makes_result=True,
+)
+TAG_VOLUMES = Effect(
+    name="tag_volumes",
+    operation="ec2:CreateTags",
+    permissions=("ec2:CreateTags", "ec2:DescribeInstances"),
+    start=_tag_volumes,
+    tidies_up=True,
+)
+STOP = Effect(
+    name="stop_instances",
+    operation="ec2:StopInstances",
+    permissions=("ec2:StopInstances",),
+    start=_stop,
+    watch=STOPPED.name,
+)
+DEREGISTER = Effect(
+    name="deregister_image",
+    operation="ec2:DeregisterImage",
+    permissions=("ec2:DeregisterImage",),
+    start=_deregister,
+    tidies_up=True,
+)

@@ -1,0 +1,179 @@
+"""EC2 instances: crash-consistent snapshots of their volumes, and instances launched from these."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+
+from cpm.aws import tags
+from cpm.aws.sessions import Aws
+from cpm.resources import _ebs_snapshots, _ec2, _instance_recovery, _instances, _volumes
+from cpm.resources._instance_options import RecoverOptions
+from cpm.resources.contract import Ask, Driver, Effect, Json, Order, Refs, Resource
+from cpm.resources.options import option
+
+# `CreateSnapshots` takes so many volumes to leave out.
+_MOST_EXCLUDED = 40
+
+
+@dataclass(frozen=True)
+class TargetOptions:
+    """How an instance is protected. `volumes` are those that `volumes_mode` speaks of."""
+
+    backup_option: str = option("S", label="Backup option", choices={"S": "Snapshots only"})
+    volumes_mode: str = option(
+        "A",
+        label="Volumes",
+        choices={"A": "All", "I": "Only those listed", "E": "All but those listed"},
+    )
+    initial_ami: str | None = option(None, label="Initial AMI", max_length=64)
+    agent_enabled: bool = option(False, label="Application consistent")
+    vss_enabled: bool = option(False, label="VSS", help="Windows; needs the agent.")
+    scripts_enabled: bool = option(False, label="Backup scripts")
+    script_timeout: int | None = option(
+        None,
+        label="Script timeout (seconds)",
+        help="The policy's.",
+        minimum=1,
+        maximum=86400,
+    )
+    volumes: tuple[str, ...] = ()
+
+
+def _discover(aws: Aws) -> Iterator[Resource]:
+    # A page of instances at a time: their volumes are asked for together, memory stays bounded.
+    for page in _pages(_ec2.all_instances(aws)):
+        yield from _with_volumes(aws, page)
+
+
+def _describe(aws: Aws, ids: Iterable[str]) -> Iterator[Resource]:
+    for page in _pages(_ec2.instances(aws, ids)):
+        yield from _with_volumes(aws, page)
+
+
+def _pages(found: Iterable[Json]) -> Iterator[list[Json]]:
+    numbered = enumerate(found)
+    for _, page in groupby(numbered, key=lambda item: item[0] // _ec2.INSTANCES.per_call):
+        yield [instance for _, instance in page]
+
+
+def _with_volumes(aws: Aws, instances: list[Json]) -> Iterator[Resource]:
+    ids = [each for instance in instances for each in _ec2.device_mappings(instance).values()]
+    described = _ec2.by_ids(aws, _ec2.VOLUMES, ids)
+    volumes = {volume["VolumeId"]: _volumes.resource(volume, aws.region) for volume in described}
+    for instance in instances:
+        yield _instances.resource(instance, volumes, aws.region)
+
+
+def _plan_snapshots(instance: Resource, options: TargetOptions) -> Iterator[Order]:
+    volumes: list[Json] = instance.facts["volumes"]
+    chosen = [volume for volume in volumes if _is_chosen(volume, options)]
+    spec = _snapshots_spec(instance, volumes, chosen)
+    if len(spec["exclude"]) > _MOST_EXCLUDED:
+        # AWS cannot leave out so many; then each is a call, and consistent by itself.
+        yield from map(_ebs_snapshots.single, chosen)
+    elif chosen:
+        parts = tuple(map(_volumes.part, chosen))
+        yield Order("snapshots", spec, parts, step="snapshots")
+        if not spec["copy_tags"]:
+            wanted = {volume["volume_id"]: volume["tags"] for volume in chosen}
+            yield Order("tag_snapshots", {"tags": wanted}, step="tags", after="snapshots")
+
+
+def _is_chosen(volume: Json, options: TargetOptions) -> bool:
+    is_listed = volume["volume_id"] in options.volumes
+    return {"A": True, "I": is_listed, "E": not is_listed}[options.volumes_mode]
+
+
+def _snapshots_spec(instance: Resource, volumes: list[Json], chosen: list[Json]) -> Json:
+    root_device = instance.facts["root_device"]
+    left_out = [volume for volume in volumes if volume not in chosen]
+    return {
+        "instance_id": instance.resource_id,
+        "devices": [volume["device"] for volume in chosen],
+        "exclude_root": any(volume["device"] == root_device for volume in left_out),
+        "exclude": [volume["volume_id"] for volume in left_out if volume["device"] != root_device],
+        # Else the marks go into the call, and the volumes' tags follow as far as there is room.
+        "copy_tags": all(tags.can_be_copied_by_aws(volume["tags"]) for volume in chosen),
+    }
+
+
+def _snapshots(aws: Aws, ask: Ask) -> Refs:
+    spec = ask.spec
+    what = " ".join([spec["instance_id"], *spec["devices"]])
+    chosen = {"InstanceId": spec["instance_id"], "ExcludeBootVolume": spec["exclude_root"]}
+    if spec["exclude"]:
+        chosen["ExcludeDataVolumeIds"] = spec["exclude"]
+    made = aws.call(
+        "ec2",
+        "CreateSnapshots",
+        Description=_ebs_snapshots.description(ask.marks, what),
+        InstanceSpecification=chosen,
+        TagSpecifications=[tags.specification("snapshot", ask.marks)],
+        **({"CopyTagsFromSource": "volume"} if spec["copy_tags"] else {}),
+    )
+    return {each["VolumeId"]: each["SnapshotId"] for each in made["Snapshots"]}
+
+
+def _tag_snapshots(aws: Aws, ask: Ask) -> Refs:
+    for volume_id, snapshot_id in ask.earlier["snapshots"].items():
+        _ec2.put_tags(aws, ask, snapshot_id, ask.spec["tags"].get(volume_id, {}))
+    return {}
+
+
+DRIVER = Driver(
+    kind=_instances.KIND,
+    label="EC2 instance",
+    label_plural="EC2 instances",
+    target_collection="instances",
+    target_id_alias="instance_id",
+    recovery_type="I",
+    snapshot_collections=(),
+    effects=(
+        Effect(
+            name="snapshots",
+            operation="ec2:CreateSnapshots",
+            permissions=("ec2:CreateSnapshots", "ec2:CreateTags", "ec2:DescribeSnapshots"),
+            start=_snapshots,
+            find=_ebs_snapshots.find,
+            watch=_ebs_snapshots.WATCH.name,
+        ),
+        Effect(
+            name="tag_snapshots",
+            operation="ec2:CreateTags",
+            permissions=("ec2:CreateTags",),
+            start=_tag_snapshots,
+            tidies_up=True,
+        ),
+        _ebs_snapshots.SINGLE,
+        _instances.REGISTER,
+        _instances.RUN,
+        _instances.TAG_VOLUMES,
+        _instances.STOP,
+        _instances.DEREGISTER,
+    ),
+    watches=(
+        _ebs_snapshots.WATCH,
+        _instances.IMAGE,
+        _instances.RUNNING,
+        _instances.STOPPED,
+    ),
+    read_permissions=(
+        "ec2:DescribeInstanceAttribute",
+        "ec2:DescribeInstanceTypes",
+        "ec2:DescribeInstances",
+        "ec2:DescribeKeyPairs",
+        "ec2:DescribeNetworkInterfaces",
+        "ec2:DescribeSecurityGroups",
+        "ec2:DescribeSnapshots",
+        "ec2:DescribeSubnets",
+        "ec2:DescribeVolumes",
+    ),
+    discover=_discover,
+    describe=_describe,
+    plan_snapshots=_plan_snapshots,
+    plan_recovery=_instance_recovery.plan,
+    target_options=TargetOptions,
+    recover_options=RecoverOptions,
+    target_is_changeable=True,
+    limit="max_instances",
+)
