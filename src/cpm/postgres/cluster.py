@@ -96,6 +96,7 @@ class Cluster:
         self.user.give(draft)
         self.log.write(f"making a new database in {self.home.data}")
         self._initdb(draft, durable)
+        self._count_as_ours(draft)
         self._run_alone(draft, "postgres", _CREATE_DATABASE)
         self._run_alone(draft, DATABASE, _CREATE_EXTENSION)
         draft.rename(self.home.data)  # an empty directory in its place is no hindrance
@@ -107,6 +108,15 @@ class Cluster:
             options.append("--no-sync")
         command: list[str | Path] = [self.bin / "initdb", "-D", data, "--encoding=UTF8"]
         programs.run([*command, *locale, *options], user=self.user, log=self.log)
+
+    def _count_as_ours(self, data: Path) -> None:
+        """Leave the numbers of system objects behind.
+
+        Until a first start with connections, new objects get such numbers, and pg_dump would
+        leave out the extension that has one.
+        """
+        command: list[str | Path] = [self.bin / "pg_resetwal", "-D", data]
+        programs.run([*command, "--next-oid", "16384"], user=self.user, log=self.log)
 
     def _run_alone(self, data: Path, database: str, statements: str) -> None:
         """Run statements, one per line, as the superuser of a server that is down.

@@ -12,7 +12,7 @@ from pathlib import Path
 from cpm.kernel import clock
 from cpm.postgres.log import Log
 
-_CHILDREN_PATIENCE_SECONDS = 5.0
+_CHILDREN_PATIENCE_SECONDS = 2.0
 _ASK_AGAIN_SECONDS = 1.0
 
 

@@ -76,6 +76,7 @@ class EmbeddedPostgres:
         """
         if self.is_alive():
             return
+        self.stop()  # what is left of a supervisor that was killed
         with tempfile.TemporaryFile() as complaints:
             self._supervisor = self._spawn(complaints)
             try:
