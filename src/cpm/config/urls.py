@@ -1,5 +1,10 @@
 """The server's addresses."""
 
-from django.urls import URLPattern, URLResolver
+from django.urls import URLPattern, URLResolver, re_path
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from cpm.api import gateway
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    # The API finds its own way from here: any number of slashes, every method.
+    re_path(r"^/*api(?P<path>/(?s:.*))?$", gateway.serve),
+]

@@ -1,0 +1,1 @@
+"""The REST API: a view is parse, one service or query, print."""

@@ -1,0 +1,87 @@
+"""The way of every request under `/api/`, from its path to its answer.
+
+Checks come in one order, here and nowhere else, so that a client is told the same whatever he
+asks for: path, form of the answer, version, token, method, kind of user. The view does the rest:
+object, body, state.
+"""
+
+import logging
+import re
+import uuid
+
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from structlog.contextvars import bound_contextvars
+
+from cpm.api import authentication, errors, negotiation
+from cpm.api.negotiation import JSON, Wanted
+from cpm.api.operations import Place
+from cpm.api.refusals import MethodNotAllowed
+from cpm.api.request import Request
+from cpm.api.routes import ROUTER
+from cpm.kernel import clock
+from cpm.services.access import may_ever
+from cpm.services.errors import Forbidden
+
+log = logging.getLogger(__name__)
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+
+def serve(http: HttpRequest, path: str | None) -> HttpResponseBase:
+    """Answer a request; `path` is what follows `/api`."""
+    sent = http.headers.get("X-Request-ID", "")
+    request_id = sent if _REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
+    with bound_contextvars(request_id=request_id):
+        began = clock.monotonic()
+        response = _answer(http, path or "", request_id)
+        milliseconds = (clock.monotonic() - began) * 1000
+        log.info("%s %s %d %.1f ms", http.method, http.path, response.status_code, milliseconds)
+    response["X-Request-ID"] = request_id
+    return _without_body(response) if http.method == "HEAD" else response
+
+
+def _answer(http: HttpRequest, path: str, request_id: str) -> HttpResponseBase:
+    wanted: Wanted | None = None
+    response: HttpResponseBase
+    try:
+        place = ROUTER.find(path)
+        wanted = _negotiated(http, place)
+        response = _done(http, place, wanted)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer
+        response = errors.answer(error, request_id)
+    if wanted is not None:
+        response["API-Version"] = wanted.version.value
+    return response
+
+
+def _negotiated(http: HttpRequest, place: Place) -> Wanted:
+    operation = place.find(http.method or "")
+    produces = operation.produces if operation else (JSON,)
+    return negotiation.choose(http.headers.get("Accept"), produces)
+
+
+def _done(http: HttpRequest, place: Place, wanted: Wanted) -> HttpResponseBase:
+    """Check what must be so before the view, and call it."""
+    method = http.method or ""
+    operation = place.require(method, wanted.version)
+    person = None if place.is_public else authentication.person(http)
+    if operation is None:
+        allowed = ", ".join(place.methods(wanted.version))
+        if method == "OPTIONS":
+            return HttpResponse(headers={"Allow": allowed})
+        raise MethodNotAllowed(method, allowed)
+    if person and operation.action and not may_ever(person, operation.action):
+        raise Forbidden
+    return operation.view(Request(http, place.path, wanted, person), *place.ids)
+
+
+def _without_body(response: HttpResponseBase) -> HttpResponse:
+    """What a HEAD is answered: all that a GET says but the body."""
+    bare = HttpResponse(status=response.status_code)
+    for name, value in response.items():
+        bare[name] = value
+    if isinstance(response, HttpResponse):
+        bare["Content-Length"] = str(len(response.content))
+    response.close()
+    return bare

@@ -1,0 +1,49 @@
+"""The fixed cast of the API's tests."""
+
+from typing import Any
+
+import django
+import pytest
+
+django.setup()  # models can be imported from here on
+
+from cpm.models.users import UserKind  # noqa: E402
+from tests.api.cast import Caller, caller, make_user  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def quick_passwords(settings: Any) -> None:
+    """Hash passwords quickly: nobody will ever attack those of a test."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture
+def root(db: None) -> Caller:
+    return caller(make_user("root", UserKind.ROOT))
+
+
+@pytest.fixture
+def managed(db: None) -> Caller:
+    return caller(make_user("mia", UserKind.MANAGED))
+
+
+@pytest.fixture
+def independent(db: None) -> Caller:
+    return caller(make_user("ines", UserKind.INDEPENDENT))
+
+
+@pytest.fixture
+def stranger(db: None) -> Caller:
+    """Another managed user, who has nothing to do with the objects of a test."""
+    return caller(make_user("stan", UserKind.MANAGED))
+
+
+@pytest.fixture
+def delegate(managed: Caller) -> Caller:
+    """A delegate of the managed user, with no switch on."""
+    return caller(make_user("dora", UserKind.DELEGATE, original_user=managed.user))
+
+
+@pytest.fixture
+def nobody(db: None) -> Caller:
+    return Caller()
