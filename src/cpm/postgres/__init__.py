@@ -1,7 +1,7 @@
 """The embedded PostgreSQL: the product brings its own database server and looks after it.
 
 `EmbeddedPostgres` runs a server for as long as a block lasts, `connect_uri` finds the one that
-another process runs. Knows files, processes and psycopg; nothing of Django or of the product.
+another process runs. Knows files and processes; nothing of Django or of the product.
 """
 
 from cpm.postgres.errors import AlreadyRunning, NotRunning, PostgresError, StartFailed

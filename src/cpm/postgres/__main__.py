@@ -1,7 +1,6 @@
 """Runs the supervisor by itself: `python -m cpm.postgres DIR [--ready-file FILE]`."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -14,7 +13,6 @@ from cpm.postgres.supervisor import Supervisor
 def main() -> int:
     """Run until told to stop; the exit status says why it ended."""
     arguments = _parser().parse_args()
-    _forget_client_variables()
     try:
         Supervisor(
             Cluster(arguments.directory),
@@ -36,12 +34,6 @@ def main() -> int:
         )
         return EXIT_FAILED
     return 0
-
-
-def _forget_client_variables() -> None:
-    """PGOPTIONS, PGSERVICE and the like steer every connection: ours go where they should."""
-    for name in [name for name in os.environ if name.startswith("PG") and name != "PG_BIN"]:
-        del os.environ[name]
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -6,16 +6,14 @@ import shutil
 import signal
 import subprocess
 from pathlib import Path
-from urllib.parse import quote
 
 from cpm.postgres import binaries, home, leftovers, os_user, programs, settings, sockets
+from cpm.postgres.address import DATABASE, ROLE, Address
 from cpm.postgres.errors import DirectoryUnusable, PostgresError
 from cpm.postgres.files import write_private
 from cpm.postgres.log import Log
 from cpm.postgres.os_user import OsUser
 
-ROLE = "cpm"
-DATABASE = "cpm"
 _OLDEST_MAJOR = 17  # the first with the builtin locale
 
 # The superuser exists for these lines only. pg_trgm is a trusted extension, so the database's
@@ -49,9 +47,14 @@ class Cluster:
         self.socket_directory = sockets.directory_for(self.home.path)
 
     @property
+    def address(self) -> Address:
+        """How to connect to it."""
+        return Address(self.socket_directory, self.home.password.read_text().strip())
+
+    @property
     def uri(self) -> str:
-        """How the product connects: over the socket, as the owner of its database."""
-        return uri_of(self.home, self.socket_directory)
+        """How the product connects to it: a libpq URI."""
+        return self.address.uri
 
     def initialise(self, *, durable: bool = True) -> None:
         """Make what is missing: the data directory, the role, its database and its password."""
@@ -184,13 +187,6 @@ class Cluster:
         if not self.user.is_us:
             os.chown(path, -1, self.user.gid)
             path.chmod(0o640)
-
-
-def uri_of(place: home.Home, socket_directory: Path) -> str:
-    """The URI of the cluster at home in `place`, with its password."""
-    password = quote(place.password.read_text().strip(), safe="")
-    host = quote(str(socket_directory), safe="")
-    return f"postgresql://{ROLE}:{password}@/{DATABASE}?host={host}&port={settings.PORT}"
 
 
 def _user_for(data: Path) -> OsUser:

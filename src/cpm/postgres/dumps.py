@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from psycopg.conninfo import conninfo_to_dict
-
 from cpm.kernel import clock
 from cpm.postgres import binaries, lock, programs
+from cpm.postgres.address import Address
 from cpm.postgres.errors import DumpFailed
 from cpm.postgres.files import make_directory
-from cpm.postgres.process import connect_uri
+from cpm.postgres.process import connect_address
 
 _SUFFIX = ".dump"
 _UNFINISHED = ".part"
@@ -37,11 +36,11 @@ def dump(directory: Path, destination: Path, keep: int = 7) -> Path:
     """
     if keep < 1:
         raise ValueError("keep at least one dump")
-    uri = connect_uri(directory)
+    address = connect_address(directory)
     try:
         make_directory(destination, 0o700)
         with _alone_in(destination):
-            path = _dump_into(destination, uri)
+            path = _dump_into(destination, address)
             _prune(destination, keep)
     except OSError as error:
         raise DumpFailed(f"cannot write a dump into {destination}: {error.strerror}.") from error
@@ -62,42 +61,27 @@ def _alone_in(destination: Path) -> Iterator[None]:
         raise DumpFailed(f"process {held.pid} is writing a dump into {destination}.") from held
 
 
-def _dump_into(destination: Path, uri: str) -> Path:
+def _dump_into(destination: Path, address: Address) -> Path:
     for leftover in destination.glob(f"cpm-*{_UNFINISHED}"):
         leftover.unlink()
     name = f"cpm-{clock.now():%Y%m%dT%H%M%SZ}"
     unfinished = destination / (name + _UNFINISHED)
     descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        _run("pg_dump", "--format=custom", stdout=descriptor, uri=uri)
+        _run("pg_dump", "--format=custom", address=address, stdout=descriptor)
         os.fsync(descriptor)
-        _run("pg_restore", "--list", str(unfinished), stdout=subprocess.DEVNULL, uri=uri)
+        _run("pg_restore", "--list", str(unfinished), address=address)
         return unfinished.rename(destination / (name + _SUFFIX))
     finally:
         os.close(descriptor)
         unfinished.unlink(missing_ok=True)
 
 
-def _run(program: str, *arguments: str, stdout: int, uri: str) -> None:
-    ended = subprocess.run(  # noqa: S603
-        [binaries.for_ourselves() / program, *arguments],
-        check=False,
-        stdin=subprocess.DEVNULL,
-        stdout=stdout,
-        stderr=subprocess.PIPE,
-        env=programs.environment(**_connection_variables(uri)),
-        text=True,
-    )
+def _run(program: str, *arguments: str, address: Address, stdout: int = subprocess.DEVNULL) -> None:
+    command = [str(binaries.for_ourselves() / program), *arguments]
+    ended = programs.run_client(command, variables=address.variables, stdout=stdout)
     if ended.returncode != 0:
         raise DumpFailed(f"{program} failed: {ended.stderr.strip()}")
-
-
-def _connection_variables(uri: str) -> dict[str, str]:
-    """In the environment, because everybody can read a command line."""
-    names = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "password": "PGPASSWORD"}
-    parameters = conninfo_to_dict(uri)
-    variables = {variable: str(parameters[name]) for name, variable in names.items()}
-    return {**variables, "PGDATABASE": str(parameters["dbname"])}
 
 
 def _prune(destination: Path, keep: int) -> None:

@@ -14,7 +14,7 @@ from typing import IO, Self
 
 from cpm.kernel import clock
 from cpm.postgres import home, lock, programs, state
-from cpm.postgres.cluster import uri_of
+from cpm.postgres.address import Address
 from cpm.postgres.errors import AlreadyRunning, NotRunning, StartFailed
 from cpm.postgres.log import Log
 
@@ -119,7 +119,7 @@ class EmbeddedPostgres:
             place = home.find(self.directory)
             current = _ready_state(place)
             if current is not None and current.supervisor_pid == supervisor.pid:
-                return uri_of(place, Path(current.socket_directory))
+                return _address(place, current).uri
             log = Log(place.log)
             if log.size_bytes() != log_size_bytes:
                 log_size_bytes, grown_at = log.size_bytes(), clock.monotonic()
@@ -148,12 +148,20 @@ def connect_uri(directory: Path, *, timeout_seconds: float = 30.0) -> str:
     Waits for one that is just starting. Raises NotRunning when nobody runs it, StartFailed when it
     does not answer in time, DirectoryUnusable when it belongs to another OS user.
     """
+    return connect_address(directory, timeout_seconds=timeout_seconds).uri
+
+
+def connect_address(directory: Path, *, timeout_seconds: float = 30.0) -> Address:
+    """What `connect_uri` says, in parts."""
     place = home.find(directory)
     try:
-        ready = _await_ready(place, timeout_seconds)
-        return uri_of(place, Path(ready.socket_directory))
+        return _address(place, _await_ready(place, timeout_seconds))
     except PermissionError as error:
         raise home.belongs_to_another(place.directory) from error
+
+
+def _address(place: home.Home, ready: state.State) -> Address:
+    return Address(Path(ready.socket_directory), place.password.read_text().strip())
 
 
 def _await_ready(place: home.Home, timeout_seconds: float) -> state.State:

@@ -68,6 +68,21 @@ def run(command: Sequence[str | Path], *, user: OsUser, log: Log, stdin_text: st
         )
 
 
+def run_client(
+    command: Sequence[str], *, variables: dict[str, str], stdout: int = subprocess.DEVNULL
+) -> subprocess.CompletedProcess[str]:
+    """Run a program that connects to the server, as the user that we are, to its end."""
+    return subprocess.run(  # noqa: S603
+        command,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        env=environment(**variables),
+        text=True,
+    )
+
+
 def exit_text(returncode: int) -> str:
     """How a process ended, in words."""
     if returncode >= 0:
