@@ -8,30 +8,10 @@ from cpm.kernel import clock
 from cpm.simulator.process import Credentials, Simulator
 from simulator.conftest import Clients
 from simulator.expect import refused
+from simulator.resources import look, make_snapshot, make_volume, tagged
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
-
-
-def make_volume(ec2: "EC2Client", size: int = 8, **more: Any) -> str:
-    """A volume in the first zone; its id."""
-    return ec2.create_volume(AvailabilityZone="us-east-1a", Size=size, **more)["VolumeId"]
-
-
-def make_snapshot(ec2: "EC2Client", volume_id: str | None = None, **more: Any) -> str:
-    """A snapshot, of a new volume unless one is named; its id."""
-    return ec2.create_snapshot(VolumeId=volume_id or make_volume(ec2), **more)["SnapshotId"]
-
-
-def look(ec2: "EC2Client", snapshot_id: str) -> Any:
-    """The snapshot as DescribeSnapshots shows it now."""
-    return ec2.describe_snapshots(SnapshotIds=[snapshot_id])["Snapshots"][0]
-
-
-def tags(**values: str) -> list[Any]:
-    """TagSpecifications for snapshots."""
-    listed = [{"Key": key, "Value": value} for key, value in values.items()]
-    return [{"ResourceType": "snapshot", "Tags": listed}]
 
 
 def test_a_snapshot_is_pending_first_and_completed_when_its_time_is_over(
@@ -102,7 +82,7 @@ def test_a_snapshot_of_a_missing_volume_is_refused(ec2: "EC2Client") -> None:
 
 
 def test_tags_in_the_call_are_on_the_snapshot_from_the_first_moment(ec2: "EC2Client") -> None:
-    snapshot_id = make_snapshot(ec2, TagSpecifications=tags(cpm_token="t-1"))
+    snapshot_id = make_snapshot(ec2, TagSpecifications=tagged("snapshot", cpm_token="t-1"))
     found = ec2.describe_snapshots(Filters=[{"Name": "tag:cpm_token", "Values": ["t-1"]}])
     assert [item["SnapshotId"] for item in found["Snapshots"]] == [snapshot_id]
 
@@ -110,7 +90,11 @@ def test_tags_in_the_call_are_on_the_snapshot_from_the_first_moment(ec2: "EC2Cli
 def test_too_many_tags_make_no_snapshot(ec2: "EC2Client") -> None:
     volume_id = make_volume(ec2)
     with refused("TagLimitExceeded"):
-        make_snapshot(ec2, volume_id, TagSpecifications=tags(**{f"k{n}": "v" for n in range(51)}))
+        make_snapshot(
+            ec2,
+            volume_id,
+            TagSpecifications=tagged("snapshot", **{f"k{n}": "v" for n in range(51)}),
+        )
     assert not ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"]
 
 
@@ -122,13 +106,14 @@ class TestOfInstances:
         planted = simulator.seed(
             account=account.account, instances=1, volumes_per=3, tags={"Team": "A"}
         )
-        return planted["instances"][0]
+        instance_id = planted["instances"][0]
+        return {"id": instance_id, "volumes": planted["volumes"][instance_id]}
 
     def test_every_volume_gets_one_snapshot(self, ec2: "EC2Client", machine: Any) -> None:
         made = ec2.create_snapshots(
             InstanceSpecification={"InstanceId": machine["id"]},
             Description="all",
-            TagSpecifications=tags(cpm_token="x"),
+            TagSpecifications=tagged("snapshot", cpm_token="x"),
         )["Snapshots"]
         assert [item["VolumeId"] for item in made] == machine["volumes"]
         assert {item["Description"] for item in made} == {"all"}
@@ -152,7 +137,7 @@ class TestOfInstances:
         made = ec2.create_snapshots(
             InstanceSpecification={"InstanceId": machine["id"]},
             CopyTagsFromSource="volume",
-            TagSpecifications=tags(Name="ours"),
+            TagSpecifications=tagged("snapshot", Name="ours"),
         )["Snapshots"]
         for item in made:
             assert {"Key": "Team", "Value": "A"} in item["Tags"]
@@ -268,7 +253,7 @@ class TestListing:
     def test_filters_narrow_the_list(
         self, ec2: "EC2Client", name: str, value: str, count: int
     ) -> None:
-        make_snapshot(ec2, Description="nightly", TagSpecifications=tags(Team="A1"))
+        make_snapshot(ec2, Description="nightly", TagSpecifications=tagged("snapshot", Team="A1"))
         make_snapshot(ec2, make_volume(ec2, 16))
         found = ec2.describe_snapshots(
             OwnerIds=["self"], Filters=[{"Name": name, "Values": [value]}]

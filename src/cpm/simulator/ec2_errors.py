@@ -36,3 +36,9 @@ def missing_parameter(name: str) -> AwsError:
 def incorrect_state(message: str) -> AwsError:
     """The thing exists, but not in a state that allows the operation."""
     return AwsError("IncorrectState", message)
+
+
+def check_account_id(number: str) -> None:
+    """Raise unless this could be an account's number."""
+    if len(number) != 12 or not number.isdigit():
+        raise invalid_value(f'Invalid value "{number}" for userId. Must be an account id.')

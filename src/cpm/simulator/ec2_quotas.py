@@ -8,6 +8,7 @@ from cpm.kernel import clock
 from cpm.simulator import ec2_snapshots, ec2_state
 from cpm.simulator.calls import Call
 from cpm.simulator.config import Config
+from cpm.simulator.ec2_snapshots import Snapshot
 from cpm.simulator.ec2_volumes import Volume
 from cpm.simulator.errors import AwsError
 from cpm.simulator.lives import State
@@ -21,16 +22,21 @@ def check_new_snapshots(call: Call, volumes: Sequence[Volume]) -> None:
     _check_account(call, len(volumes))
 
 
-def check_new_copies(call: Call, count: int) -> None:
-    """Raise ResourceLimitExceeded when the caller's region cannot take `count` more copies."""
+def check_new_copy(call: Call) -> None:
+    """Raise ResourceLimitExceeded when the region that is called cannot take one more copy."""
     limit = call.config.limits.copies
     ec2 = ec2_state.backend(call.account, call.region)
-    if limit is not None and _copies_in_progress(call.config, ec2) + count > limit:
+    if limit is not None and _copies_in_progress(call.config, ec2) >= limit:
         raise AwsError(
             "ResourceLimitExceeded",
             f"Too many snapshot copies in progress. The limit is {limit:g} for this "
             "destination region.",
         )
+
+
+def note_copy(copy: Snapshot) -> None:
+    """Count `copy` among the copies in progress until it is over."""
+    ec2_state.table(copy.ec2_backend, "copies_in_progress")[copy.id] = copy
 
 
 def _check_interval(config: Config, volume: Volume) -> None:

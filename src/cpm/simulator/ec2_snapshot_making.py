@@ -5,6 +5,7 @@ from typing import Any
 
 from cpm.kernel import clock
 from cpm.simulator import (
+    ec2_images,
     ec2_instance_view,
     ec2_instances,
     ec2_quotas,
@@ -79,6 +80,12 @@ def create_snapshots(call: Call) -> Mapping[str, Any]:
 def delete_snapshot(call: Call) -> Mapping[str, Any]:
     """Delete a snapshot; a pending one goes when its making is over, as in AWS."""
     snapshot = ec2_snapshots.own(call, call.params["SnapshotId"])
+    users = ec2_images.users_of(snapshot.ec2_backend, snapshot.id)
+    if users:
+        raise AwsError(
+            "InvalidSnapshot.InUse",
+            f"The snapshot {snapshot.id} is currently in use by {', '.join(users)}",
+        )
     if snapshot.life.state is State.PENDING:
         snapshot.delete_requested = True
     else:

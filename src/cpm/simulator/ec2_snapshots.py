@@ -35,7 +35,6 @@ class Snapshot:
     description: str = ""
     encryption: Encryption = PLAIN
     origins: frozenset[str] = frozenset()
-    is_copy: bool = False
     delete_requested: bool = False
     user_ids: set[str] = field(default_factory=set)
     is_public: bool = False
@@ -56,11 +55,6 @@ class Snapshot:
         """`pending`, `completed` or `error`, as of the last look."""
         return _STATUS[self.life.state]
 
-    @property
-    def tags(self) -> dict[str, str]:
-        """Its tags, as its owner sees them."""
-        return ec2_tags.of(self.ec2_backend, self.id)
-
     def settle(self, config: Config) -> State:
         """Look at the clock: the state by now."""
         return self.life.settle(fails=bool(config.fail & (self.origins | {self.id})))
@@ -70,7 +64,8 @@ class Snapshot:
         return self.is_public or account == self.owner_id or account in self.user_ids
 
     def shown(self, viewer: str) -> dict[str, Any]:
-        """As the API shows it to the account `viewer`; tags are seen by the owner only."""
+        """As the API shows it to the account `viewer`, with the tags that this account gave it."""
+        mine = ec2_state.backend(viewer, self.ec2_backend.region_name)
         return {
             "SnapshotId": self.id,
             "VolumeId": self.volume_id,
@@ -83,7 +78,7 @@ class Snapshot:
             "Encrypted": self.encryption.encrypted,
             "KmsKeyId": self.encryption.kms_key_id,
             "StorageTier": self.storage_tier,
-            "Tags": ec2_tags.shown(self.ec2_backend, self.id) if viewer == self.owner_id else None,
+            "Tags": ec2_tags.shown(mine, self.id) or None,
         }
 
 
@@ -169,7 +164,8 @@ def describe_snapshots(call: Call) -> Mapping[str, Any]:
     candidates = _by_ids(call, snapshot_ids) if snapshot_ids else _visible(call)
     restorable = _restorable(call, _with_owners(call, candidates))
     filters = call.get("Filters", [])
-    found = matching(restorable, filters, _FIELDS, lambda snapshot: snapshot.tags)
+    ec2 = ec2_state.backend(call.account, call.region)
+    found = matching(restorable, filters, _FIELDS, lambda snapshot: ec2_tags.of(ec2, snapshot.id))
     snapshots, token = page(call, found, lambda snapshot: snapshot.id)
     return {
         "Snapshots": [snapshot.shown(call.account) for snapshot in snapshots],

@@ -39,12 +39,15 @@ def shown(ec2: EC2Backend, resource_id: str) -> list[Mapping[str, str]]:
 
 def put(ec2: EC2Backend, resource_id: str, tags: Mapping[str, str]) -> None:
     """Tag a resource; raises AwsError when there would be too many or one is not a tag."""
-    if not tags:
-        return
-    own = [key for key in {**of(ec2, resource_id), **tags} if not key.startswith("aws:")]
-    if len(own) > _MOST_TAGS:
+    if tags:
+        check_count(ec2, resource_id, tags)
+        ec2.tags[resource_id].update(tags)
+
+
+def check_count(ec2: EC2Backend, resource_id: str, tags: Mapping[str, str]) -> None:
+    """Raise TagLimitExceeded when these would be too many on the resource."""
+    if len(without_reserved({**of(ec2, resource_id), **tags})) > _MOST_TAGS:
         raise AwsError("TagLimitExceeded", "The maximum number of Tags for a resource was reached.")
-    ec2.tags[resource_id].update(tags)
 
 
 def drop(ec2: EC2Backend, resource_id: str) -> None:
@@ -61,7 +64,7 @@ def specified(call: Call, *resource_types: str) -> dict[str, dict[str, str]]:
             raise invalid_value(
                 f"'{resource_type}' is not a valid taggable resource type for this operation."
             )
-        found[resource_type].update(_checked(item.get("Tags", [])))
+        found[resource_type].update(checked(item.get("Tags", [])))
     return found
 
 
@@ -70,8 +73,9 @@ def without_reserved(tags: Mapping[str, str]) -> dict[str, str]:
     return {key: value for key, value in tags.items() if not key.startswith("aws:")}
 
 
-def _checked(tags: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    checked: dict[str, str] = {}
+def checked(tags: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """A list of tags as a dictionary; raises AwsError when one cannot be."""
+    found: dict[str, str] = {}
     for tag in tags:
         key, value = str(tag.get("Key", "")), str(tag.get("Value", ""))
         if not 1 <= len(key) <= _LONGEST_KEY:
@@ -80,10 +84,8 @@ def _checked(tags: Iterable[Mapping[str, Any]]) -> dict[str, str]:
             raise invalid_value("Tag value exceeds the maximum length of 256 characters")
         if key.lower().startswith("aws:"):
             raise invalid_value("Tag keys starting with 'aws:' are reserved for internal use")
-        checked[key] = value
-    if len(checked) > _MOST_TAGS:
-        raise AwsError("TagLimitExceeded", "The maximum number of Tags for a resource was reached.")
-    return checked
+        found[key] = value
+    return found
 
 
 @dataclass(frozen=True)

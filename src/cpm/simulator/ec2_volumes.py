@@ -13,13 +13,13 @@ from cpm.simulator.calls import Call, Handlers
 from cpm.simulator.ec2_encryption import PLAIN, Encryption, requested
 from cpm.simulator.ec2_errors import (
     incorrect_state,
-    invalid_value,
     malformed,
     missing_parameter,
     not_found,
 )
 from cpm.simulator.ec2_filters import Field, matching
 from cpm.simulator.ec2_paging import page, refuse_ids_with_pages
+from cpm.simulator.ec2_snapshots import Snapshot
 from cpm.simulator.ec2_volume_types import DEFAULT_TYPE, Performance, performance
 from cpm.simulator.errors import AwsError
 from cpm.simulator.lives import Life, State
@@ -46,6 +46,16 @@ class Attachment:
             "AttachTime": self.attach_time,
             "DeleteOnTermination": self.delete_on_termination,
         }
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A volume that can be made: all its parameters are checked and filled in."""
+
+    size: int
+    performance: Performance
+    snapshot_id: str | None
+    encryption: Encryption
 
 
 @dataclass(eq=False, kw_only=True)
@@ -161,35 +171,49 @@ def check_id(volume_id: str) -> None:
         raise malformed("InvalidVolumeID.Malformed", volume_id, "vol")
 
 
-def make(call: Call, zone: str, request: Mapping[str, Any], tags: Mapping[str, str]) -> Volume:
-    """A new volume as `request` asks: the parameters of CreateVolume or of a device mapping."""
-    ec2 = ec2_state.backend(call.account, call.region)
-    snapshot_id = request.get("SnapshotId")
-    source = usable_source(call, snapshot_id) if snapshot_id else None
+def plan(call: Call, request: Mapping[str, Any], source: Snapshot | None, too_small: str) -> Plan:
+    """What `request` (CreateVolume's parameters, or a device's) comes to; raises as AWS does.
+
+    `too_small` is the code for a volume smaller than its snapshot.
+    """
     size = request.get("Size") or request.get("VolumeSize") or (source and source.volume_size)
     if not size:
         raise missing_parameter("size/snapshot")
     if source is not None and size < source.volume_size:
-        raise invalid_value(
-            f"Volume of {size}GB is smaller than snapshot '{source.id}', "
-            f"expect size >= {source.volume_size}GB"
+        raise AwsError(
+            too_small,
+            f"Volume of size {size}GB is smaller than snapshot '{source.id}', "
+            f"expect size >= {source.volume_size}GB",
         )
-    volume = Volume(
-        id=ec2_state.new_id("vol"),
-        ec2_backend=ec2,
+    return Plan(
         size=size,
-        availability_zone=zone,
         performance=performance(request, size),
-        life=Life.of(call.config.quick_seconds),
-        snapshot_id=snapshot_id,
+        snapshot_id=source.id if source else None,
         encryption=requested(
-            ec2,
+            ec2_state.backend(call.account, call.region),
             request.get("Encrypted"),
             request.get("KmsKeyId"),
             source.encryption if source else PLAIN,
         ),
     )
-    _add(volume, tags, call.listed_at())
+
+
+def make(call: Call, zone: str, wanted: Plan, tags: Mapping[str, str]) -> Volume:
+    """A new volume as planned."""
+    ec2 = ec2_state.backend(call.account, call.region)
+    volume = Volume(
+        id=ec2_state.new_id("vol"),
+        ec2_backend=ec2,
+        size=wanted.size,
+        availability_zone=zone,
+        performance=wanted.performance,
+        life=Life.of(call.config.quick_seconds),
+        snapshot_id=wanted.snapshot_id,
+        encryption=wanted.encryption,
+    )
+    ec2_tags.put(ec2, volume.id, tags)
+    table(ec2)[volume.id] = volume
+    ec2_listing.hide(ec2, volume.id, call.listed_at())
     return volume
 
 
@@ -207,8 +231,8 @@ def make_blank(ec2: EC2Backend, zone: str, size: int, volume_type: str = DEFAULT
     return volume
 
 
-def usable_source(call: Call, snapshot_id: str) -> ec2_snapshots.Snapshot:
-    """The completed snapshot that a volume shall be made of."""
+def completed(call: Call, snapshot_id: str) -> Snapshot:
+    """A snapshot that the caller may use, and that is ready for it; raises IncorrectState."""
     snapshot = ec2_snapshots.usable(call, call.region, snapshot_id)
     if snapshot.life.state is not State.DONE:
         raise incorrect_state(f"Snapshot is in invalid state - {snapshot.status}")
@@ -228,9 +252,12 @@ def create_volume(call: Call) -> Mapping[str, Any]:
         return own(call, known[0]).shown()
     tags = ec2_tags.specified(call, "volume")["volume"]
     zone = _zone(call)
-    volume = make(call, zone, call.params, tags)
+    snapshot_id = call.get("SnapshotId")
+    source = completed(call, snapshot_id) if snapshot_id else None
+    wanted = plan(call, call.params, source, "InvalidParameterValue")
+    volume = make(call, zone, wanted, tags)
     ec2_tokens.remember(call, [volume.id])
-    return volume.shown()
+    return {**volume.shown(), "State": "creating"}
 
 
 def delete_volume(call: Call) -> Mapping[str, Any]:
@@ -253,12 +280,6 @@ def describe_volumes(call: Call) -> Mapping[str, Any]:
     found = matching(candidates, filters, _FIELDS, lambda volume: volume.tags)
     volumes, token = page(call, found, lambda volume: volume.id)
     return {"Volumes": [volume.shown() for volume in volumes], "NextToken": token}
-
-
-def _add(volume: Volume, tags: Mapping[str, str], listed_at: datetime) -> None:
-    ec2_tags.put(volume.ec2_backend, volume.id, tags)
-    table(volume.ec2_backend)[volume.id] = volume
-    ec2_listing.hide(volume.ec2_backend, volume.id, listed_at)
 
 
 def _zone(call: Call) -> str:

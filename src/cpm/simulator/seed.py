@@ -7,7 +7,7 @@ from typing import Any
 from moto.ec2.models import EC2Backend
 from moto.ec2.models.instances import Instance
 
-from cpm.simulator import ec2_attachments, ec2_state, ec2_tags, ec2_volumes
+from cpm.simulator import ec2_attachments, ec2_base_image, ec2_state, ec2_tags, ec2_volumes
 
 _INSTANCES_PER_ZONE = 1000
 _CHUNK = 250
@@ -45,15 +45,15 @@ def parse(value: Any) -> Estate:
 
 
 def plant(estate: Estate) -> dict[str, Any]:
-    """Make the estate and answer its ids: instances with their volumes, standalone volumes."""
+    """Make the estate and answer its ids: `instances`, `volumes` by instance, `standalone`."""
     ec2 = ec2_state.backend(estate.account, estate.region)
     zones = ec2_state.zones(ec2)
-    instances = [
-        {"id": instance.id, "volumes": _equip(ec2, instance, estate, number)}
+    volumes = {
+        instance.id: _equip(ec2, instance, estate, number)
         for number, instance in enumerate(_launch(ec2, estate, zones), start=1)
-    ]
+    }
     standalone = [_standalone(ec2, estate, zones[0], n) for n in range(1, estate.standalone + 1)]
-    return {"instances": instances, "standalone": standalone}
+    return {"instances": list(volumes), "volumes": volumes, "standalone": standalone}
 
 
 def _launch(ec2: EC2Backend, estate: Estate, zones: list[str]) -> Iterator[Instance]:
@@ -61,7 +61,7 @@ def _launch(ec2: EC2Backend, estate: Estate, zones: list[str]) -> Iterator[Insta
     for first in range(0, estate.instances, _CHUNK):
         zone = zones[first // _INSTANCES_PER_ZONE % len(zones)]
         reservation = ec2.run_instances(
-            image_id="ami-0abcdef1234567890",
+            image_id=ec2_base_image.ID,
             count=min(_CHUNK, estate.instances - first),
             user_data=None,
             security_group_names=[],
@@ -78,10 +78,12 @@ def _launch(ec2: EC2Backend, estate: Estate, zones: list[str]) -> Iterator[Insta
 def _equip(ec2: EC2Backend, instance: Instance, estate: Estate, number: int) -> list[str]:
     name = f"{estate.name}-{number:05d}"
     ec2_tags.put(ec2, instance.id, {"Name": name, **estate.tags})
-    instance.root_device_name = "/dev/xvda"
+    instance.root_device_name = ec2_base_image.ROOT_DEVICE
     ids = []
     for position in range(estate.volumes_per):
-        device = "/dev/xvda" if position == 0 else f"/dev/sd{chr(ord('e') + position)}"
+        device = (
+            ec2_base_image.ROOT_DEVICE if position == 0 else f"/dev/sd{chr(ord('e') + position)}"
+        )
         size = _SMALLEST_GIB * (position + 1)
         zone = str(instance.availability_zone)
         volume = ec2_volumes.make_blank(ec2, zone, size, "gp3")

@@ -26,7 +26,7 @@ from cpm.simulator.operations import (
     presigner_of,
     signature_of,
 )
-from cpm.simulator.stock import Stock, internal_error
+from cpm.simulator.stock import Stock, internal_error, not_implemented
 from cpm.simulator.web import Answer, ConnectionCut, Request
 
 _READ_ONLY = ("Describe", "Get", "List", "Head")
@@ -199,6 +199,8 @@ def _aws_errors(operation: Operation) -> Any:
         code = getattr(failure, "error_type", "InternalError")
         text = getattr(failure, "message", str(failure))
         raise AwsError(code, text, failure.code or 500) from failure
+    except NotImplementedError as failure:
+        raise not_implemented(operation, str(failure)) from failure
     except Exception as failure:
         raise internal_error(operation) from failure
 

@@ -26,12 +26,14 @@ class Stock:
         """moto's answer for the caller's account; 501 when it lacks the operation."""
         try:
             answer = self._call(_environment(request, account or _ANONYMOUS))
+        except AwsError:
+            raise
         except NotImplementedError as failure:
-            raise _not_implemented(operation, str(failure)) from failure
+            raise not_implemented(operation, str(failure)) from failure
         except Exception as failure:
             raise internal_error(operation) from failure
         if _is_unrouted(answer):
-            raise _not_implemented(operation, "")
+            raise not_implemented(operation, "")
         return answer
 
     def _call(self, environment: dict[str, Any]) -> Answer:
@@ -71,6 +73,7 @@ def _is_unrouted(answer: Answer) -> bool:
     )
 
 
-def _not_implemented(operation: Operation, detail: str) -> AwsError:
+def not_implemented(operation: Operation, detail: str) -> AwsError:
+    """The loud answer to a call that the emulated AWS cannot carry out."""
     text = f"The simulator does not have {operation}. {detail}".strip()
     return AwsError("NotImplemented", text, 501)
