@@ -156,6 +156,11 @@ def test_a_start_that_is_the_second_of_its_kind_stays_the_start() -> None:
     ]
 
 
+def test_a_start_that_is_the_second_of_its_kind_does_not_make_later_ones_second() -> None:
+    every_six_years = schedule("72O", "2020-10-25T02:30+01:00", BERLIN)
+    assert first_grid_times(every_six_years, 2) == ["2020-10-25T01:30:00Z", "2026-10-25T00:30:00Z"]
+
+
 def test_a_day_that_a_zone_left_out_makes_no_second_run() -> None:
     # Samoa went from the 29th to the 31st of December 2011.
     daily = schedule("1D", "2011-12-29T10:00-10:00", ZoneInfo("Pacific/Apia"))
