@@ -59,10 +59,12 @@ def furnish(_template: Path) -> Callable[[Path], Path]:
     return copy
 
 
-@pytest.fixture
-def directory(base: Path, furnish: Callable[[Path], Path]) -> Path:
-    """A directory with a cluster that has never run."""
-    return furnish(base / "db")
+@pytest.fixture(scope="module")
+def directory(furnish: Callable[[Path], Path]) -> Iterator[Path]:
+    """A directory with a cluster; the tests of a file share it, and each leaves it stopped."""
+    parent = _passable_directory()
+    yield furnish(parent / "db")
+    shutil.rmtree(parent)
 
 
 @pytest.fixture

@@ -65,12 +65,11 @@ def test_nothing_of_it_is_open_to_the_world(base: Path, furnish: Furnish, umask:
     assert [name for name, mode in modes.items() if mode & 0o007] == []
 
 
-def test_a_long_path_gets_a_short_and_private_socket(base: Path, directory: Path) -> None:
+def test_a_long_path_gets_a_short_and_private_socket(base: Path, furnish: Furnish) -> None:
     deep = base / ("deep" * 20) / ("er" * 40)
     deep.parent.mkdir(mode=0o711)
     deep.mkdir(mode=0o711)
-    directory.rename(deep / "db")
-    with EmbeddedPostgres(deep / "db", durable=False) as server:
+    with EmbeddedPostgres(furnish(deep / "db"), durable=False) as server:
         socket_directory = Path(str(conninfo_to_dict(server.uri)["host"]))
         assert len(os.fsencode(socket_directory)) < 80
         assert stat.S_IMODE(socket_directory.stat().st_mode) == 0o700

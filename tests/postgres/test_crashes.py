@@ -30,12 +30,12 @@ from postgres.processes import (
 
 def test_a_killed_postgres_comes_back_with_every_committed_row(directory: Path) -> None:
     with EmbeddedPostgres(directory) as server:
-        query(server.uri, "CREATE TABLE kept AS SELECT generate_series(1, 99000)")
+        query(server.uri, "CREATE TABLE rows AS SELECT generate_series(1, 99000)")
         for number in range(11):
-            query(server.uri, f"INSERT INTO kept VALUES (-{number})")
+            query(server.uri, f"INSERT INTO rows VALUES (-{number})")
         killed = kill_server(directory)
         await_another_server(directory, than=killed)
-        assert query(server.uri, "SELECT count(*) FROM kept") == [(99011,)]
+        assert query(server.uri, "SELECT count(*) FROM rows") == [(99011,)]
 
 
 def test_a_postgres_that_keeps_being_killed_keeps_coming_back(directory: Path) -> None:
@@ -58,7 +58,7 @@ def test_a_query_that_outlives_its_killed_server_does_not_keep_the_next_away(
 def test_postgres_stops_cleanly_when_its_supervisor_is_killed(directory: Path) -> None:
     server = EmbeddedPostgres(directory)
     server.start()
-    query(server.uri, "CREATE TABLE kept AS SELECT 42 AS answer")
+    query(server.uri, "CREATE TABLE answers AS SELECT 42 AS answer")
     postgres = server_pid(directory)
     assert server.pid is not None
     os.kill(server.pid, signal.SIGKILL)
@@ -70,11 +70,11 @@ def test_postgres_stops_cleanly_when_its_supervisor_is_killed(directory: Path) -
 def test_a_new_supervisor_takes_over_at_once_from_a_killed_one(directory: Path) -> None:
     first = EmbeddedPostgres(directory)
     first.start()
-    query(first.uri, "CREATE TABLE kept AS SELECT 42 AS answer")
+    query(first.uri, "CREATE TABLE taken_over AS SELECT 42 AS answer")
     assert first.pid is not None
     os.kill(first.pid, signal.SIGKILL)
     with EmbeddedPostgres(directory) as second:
-        assert query(second.uri, "SELECT answer FROM kept") == [(42,)]
+        assert query(second.uri, "SELECT answer FROM taken_over") == [(42,)]
     first.stop()
 
 

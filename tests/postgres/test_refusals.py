@@ -52,8 +52,10 @@ def test_a_password_that_does_not_fit_is_told_and_can_be_renewed(directory: Path
 
 
 def test_an_impossible_setting_is_told_with_the_log(directory: Path) -> None:
-    (directory / "override.conf").write_text("shared_bufers = 1GB\n")
+    override = directory / "override.conf"
+    override.write_text("shared_bufers = 1GB\n")
     message = _refusal(directory)
+    override.unlink()
     assert "A setting in override.conf does not exist" in message
     assert 'unrecognized configuration parameter "shared_bufers"' in message
     assert str(find(directory).log) in message

@@ -36,10 +36,12 @@ def test_tests_may_be_fast_and_the_next_start_is_durable_again(directory: Path) 
 
 
 def test_the_operators_settings_have_the_last_word(directory: Path) -> None:
-    (directory / "override.conf").write_text("max_connections = 55\n")
-    (directory / "override.conf").chmod(0o644)
+    override = directory / "override.conf"
+    override.write_text("max_connections = 55\n")
+    override.chmod(0o644)
     with EmbeddedPostgres(directory, durable=False) as server:
         assert query(server.uri, "SHOW max_connections") == [("55",)]
+    override.unlink()
 
 
 @pytest.mark.parametrize(
