@@ -1,8 +1,15 @@
 """Every operation of the API, noun by noun."""
 
-from cpm.api import schedules, tokens
+from cpm.api import accounts, policies, schedules, targets, tokens, users
 from cpm.api.operations import Router
 
-OPERATIONS = (*tokens.OPERATIONS, *schedules.OPERATIONS)
+OPERATIONS = (
+    *tokens.OPERATIONS,
+    *users.OPERATIONS,
+    *accounts.OPERATIONS,
+    *schedules.OPERATIONS,
+    *policies.OPERATIONS,
+    *targets.operations(),
+)
 
 ROUTER = Router(OPERATIONS)

@@ -1,0 +1,25 @@
+"""References to what is not in the body: other objects, and regions."""
+
+from cpm.kernel import regions
+from cpm.services.fields import Kind
+from cpm.services.given import Given
+from cpm.services.kinds import region
+
+
+def refuse(given: Given, field: str, value: object) -> None:
+    """Note that `field` names something that is not there, or not for this owner."""
+    message = f'Invalid pk "{str(value)[:100]}" - object does not exist.'
+    given.refuse(field, "does_not_exist", message)
+
+
+def region_name() -> Kind:
+    """A region, by id or name; read as its name, which is what rows about AWS hold."""
+    kind = region()
+
+    def read(value: object) -> str:
+        return _NAMES[kind.read(value)]
+
+    return Kind(read, kind.schema)
+
+
+_NAMES = {each.id: each.name for each in regions.REGIONS}

@@ -1,0 +1,72 @@
+"""AWS as the tests see it, past the server: what there is, and what became of it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import boto3
+
+from cpm.simulator.process import Credentials, Simulator
+
+REGION = "us-east-1"
+ZONE = "us-east-1a"
+
+
+@dataclass
+class Cloud:
+    """One account, entered by its administrator."""
+
+    simulator: Simulator
+    keys: Credentials
+
+    def client(self, service: str, region: str = REGION) -> Any:
+        return boto3.client(
+            service,  # type: ignore[call-overload]  # whichever the test wants
+            region_name=region,
+            endpoint_url=self.simulator.endpoint,
+            aws_access_key_id=self.keys.access_key_id,
+            aws_secret_access_key=self.keys.secret_access_key,
+        )
+
+    @property
+    def ec2(self) -> Any:
+        return self.client("ec2")
+
+    def volume(self, *, size_gib: int = 10, **tags: str) -> str:
+        """A volume that stands alone; returns its id."""
+        made = self.ec2.create_volume(
+            AvailabilityZone=ZONE, Size=size_gib, TagSpecifications=[_tags("volume", tags)]
+        )
+        volume_id: str = made["VolumeId"]
+        return volume_id
+
+    def instance(self, **tags: str) -> str:
+        """A running instance with a root volume of 8 and a data volume of 20 GiB."""
+        image = self.ec2.describe_images(Owners=["amazon"])["Images"][0]
+        data = {"DeviceName": "/dev/sdf", "Ebs": {"VolumeSize": 20}}
+        run = self.ec2.run_instances(
+            ImageId=image["ImageId"],
+            InstanceType="t3.micro",
+            MinCount=1,
+            MaxCount=1,
+            BlockDeviceMappings=[data],
+            TagSpecifications=[_tags("instance", tags)],
+        )
+        instance_id: str = run["Instances"][0]["InstanceId"]
+        return instance_id
+
+    def volumes_of(self, instance_id: str) -> dict[str, str]:
+        """The volumes of an instance, by device."""
+        found = self.ec2.describe_instances(InstanceIds=[instance_id])
+        (instance,) = found["Reservations"][0]["Instances"]
+        mappings = instance["BlockDeviceMappings"]
+        return {each["DeviceName"]: each["Ebs"]["VolumeId"] for each in mappings}
+
+    def snapshots(self) -> dict[str, Any]:
+        """The account's own snapshots, by id."""
+        found = self.ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"]
+        return {each["SnapshotId"]: each for each in found}
+
+
+def _tags(resource_type: str, tags: dict[str, str]) -> Any:
+    listed = [{"Key": key, "Value": value} for key, value in {"Name": "n", **tags}.items()]
+    return {"ResourceType": resource_type, "Tags": listed}
