@@ -21,7 +21,6 @@ _numbers = itertools.count(1)
 _ONE_ATTEMPT = Config(
     retries={"total_max_attempts": 1, "mode": "standard"},
     connect_timeout=5,
-    read_timeout=20,
     parameter_validation=False,
 )
 
@@ -69,7 +68,13 @@ def account(new_account: Callable[[], Credentials]) -> Credentials:
 def client(simulator: Simulator) -> Clients:
     """Makes boto3 clients, `client("ec2", credentials, region)`, that never retry."""
 
-    def make(service: str, key: Credentials, region: str = "us-east-1", token: str = "") -> Any:
+    def make(
+        service: str,
+        key: Credentials,
+        region: str = "us-east-1",
+        token: str = "",
+        read_timeout: int = 20,
+    ) -> Any:
         return boto3.client(  # type: ignore[call-overload] # the service is a variable here
             service,
             region_name=region,
@@ -77,7 +82,7 @@ def client(simulator: Simulator) -> Clients:
             aws_access_key_id=key.access_key_id,
             aws_secret_access_key=key.secret_access_key,
             aws_session_token=token or None,
-            config=_ONE_ATTEMPT,
+            config=_ONE_ATTEMPT.merge(Config(read_timeout=read_timeout)),
         )
 
     return make
