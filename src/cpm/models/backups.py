@@ -1,5 +1,7 @@
 """Runs of policies: the records that users see, and the targets as each run found them."""
 
+import uuid
+
 from django.db import models
 from django.db.models import Q
 
@@ -60,14 +62,17 @@ class Backup(models.Model):
 
     trigger = models.CharField(max_length=1, choices=Trigger.choices)
     scheduled_at = models.DateTimeField(null=True)
-    # The first record of a run and its retries; a run's retries complete it together.
-    run = models.ForeignKey("self", models.SET_NULL, null=True, related_name="retries")
+    # A record and its retries share one run: together they are one generation.
+    run = models.UUIDField(default=uuid.uuid4)
     attempt = models.PositiveSmallIntegerField(default=0)
+    # When what failed is to be repeated, as a new record of the same run.
+    retry_at = models.DateTimeField(null=True)
 
     phase = models.CharField(max_length=8, choices=BackupPhase.choices, default=BackupPhase.PLANNED)
     outcome = models.CharField(max_length=1, choices=BackupOutcome.choices, blank=True, default="")
     started_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True)
+    # When to look again; every open backup has such a time.
     due_at = models.DateTimeField(null=True)
     version = models.PositiveIntegerField(default=0)
     # Deleted by its owner: hidden at once, gone when AWS has let go of its snapshots.
@@ -82,8 +87,14 @@ class Backup(models.Model):
         constraints = [
             models.CheckConstraint(
                 name="backup_outcome_when_closed",
-                condition=Q(phase=BackupPhase.CLOSED, finished_at__isnull=False) & ~Q(outcome="")
-                | (~Q(phase=BackupPhase.CLOSED) & Q(outcome="", finished_at__isnull=True)),
+                condition=Q(
+                    phase=BackupPhase.CLOSED, finished_at__isnull=False, due_at__isnull=True
+                )
+                & ~Q(outcome="")
+                | (
+                    ~Q(phase=BackupPhase.CLOSED)
+                    & Q(outcome="", finished_at__isnull=True, due_at__isnull=False)
+                ),
             ),
             models.UniqueConstraint(
                 fields=["policy"],
@@ -100,6 +111,9 @@ class Backup(models.Model):
             models.Index(fields=["user", "id"]),
             models.Index(fields=["started_at", "id"]),
             models.Index(fields=["due_at"], condition=Q(due_at__isnull=False), name="backup_due"),
+            models.Index(
+                fields=["retry_at"], condition=Q(retry_at__isnull=False), name="backup_retry"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -116,6 +130,8 @@ class BackupTarget(models.Model):
     region = models.CharField(max_length=32)
     options = models.JSONField(default=dict)
     facts = models.JSONField(default=dict)
+    # When AWS was asked what the target is, and the work on it was ordered.
+    planned_at = models.DateTimeField(null=True)
     error = models.TextField(blank=True, default="")
     is_missing = models.BooleanField(default=False)
 

@@ -44,12 +44,18 @@ class Operation(models.Model):
     token = models.UUIDField(unique=True, default=uuid.uuid4)
     account = models.ForeignKey(Account, models.SET_NULL, null=True, related_name="operations")
     region = models.CharField(max_length=32)
+    # What it is about, for logs.
+    resource_id = models.CharField(max_length=255, blank=True, default="")
 
     backup = models.ForeignKey(Backup, models.CASCADE, null=True, related_name="operations")
     recovery = models.ForeignKey(Recovery, models.CASCADE, null=True, related_name="operations")
     # The snapshot that is deleted or copied; those that are made point here instead.
     snapshot = models.ForeignKey(Snapshot, models.CASCADE, null=True, related_name="deletions")
+    # In a chain: the name of this step, and the one that must have succeeded before it.
+    step = models.CharField(max_length=48, blank=True, default="")
     after = models.ForeignKey("self", models.CASCADE, null=True, related_name="followers")
+    # The step of a failed chain that this one takes back.
+    undoes = models.OneToOneField("self", models.CASCADE, null=True, related_name="undone_by")
 
     spec = models.JSONField(default=dict)
     refs = models.JSONField(default=dict)
@@ -65,11 +71,14 @@ class Operation(models.Model):
     fault = models.CharField(max_length=16, blank=True, default="")
     error = models.TextField(blank=True, default="")
     attempts = models.PositiveSmallIntegerField(default=0)
+    # How often AWS has refused what it may yet allow (rights, a state that forbids it).
+    refusals = models.PositiveSmallIntegerField(default=0)
     progress_percent = models.PositiveSmallIntegerField(default=0)
     created_at = models.DateTimeField()
     asked_at = models.DateTimeField(null=True)
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
+    # When to look again. An open operation always has such a time: none can be forgotten.
     due_at = models.DateTimeField(null=True)
     deadline_at = models.DateTimeField()
     # The budget has given this operation the time in due_at; it need not ask again.
@@ -81,7 +90,7 @@ class Operation(models.Model):
             models.CheckConstraint(
                 name="operation_outcome_when_closed",
                 condition=Q(phase=OperationPhase.CLOSED, due_at__isnull=True) & ~Q(outcome="")
-                | (~Q(phase=OperationPhase.CLOSED) & Q(outcome="")),
+                | (~Q(phase=OperationPhase.CLOSED) & Q(due_at__isnull=False, outcome="")),
             ),
             models.UniqueConstraint(
                 fields=["snapshot", "effect"],
@@ -91,7 +100,9 @@ class Operation(models.Model):
         ]
         indexes = [
             models.Index(
-                fields=["due_at"], condition=Q(due_at__isnull=False), name="operation_due"
+                fields=["due_at"],
+                condition=Q(phase__in=[OperationPhase.PLANNED, OperationPhase.STARTING]),
+                name="operation_due",
             ),
             models.Index(
                 fields=["account", "region", "watch", "due_at"],

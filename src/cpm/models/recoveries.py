@@ -52,6 +52,7 @@ class Recovery(models.Model):
     )
     started_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True)
+    # When to look again; every open recovery has such a time.
     due_at = models.DateTimeField(null=True)
     version = models.PositiveIntegerField(default=0)
     result_resource_ids = models.JSONField(default=list)
@@ -62,11 +63,20 @@ class Recovery(models.Model):
         constraints = [
             models.CheckConstraint(
                 name="recovery_outcome_when_closed",
-                condition=Q(phase=RecoveryPhase.CLOSED, finished_at__isnull=False) & ~Q(outcome="")
-                | (~Q(phase=RecoveryPhase.CLOSED) & Q(outcome="", finished_at__isnull=True)),
+                condition=Q(
+                    phase=RecoveryPhase.CLOSED, finished_at__isnull=False, due_at__isnull=True
+                )
+                & ~Q(outcome="")
+                | (
+                    ~Q(phase=RecoveryPhase.CLOSED)
+                    & Q(outcome="", finished_at__isnull=True, due_at__isnull=False)
+                ),
             )
         ]
-        indexes = [models.Index(fields=["user", "id"])]
+        indexes = [
+            models.Index(fields=["user", "id"]),
+            models.Index(fields=["due_at"], condition=Q(due_at__isnull=False), name="recovery_due"),
+        ]
 
     def __str__(self) -> str:
         return f"recovery {self.pk} of {self.resource_id}"

@@ -47,6 +47,8 @@ class Snapshot(models.Model):
     error = models.TextField(blank=True, default="")
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
+    # When its deletion was asked for; cleanup asks AWS again for what it has refused.
+    delete_requested_at = models.DateTimeField(null=True)
     deleted_at = models.DateTimeField(null=True)
 
     class Meta:
@@ -56,7 +58,14 @@ class Snapshot(models.Model):
                 condition=~Q(status=SnapshotStatus.SUCCEEDED) | ~Q(aws_ref=""),
             )
         ]
-        indexes = [models.Index(fields=["backup", "collection", "id"])]
+        indexes = [
+            models.Index(fields=["backup", "collection", "id"]),
+            models.Index(
+                fields=["account"],
+                condition=Q(delete_requested_at__isnull=False) & ~Q(status=SnapshotStatus.DELETED),
+                name="snapshot_wanted_away",
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.aws_ref or f"snapshot {self.pk} of {self.resource_id}"

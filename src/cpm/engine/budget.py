@@ -1,0 +1,110 @@
+"""The API budget of all workers together: one row for each account, region and operation.
+
+A bucket is kept as the time at which it will have been emptied (the GCRA algorithm), so that one
+UPDATE takes a slot and tells how long to wait for it. The database's clock is used: machines whose
+clocks differ would take from each other's future. See `cpm.aws.budget` for the rates.
+"""
+
+import math
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models.functions import Now
+
+from cpm.aws.budget import LESSON_SECONDS, RECOVERY_SECONDS, Rate, halved, learnt, published
+from cpm.models.budgets import ApiBudget
+
+# The rate now: what the last throttle brought it down to, and what quiet has restored since.
+_RATE = f"""\
+LEAST(%(full)s, b.per_second + %(full)s * COALESCE(
+    EXTRACT(EPOCH FROM t.now - b.throttled_at)::float8, 'infinity') / {RECOVERY_SECONDS})"""
+
+_WAIT_SECONDS = "EXTRACT(EPOCH FROM b.spent_until - t.now)::float8 - %(tolerance)s"
+
+# Only names of this module and constants go into the statements; values are parameters.
+_RESERVE = f"""\
+UPDATE cpm_apibudget AS b
+SET spent_until = GREATEST(b.spent_until, t.now) + make_interval(secs => 1 / ({_RATE}))
+FROM (SELECT clock_timestamp() AS now) AS t
+WHERE b.key = %(key)s AND {_WAIT_SECONDS} <= %(patience)s
+RETURNING {_WAIT_SECONDS} - 1 / ({_RATE})"""  # noqa: S608
+
+_WAIT = f"""\
+SELECT {_WAIT_SECONDS} FROM cpm_apibudget AS b, (SELECT clock_timestamp() AS now) AS t
+WHERE b.key = %(key)s"""  # noqa: S608
+
+_CREATE = """\
+INSERT INTO cpm_apibudget (key, spent_until, per_second, burst)
+VALUES (%(key)s, clock_timestamp(), %(full)s, %(burst)s) ON CONFLICT DO NOTHING"""
+
+
+class SharedBudget:
+    """The `cpm.aws.budget.Budget` that all processes on one database share."""
+
+    def reserve(
+        self, account: str, region: str, operation: str, *, patience_seconds: float = math.inf
+    ) -> float:
+        """See `Budget`."""
+        values = {**_values(account, region, operation), "patience": patience_seconds}
+        wait = _one_number(_RESERVE, values)
+        if wait is None:
+            wait = _one_number(_WAIT, values)
+        if wait is None:
+            _run(_CREATE, values)
+            return self.reserve(account, region, operation, patience_seconds=patience_seconds)
+        return max(0.0, wait)
+
+    def throttled(self, account: str, region: str, operation: str) -> None:
+        """See `Budget`."""
+        values = _values(account, region, operation)
+        _run(_CREATE, values)
+        with transaction.atomic():
+            row = ApiBudget.objects.select_for_update().annotate(now=Now()).get(key=values["key"])
+            _learn(row, row.now, _rate(operation))
+
+
+def _learn(row: ApiBudget, now: datetime, full: Rate) -> None:
+    quiet_seconds = math.inf
+    if row.throttled_at is not None:
+        quiet_seconds = (now - row.throttled_at).total_seconds()
+    if quiet_seconds < LESSON_SECONDS:
+        return
+    rate = learnt(row.per_second, full.per_second, quiet_seconds)
+    row.per_second = halved(rate, full.per_second)
+    row.throttled_at = now
+    # AWS's bucket is empty, whatever ours said.
+    emptied = now + timedelta(seconds=_tolerance_seconds(full) + 1 / row.per_second)
+    row.spent_until = max(row.spent_until, emptied)
+    row.save(update_fields=["per_second", "throttled_at", "spent_until"])
+
+
+def _values(account: str, region: str, operation: str) -> dict[str, float | str]:
+    full = _rate(operation)
+    return {
+        "key": f"{account}/{region}/{operation}",
+        "full": full.per_second,
+        "burst": full.burst,
+        "tolerance": _tolerance_seconds(full),
+    }
+
+
+def _tolerance_seconds(full: Rate) -> float:
+    """How far ahead of the clock a full bucket may be emptied."""
+    return (full.burst - 1) / full.per_second
+
+
+def _rate(operation: str) -> Rate:
+    return published(operation).share(settings.ENVIRONMENT.aws_budget_share)
+
+
+def _run(statement: str, values: dict[str, float | str]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+
+
+def _one_number(statement: str, values: dict[str, float | str]) -> float | None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        row = cursor.fetchone()
+    return None if row is None else float(row[0])

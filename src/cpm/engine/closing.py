@@ -1,0 +1,145 @@
+"""How an operation ends, and what follows from that for snapshots, followers and records."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from django.db import transaction
+from django.db.models import F
+
+from cpm.engine import deleted, events, jobs, transitions
+from cpm.engine.queue import Overtaken
+from cpm.kernel import clock
+from cpm.models.operations import Operation, OperationOutcome, OperationPhase
+from cpm.models.snapshots import Snapshot, SnapshotStatus
+
+
+def succeed(operation: Operation, **changes: Any) -> None:
+    """Close one operation as done."""
+    with transaction.atomic():
+        transitions.move(
+            operation,
+            OperationPhase.CLOSED,
+            **changes,
+            outcome=OperationOutcome.SUCCEEDED,
+            progress_percent=100,
+            finished_at=clock.now(),
+            due_at=None,
+        )
+        _follow_success([operation])
+
+
+def succeed_all(operations: Sequence[Operation]) -> None:
+    """Close many started operations as done; raises Overtaken when one was closed meanwhile."""
+    with transaction.atomic():
+        ids = [operation.pk for operation in operations]
+        started = Operation.objects.filter(pk__in=ids, phase=OperationPhase.STARTED)
+        closed = started.update(
+            phase=OperationPhase.CLOSED,
+            outcome=OperationOutcome.SUCCEEDED,
+            progress_percent=100,
+            finished_at=clock.now(),
+            due_at=None,
+            version=F("version") + 1,
+        )
+        if closed != len(ids):
+            raise Overtaken("one of the operations is not under way any longer")
+        _follow_success(operations)
+
+
+def fail(operation: Operation, error: str, *, fault: str = "") -> None:
+    """Close an operation as failed for good."""
+    _end(operation, OperationOutcome.FAILED, error, fault)
+
+
+def cancel(operation: Operation, error: str) -> None:
+    """Close an operation that is not worth starting any more."""
+    _end(operation, OperationOutcome.CANCELLED, error, "")
+
+
+def _end(operation: Operation, outcome: OperationOutcome, error: str, fault: str) -> None:
+    with transaction.atomic():
+        transitions.move(
+            operation,
+            OperationPhase.CLOSED,
+            outcome=outcome,
+            error=error,
+            fault=fault,
+            finished_at=clock.now(),
+            due_at=None,
+        )
+        _follow_failure(operation)
+        for follower in operation.followers.filter(phase=OperationPhase.PLANNED, undoes=None):
+            cancel(follower, "an earlier step failed")
+        _release(operation.followers.exclude(undoes=None))
+        _tell_owners([operation])
+
+
+def _follow_success(operations: Sequence[Operation]) -> None:
+    for operation in operations:
+        if operation.snapshot is not None:
+            deleted.mark_deleted(operation.snapshot)
+        elif operation.undoes is not None:
+            refs = _listed(operation.undoes.refs)
+            events.log(
+                "step_undone", recovery=operation.recovery, refs=refs, effect=operation.effect
+            )
+    _release(Operation.objects.filter(after__in=operations))
+    _tell_owners(operations)
+
+
+def _follow_failure(operation: Operation) -> None:
+    if operation.snapshot is not None:
+        deleted.mark_refused(operation.snapshot, operation)
+    elif operation.recovery is not None:
+        _log_failed_step(operation)
+    else:
+        _fail_snapshots(operation)
+
+
+def _fail_snapshots(operation: Operation) -> None:
+    """What is not known to be good by now never will be."""
+    unfinished = operation.snapshots.filter(status=SnapshotStatus.IN_PROGRESS)
+    unfinished.filter(error="").update(error=operation.error)
+    unfinished.update(status=SnapshotStatus.FAILED, finished_at=clock.now())
+    failed: Iterable[Snapshot] = operation.snapshots.filter(status=SnapshotStatus.FAILED)
+    for snapshot in failed:
+        events.log(
+            "snapshot_failed",
+            backup=operation.backup,
+            resource=snapshot.resource_id,
+            error=snapshot.error,
+        )
+
+
+def _log_failed_step(operation: Operation) -> None:
+    if operation.undoes is not None:
+        events.log(
+            "step_not_undone",
+            recovery=operation.recovery,
+            refs=_listed(operation.undoes.refs),
+            effect=operation.effect,
+            error=operation.error,
+        )
+    elif operation.outcome == OperationOutcome.FAILED:
+        events.log(
+            "step_failed",
+            recovery=operation.recovery,
+            effect=operation.effect,
+            error=operation.error,
+        )
+
+
+def _release(followers: Any) -> None:
+    waiting = followers.filter(phase=OperationPhase.PLANNED)
+    if waiting.update(due_at=clock.now(), version=F("version") + 1):
+        jobs.defer_operations(waiting)
+
+
+def _tell_owners(operations: Sequence[Operation]) -> None:
+    jobs.wake_backups({each.backup_id for each in operations if each.backup_id is not None})
+    for recovery_id in {each.recovery_id for each in operations if each.recovery_id is not None}:
+        jobs.wake_recovery(recovery_id)
+
+
+def _listed(refs: dict[str, str]) -> str:
+    return ", ".join(refs.values())

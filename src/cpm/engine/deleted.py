@@ -1,0 +1,82 @@
+"""What follows when AWS has deleted a snapshot, or refused to."""
+
+from typing import Any
+
+from django.db import transaction
+from django.db.models import QuerySet
+
+from cpm.engine import alerts, events
+from cpm.kernel import clock
+from cpm.models.alerts import AlertCategory
+from cpm.models.backups import Backup, BackupOutcome, BackupPhase
+from cpm.models.events import Stream
+from cpm.models.operations import Operation
+from cpm.models.snapshots import Snapshot, SnapshotStatus
+
+
+def live_snapshots() -> QuerySet[Snapshot]:
+    """Snapshots that AWS keeps for us, good ones and others."""
+    return Snapshot.objects.exclude(status=SnapshotStatus.DELETED).exclude(aws_ref="")
+
+
+def wanted_away() -> QuerySet[Snapshot]:
+    """Snapshots whose deletion was asked for, and that AWS still has."""
+    return live_snapshots().filter(delete_requested_at__isnull=False)
+
+
+def mark_deleted(snapshot: Snapshot) -> None:
+    """AWS has let go of the snapshot."""
+    with transaction.atomic():
+        # Locked, so that of two last deletions the later one sees that nothing is left.
+        backup = Backup.objects.select_for_update().get(pk=snapshot.backup_id)
+        Snapshot.objects.filter(pk=snapshot.pk).update(
+            status=SnapshotStatus.DELETED, deleted_at=clock.now()
+        )
+        events.log(
+            "snapshot_deleted",
+            backup=backup,
+            snapshot=snapshot.aws_ref,
+            resource=snapshot.resource_id,
+        )
+        settle_emptied(backup)
+        if not wanted_away().filter(account=snapshot.account_id).exists():
+            alerts.resolve(refusal_cause(snapshot))
+
+
+def mark_refused(snapshot: Snapshot, operation: Operation) -> None:
+    """AWS has refused the deletion for good; cleanup will ask again."""
+    values: dict[str, Any] = {
+        "snapshot": snapshot.aws_ref,
+        "resource": snapshot.resource_id,
+        "record": snapshot.backup_id,
+        "error": operation.error,
+    }
+    backup = snapshot.backup
+    events.log("snapshot_not_deleted", backup=backup, **values)
+    events.log("snapshot_not_deleted", stream=Stream.CLEANUP, **values)
+    alerts.raise_alert(
+        refusal_cause(snapshot),
+        user=backup.user,
+        category=AlertCategory.CLEANUP,
+        title=f"Snapshots of account {snapshot.account_name} could not be deleted",
+        message=f"Last: {snapshot.aws_ref} of backup {backup.pk}: {operation.error}",
+        policy=backup.policy,
+    )
+
+
+def settle_emptied(backup: Backup) -> None:
+    """Let the record say that nothing is left of it, or go if its owner has thrown it away.
+
+    The caller has locked the row.
+    """
+    if backup.phase != BackupPhase.CLOSED or live_snapshots().filter(backup=backup).exists():
+        return
+    if backup.discarded_at is not None:
+        backup.delete()
+    elif backup.outcome in {BackupOutcome.SUCCEEDED, BackupOutcome.PARTIAL}:
+        Backup.objects.filter(pk=backup.pk).update(outcome=BackupOutcome.DELETED)
+
+
+def refusal_cause(snapshot: Snapshot) -> str:
+    """The cause of alerts about deletions that AWS refuses: one for each account."""
+    return f"deletions:account:{snapshot.account_id}"

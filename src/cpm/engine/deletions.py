@@ -1,0 +1,158 @@
+"""Deletes snapshots: decides which may go, asks for it in the background, or does it at once.
+
+What AWS refuses stays wanted away, becomes one alert, and is asked for again by each cleanup.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.db import transaction
+from django.db.models import QuerySet
+
+from cpm.engine import accounts, jobs
+from cpm.engine.deleted import live_snapshots, mark_deleted, settle_emptied
+from cpm.kernel import clock
+from cpm.kernel.faults import Fault
+from cpm.models.accounts import Account
+from cpm.models.backups import Backup, BackupPhase
+from cpm.models.operations import Operation, OperationPhase
+from cpm.models.policies import Policy
+from cpm.models.recoveries import Recovery, RecoveryPhase
+from cpm.models.snapshots import Snapshot
+from cpm.resources import registry
+from cpm.resources.contract import Ask
+
+# Thousands of deletions take their turns in AWS's rate limit; what is left is cleanup's.
+DEADLINE = timedelta(hours=24)
+# The sweep defers the others: it does so anyway for whatever has no job.
+_MOST_DEFERRED = 500
+# How often a deletion that somebody waits for is sent, when AWS does not answer.
+_ATTEMPTS = 2
+
+
+class Kept(Exception):
+    """The snapshot must not be deleted now; the text says why."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A snapshot that was named for deletion, and why it is kept if it is."""
+
+    snapshot: Snapshot
+    kept_because: str | None
+
+
+def of_backup(backup: Backup) -> list[Choice]:
+    """All snapshots of a record; naming a frozen one is how one gives it up."""
+    return choose(live_snapshots().filter(backup=backup), spare_frozen=False)
+
+
+def of_policy(policy: Policy) -> list[Choice]:
+    """All snapshots of a policy, but for frozen records."""
+    return choose(live_snapshots().filter(backup__policy=policy))
+
+
+def of_account(account: Account) -> list[Choice]:
+    """All snapshots that an account holds, but for frozen records."""
+    return choose(live_snapshots().filter(account=account))
+
+
+def choose(snapshots: QuerySet[Snapshot], *, spare_frozen: bool = True) -> list[Choice]:
+    """Sort out which of the snapshots may go."""
+    rows = snapshots.select_related("backup").order_by("pk")
+    needed = _needed_by_recoveries(snapshots)
+    return [
+        Choice(snapshot, _why_kept(snapshot, needed, spare_frozen=spare_frozen))
+        for snapshot in rows
+    ]
+
+
+@transaction.atomic
+def request(choices: Iterable[Choice]) -> int:
+    """Have those that may go deleted in the background; says how many that are."""
+    going = [choice.snapshot for choice in choices if choice.kept_because is None]
+    ids = [snapshot.pk for snapshot in going]
+    wanted = Snapshot.objects.filter(pk__in=ids, delete_requested_at=None)
+    wanted.update(delete_requested_at=clock.now())
+    Operation.objects.bulk_create(map(_operation, going), batch_size=500, ignore_conflicts=True)
+    asked = Operation.objects.filter(snapshot__in=ids[:_MOST_DEFERRED])
+    jobs.defer_operations(asked.exclude(phase=OperationPhase.CLOSED))
+    return len(going)
+
+
+@transaction.atomic
+def discard(backup: Backup) -> None:
+    """Hide a record at once; it goes for good when AWS has let go of its snapshots."""
+    locked = Backup.objects.select_for_update().get(pk=backup.pk)
+    locked.discarded_at = clock.now()
+    locked.save(update_fields=["discarded_at"])
+    request(of_backup(locked))
+    settle_emptied(locked)
+
+
+def delete_now(snapshot: Snapshot) -> None:
+    """Delete one snapshot while the caller waits. Raises Fault when AWS refuses, and Kept.
+
+    A deletion is safe to repeat, so nothing needs to be written before AWS is asked.
+    """
+    (choice,) = choose(Snapshot.objects.filter(pk=snapshot.pk), spare_frozen=False)
+    if choice.kept_because is not None:
+        raise Kept(choice.kept_because)
+    if snapshot.aws_ref:
+        _delete(snapshot)
+    mark_deleted(snapshot)
+
+
+def _delete(snapshot: Snapshot) -> None:
+    driver, collection = registry.by_snapshot_collection(snapshot.collection)
+    aws = accounts.aws_of(snapshot.account, snapshot.region)
+    effect = driver.effect(collection.delete)
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            effect.start(aws, Ask(spec=_spec(snapshot), token="", marks={}))
+        except Fault as fault:
+            if attempt == _ATTEMPTS or not fault.worth_another_try:
+                raise
+        else:
+            return
+
+
+def _needed_by_recoveries(snapshots: QuerySet[Snapshot]) -> set[int]:
+    needed = snapshots.filter(recoveries__in=_open_recoveries())
+    return set(needed.values_list("pk", flat=True))
+
+
+def _open_recoveries() -> QuerySet[Recovery]:
+    return Recovery.objects.exclude(phase=RecoveryPhase.CLOSED)
+
+
+def _why_kept(snapshot: Snapshot, needed: set[int], *, spare_frozen: bool) -> str | None:
+    if snapshot.pk in needed:
+        return "a recovery needs it"
+    if snapshot.backup.phase != BackupPhase.CLOSED:
+        return "its backup is under way"
+    if spare_frozen and snapshot.backup.is_frozen:
+        return "its backup is frozen"
+    return None
+
+
+def _operation(snapshot: Snapshot) -> Operation:
+    driver, collection = registry.by_snapshot_collection(snapshot.collection)
+    now = clock.now()
+    return Operation(
+        kind=driver.kind,
+        effect=collection.delete,
+        account_id=snapshot.account_id,
+        region=snapshot.region,
+        resource_id=snapshot.resource_id,
+        snapshot=snapshot,
+        spec=_spec(snapshot),
+        created_at=now,
+        due_at=now,
+        deadline_at=now + DEADLINE,
+    )
+
+
+def _spec(snapshot: Snapshot) -> dict[str, object]:
+    return {"aws_ref": snapshot.aws_ref, "facts": snapshot.facts}

@@ -1,0 +1,126 @@
+"""The log that users read: codes and values in rows, made into text when they are shown.
+
+Values are ids, names, counts and AWS's own words; a secret is never among them.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from cpm.kernel import clock
+from cpm.models.backups import Backup
+from cpm.models.events import Event, Severity, Stream
+from cpm.models.recoveries import Recovery
+
+INFO, WARNING, ERROR = Severity.INFO, Severity.WARNING, Severity.ERROR
+
+
+@dataclass(frozen=True)
+class Line:
+    """How much a kind of event matters, and how it reads."""
+
+    severity: Severity
+    text: str
+
+
+CATALOGUE = {
+    "backup_started": Line(INFO, "Backup of policy {policy} started."),
+    "backup_repeats": Line(INFO, "Repeating what failed in backup {of} (attempt {attempt})."),
+    "backup_succeeded": Line(INFO, "Backup successful: {snapshots} snapshots."),
+    "backup_partial": Line(
+        WARNING, "Backup partially successful: {snapshots} snapshots, {failed} resources failed."
+    ),
+    "backup_failed": Line(ERROR, "Backup failed: {reason}"),
+    "backup_repeat_planned": Line(INFO, "What failed will be repeated in {minutes} minutes."),
+    "backup_repeat_dropped": Line(
+        INFO, "What failed is not repeated: the policy has a newer backup, or is gone."
+    ),
+    "run_skipped": Line(
+        WARNING, "The run due at {due} was skipped, because this backup was still under way."
+    ),
+    "region_unreachable": Line(
+        WARNING, "Resources in {region} cannot be read at present, trying again: {error}"
+    ),
+    "region_failed": Line(ERROR, "Resources in {region} could not be read: {error}"),
+    "target_missing": Line(ERROR, "{kind} {resource} in {region} does not exist any longer."),
+    "target_removed": Line(
+        WARNING,
+        "{kind} {resource} in {region} does not exist any longer and was taken out of the policy.",
+    ),
+    "target_empty": Line(WARNING, "Nothing of {kind} {resource} is to be protected."),
+    "target_refused": Line(ERROR, "{kind} {resource} cannot be protected: {error}"),
+    "snapshots_started": Line(INFO, "Started for {resource}: {snapshots}."),
+    "snapshot_failed": Line(ERROR, "Snapshot of {resource} failed: {error}"),
+    "call_queued": Line(
+        INFO, "{operation} waits for its turn in AWS's rate limit, about {seconds} seconds."
+    ),
+    "call_refused": Line(WARNING, "AWS refused {operation}, trying again: {error}"),
+    "answer_lost": Line(
+        WARNING, "The answer to {operation} was lost; finding out whether it was carried out."
+    ),
+    "snapshot_expired": Line(INFO, "{snapshot} of {resource} has expired and will be deleted."),
+    "snapshot_deleted": Line(INFO, "{snapshot} of {resource} was deleted."),
+    "snapshot_not_deleted": Line(
+        ERROR, "{snapshot} of {resource} (backup {record}) could not be deleted: {error}"
+    ),
+    "recovery_started": Line(INFO, "Recovery of {resource} from backup {source} started."),
+    "step_started": Line(INFO, "{effect}: {refs}."),
+    "step_failed": Line(ERROR, "{effect} failed: {error}"),
+    "step_undone": Line(INFO, "Taken back: {refs} ({effect})."),
+    "step_not_undone": Line(ERROR, "Left behind: {refs} ({effect}): {error}"),
+    "recovery_succeeded": Line(INFO, "Recovered as {result}."),
+    "recovery_partial": Line(WARNING, "Recovered as {result}, but not completely: {error}"),
+    "recovery_failed": Line(ERROR, "Recovery failed: {error}"),
+    "cleanup_started": Line(INFO, "Cleanup started."),
+    "cleanup_finished": Line(
+        INFO,
+        "Cleanup finished: {expired} snapshots expired, {retried} deletions tried again, "
+        "{records} old records removed.",
+    ),
+}
+
+
+def log(
+    code: str,
+    *,
+    backup: Backup | None = None,
+    recovery: Recovery | None = None,
+    stream: Stream | None = None,
+    **values: Any,
+) -> None:
+    """Add a line to the log of a record or a stream. Raises KeyError for an unknown code."""
+    event(code, backup=backup, recovery=recovery, stream=stream, **values).save(force_insert=True)
+
+
+def event(
+    code: str,
+    *,
+    backup: Backup | None = None,
+    recovery: Recovery | None = None,
+    stream: Stream | None = None,
+    **values: Any,
+) -> Event:
+    """The line as a row that is not stored yet, for those who store many at once."""
+    return Event(
+        at=clock.now(),
+        severity=CATALOGUE[code].severity,
+        code=code,
+        values=values,
+        backup=backup,
+        recovery=recovery,
+        stream=stream or "",
+    )
+
+
+def text(code: str, values: dict[str, Any]) -> str:
+    """A line as it reads. A code of another version of the product is shown as it is."""
+    line = CATALOGUE.get(code)
+    if line is None:
+        return f"{code} {values}" if values else code
+    return line.text.format_map(_Shown(values))
+
+
+class _Shown(dict[str, Any]):
+    """Values for a template; one that is not there shows that, and spoils nothing."""
+
+    def __missing__(self, key: str) -> str:
+        return f"({key}?)"

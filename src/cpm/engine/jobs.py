@@ -1,0 +1,97 @@
+"""The kinds of jobs there are, and how one part of the engine wakes another.
+
+Waking sets the row's due time in the same transaction, so that the wish outlives the job.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from django.db.models import F
+
+from cpm.engine.queue import Task
+from cpm.kernel import clock
+from cpm.models.backups import Backup, BackupPhase
+from cpm.models.operations import Operation
+from cpm.models.recoveries import Recovery, RecoveryPhase
+
+# Who waits for a person comes first; what merely frees space comes last.
+LOOK_AT_POLICY = Task("look_at_policy", priority=90)
+LOOK_AT_RECOVERY = Task("look_at_recovery", priority=70)
+LOOK_AT_RECOVERY_STEP = Task("look_at_recovery_step", priority=70)
+WATCH = Task("watch", priority=60)
+LOOK_AT_BACKUP = Task("look_at_backup", priority=50)
+RETRY_BACKUP = Task("retry_backup", priority=50)
+LOOK_AT_SNAPSHOT = Task("look_at_snapshot", priority=40)
+APPLY_RETENTION = Task("apply_retention", priority=20)
+CLEAN_UP = Task("clean_up", priority=20)
+LOOK_AT_DELETION = Task("look_at_deletion", priority=10)
+
+
+def defer_policies(policy_ids: Iterable[int]) -> None:
+    """Have the policies looked at, whose schedules say that it is time."""
+    LOOK_AT_POLICY.defer_all({f"policy:{pk}": {"policy_id": pk} for pk in policy_ids})
+
+
+def defer_operations(operations: Iterable[Operation]) -> None:
+    """Have the operations looked at."""
+    arguments_by_task: dict[Task, dict[str, dict[str, int]]] = defaultdict(dict)
+    for operation in operations:
+        arguments = {"operation_id": operation.pk}
+        arguments_by_task[_task_of(operation)][f"operation:{operation.pk}"] = arguments
+    for task, arguments_by_key in arguments_by_task.items():
+        task.defer_all(arguments_by_key)
+
+
+def defer_watches(groups: Iterable[tuple[int | None, str, str]]) -> None:
+    """Have groups of started operations watched: account, region, and name of the watch."""
+    WATCH.defer_all(
+        {
+            f"watch:{account_id}:{region}:{watch}": {
+                "account_id": account_id,
+                "region": region,
+                "watch_name": watch,
+            }
+            for account_id, region, watch in groups
+        }
+    )
+
+
+def defer_backups(backup_ids: Iterable[int]) -> None:
+    """Have the backups looked at."""
+    LOOK_AT_BACKUP.defer_all({f"backup:{pk}": {"backup_id": pk} for pk in backup_ids})
+
+
+def defer_retries(backup_ids: Iterable[int]) -> None:
+    """Have what failed in the backups repeated."""
+    RETRY_BACKUP.defer_all({f"retry:{pk}": {"backup_id": pk} for pk in backup_ids})
+
+
+def defer_recoveries(recovery_ids: Iterable[int]) -> None:
+    """Have the recoveries looked at."""
+    LOOK_AT_RECOVERY.defer_all({f"recovery:{pk}": {"recovery_id": pk} for pk in recovery_ids})
+
+
+def defer_retention(policy_id: int) -> None:
+    """Have the generations of a policy counted."""
+    APPLY_RETENTION.defer(f"retention:{policy_id}", policy_id=policy_id)
+
+
+def wake_backups(backup_ids: Iterable[int]) -> None:
+    """Something that the backups wait for has happened; closed ones sleep on."""
+    ids = sorted(set(backup_ids))
+    still_open = Backup.objects.filter(pk__in=ids).exclude(phase=BackupPhase.CLOSED)
+    if still_open.update(due_at=clock.now(), version=F("version") + 1):
+        defer_backups(ids)
+
+
+def wake_recovery(recovery_id: int) -> None:
+    """Something that the recovery waits for has happened."""
+    still_open = Recovery.objects.filter(pk=recovery_id).exclude(phase=RecoveryPhase.CLOSED)
+    if still_open.update(due_at=clock.now(), version=F("version") + 1):
+        defer_recoveries([recovery_id])
+
+
+def _task_of(operation: Operation) -> Task:
+    if operation.recovery_id is not None:
+        return LOOK_AT_RECOVERY_STEP
+    return LOOK_AT_SNAPSHOT if operation.snapshot_id is None else LOOK_AT_DELETION

@@ -1,0 +1,354 @@
+"""The one runner of effects: asks AWS for what an operation wants, once, whatever dies meanwhile.
+
+`planned` -> `starting` is committed before AWS is asked. An operation found in `starting` may have
+been carried out: after the settle time it is looked for by its token, and asked for again only if
+nothing is found. The rules are in docs/design/reconciliation.md.
+"""
+
+import random
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+
+from cpm.aws.sessions import Aws
+from cpm.engine import accounts, closing, events, identity, jobs, transitions
+from cpm.engine.queue import Overtaken
+from cpm.kernel import clock
+from cpm.kernel.faults import Fault, FaultKind
+from cpm.models.events import Event
+from cpm.models.operations import Operation, OperationOutcome, OperationPhase
+from cpm.models.snapshots import Snapshot, SnapshotStatus
+from cpm.resources import registry
+from cpm.resources.contract import Ask, Effect, Refs
+
+# A shorter wait for the budget is slept through; for a longer one the row is put aside.
+LONGEST_NAP_SECONDS = 1.0
+# A longer wait for the budget is worth a line in the record's log.
+WORTH_TELLING_SECONDS = 60.0
+LONGEST_BACK_OFF_SECONDS = 300.0
+# How often a follower looks whether it was forgotten; it is woken when its turn comes.
+FOLLOWER_SECONDS = 60.0
+# Rights may be about to change (keys are being rotated), and states pass: AWS is asked again, each
+# time a minute later than the last.
+REFUSALS = {FaultKind.DENIED: 3, FaultKind.LOCKED: 5}
+REFUSAL_SECONDS = 60.0
+
+_RELATED = (
+    "account__assume_from_account",
+    "after",
+    "backup",
+    "recovery__backup",
+    "snapshot__backup__user",
+    "snapshot__backup__policy",
+    "undoes",
+)
+
+
+@jobs.LOOK_AT_RECOVERY_STEP.runs
+@jobs.LOOK_AT_SNAPSHOT.runs
+@jobs.LOOK_AT_DELETION.runs
+def look(operation_id: int) -> None:
+    """Take an operation that is due one step further; a started one is for its watch."""
+    due = Operation.objects.filter(pk=operation_id, due_at__lte=clock.now())
+    operation = due.select_related(*_RELATED).first()
+    if operation is None:
+        return
+    if operation.phase == OperationPhase.PLANNED:
+        _begin(operation)
+    elif operation.phase == OperationPhase.STARTING:
+        _resume(operation)
+
+
+@jobs.LOOK_AT_RECOVERY_STEP.gives_up
+@jobs.LOOK_AT_SNAPSHOT.gives_up
+@jobs.LOOK_AT_DELETION.gives_up
+def give_up(operation_id: int) -> None:
+    """Close an operation at which our own code fails again and again."""
+    operation = Operation.objects.select_related(*_RELATED).filter(pk=operation_id).first()
+    if operation is not None and operation.phase != OperationPhase.CLOSED:
+        closing.fail(operation, "an error of the server, which its log describes")
+
+
+def effect_of(operation: Operation) -> Effect:
+    """What the operation's driver declares of it; raises KeyError."""
+    return registry.driver(operation.kind).effect(operation.effect)
+
+
+def _begin(operation: Operation) -> None:
+    if not _has_its_turn_in_the_chain(operation):
+        return
+    if clock.now() >= operation.deadline_at:
+        reason = operation.error or "it was not its turn in time"
+        closing.fail(operation, f"given up at the deadline: {reason}", fault=operation.fault)
+        return
+    try:
+        aws = _aws(operation)
+    except Fault as fault:
+        _try_later(operation, fault)
+        return
+    if _has_its_turn_in_the_budget(operation, aws):
+        _ask(operation, aws)
+
+
+def _has_its_turn_in_the_chain(operation: Operation) -> bool:
+    before = operation.after
+    if before is None:
+        return True
+    if before.phase != OperationPhase.CLOSED:
+        transitions.change(operation, due_at=_in(FOLLOWER_SECONDS))
+        return False
+    if before.outcome != OperationOutcome.SUCCEEDED and operation.undoes is None:
+        closing.cancel(operation, "an earlier step failed")
+        return False
+    return True
+
+
+def _has_its_turn_in_the_budget(operation: Operation, aws: Aws) -> bool:
+    if operation.has_slot:
+        return True
+    name = effect_of(operation).operation
+    wait_seconds = aws.cloud.budget.reserve(aws.account_number, aws.region, name)
+    if wait_seconds <= LONGEST_NAP_SECONDS:
+        clock.sleep(wait_seconds)
+        return True
+    if wait_seconds > WORTH_TELLING_SECONDS:
+        _tell_of_the_queue(operation, name, wait_seconds)
+    transitions.change(operation, has_slot=True, due_at=_in(wait_seconds))
+    return False
+
+
+def _tell_of_the_queue(operation: Operation, name: str, wait_seconds: float) -> None:
+    backup, recovery = operation.backup, operation.recovery
+    told = Event.objects.filter(code="call_queued", backup=backup, recovery=recovery)
+    if (backup or recovery) and not told.exists():
+        events.log(
+            "call_queued",
+            backup=backup,
+            recovery=recovery,
+            operation=name,
+            seconds=round(wait_seconds),
+        )
+
+
+def _ask(operation: Operation, aws: Aws) -> None:
+    """Commit that AWS is being asked, then ask, then write what came of it."""
+    transitions.move(
+        operation,
+        OperationPhase.STARTING,
+        asked_at=clock.now(),
+        attempts=operation.attempts + 1,
+        has_slot=False,
+        due_at=_in(settings.ENVIRONMENT.settle_seconds),
+    )
+    effect = effect_of(operation)
+    _still_ours(operation)
+    try:
+        refs = _start(operation, effect, aws.with_slot(effect.operation))
+    except Fault as fault:
+        _learn_from(operation, fault)
+    else:
+        _accept(operation, effect, refs)
+
+
+def _still_ours(operation: Operation) -> None:
+    """A worker that was frozen just now must not act on what it knew before."""
+    if not Operation.objects.filter(pk=operation.pk, version=operation.version).exists():
+        raise Overtaken(f"{operation} was taken over")
+
+
+def _start(operation: Operation, effect: Effect, aws: Aws) -> Refs:
+    if operation.undoes is None:
+        return effect.start(aws, _question(operation))
+    if effect.undo is not None:
+        effect.undo(aws, operation.undoes.refs)
+    return {}
+
+
+def _resume(operation: Operation) -> None:
+    """AWS may have been asked already: find out, then go on as if nothing had happened."""
+    effect = effect_of(operation)
+    find = None if operation.undoes else effect.find
+    settled_at = (operation.asked_at or clock.now()) + _seconds(settings.ENVIRONMENT.settle_seconds)
+    if find is None:
+        # Safe to repeat as it is.
+        transitions.move(operation, OperationPhase.PLANNED, due_at=clock.now())
+        _begin(operation)
+        return
+    if clock.now() < settled_at:
+        transitions.change(operation, due_at=settled_at)
+        return
+    try:
+        refs = find(_aws(operation), _question(operation))
+    except Fault as fault:
+        _search_later(operation, fault)
+        return
+    if refs is not None:
+        _accept(operation, effect, refs)
+    else:
+        transitions.move(operation, OperationPhase.PLANNED, due_at=clock.now())
+        _begin(operation)
+
+
+def _accept(operation: Operation, effect: Effect, refs: Refs) -> None:
+    """AWS works on it, or has done it."""
+    with transaction.atomic():
+        now = clock.now()
+        if operation.snapshot_id is None and operation.recovery_id is None:
+            _name_snapshots(operation, refs, is_done=not effect.watch)
+        _log_accepted(operation, refs)
+        if not effect.watch or operation.undoes is not None:
+            closing.succeed(operation, refs=refs, started_at=now)
+            return
+        transitions.move(
+            operation,
+            OperationPhase.STARTED,
+            refs=refs,
+            watch=effect.watch,
+            started_at=now,
+            fault="",
+            error="",
+            due_at=_in(settings.ENVIRONMENT.poll_seconds),
+        )
+
+
+def _name_snapshots(operation: Operation, refs: Refs, *, is_done: bool) -> None:
+    """Tell the snapshots what AWS calls them."""
+    now = clock.now()
+    known = {snapshot.resource_id: snapshot for snapshot in operation.snapshots.all()}
+    if not known:
+        return
+    finished = {"status": SnapshotStatus.SUCCEEDED, "progress_percent": 100, "finished_at": now}
+    for resource_id, ref in refs.items():
+        snapshot = known.pop(resource_id, None) or _unexpected(operation, resource_id)
+        Snapshot.objects.filter(pk=snapshot.pk).update(
+            aws_ref=ref, started_at=now, **(finished if is_done else {})
+        )
+    for snapshot in known.values():
+        Snapshot.objects.filter(pk=snapshot.pk).update(
+            status=SnapshotStatus.FAILED, error="AWS made no snapshot of it", finished_at=now
+        )
+
+
+def _unexpected(operation: Operation, resource_id: str) -> Snapshot:
+    """AWS made one more than was planned (a volume attached just now): it is ours all the same."""
+    snapshot = operation.snapshots.all()[0]
+    snapshot.pk, snapshot._state.adding = None, True  # noqa: SLF001 - Django's way to copy a row
+    snapshot.resource_id = resource_id
+    snapshot.resource_name, snapshot.volume_device, snapshot.size_gib = None, None, None
+    snapshot.facts = {}
+    snapshot.save(force_insert=True)
+    return snapshot
+
+
+def _log_accepted(operation: Operation, refs: Refs) -> None:
+    named = ", ".join(refs.values())
+    if operation.backup is not None:
+        events.log(
+            "snapshots_started",
+            backup=operation.backup,
+            resource=operation.resource_id,
+            snapshots=named,
+        )
+    elif operation.recovery is not None and operation.undoes is None:
+        events.log(
+            "step_started",
+            recovery=operation.recovery,
+            effect=operation.effect,
+            refs=named or "done",
+        )
+
+
+def _learn_from(operation: Operation, fault: Fault) -> None:
+    """AWS did not say yes."""
+    if fault.effect_is_unknown:
+        with transaction.atomic():
+            _log_fault("answer_lost", operation, fault)
+            transitions.change(operation, fault=fault.kind, error=str(fault))
+    else:
+        _try_later(operation, fault)
+
+
+def _try_later(operation: Operation, fault: Fault) -> None:
+    """Nothing was done: try again when that may help, else close the operation as failed."""
+    refusals = operation.refusals + (fault.kind in REFUSALS)
+    if fault.worth_another_try:
+        wait_seconds = fault.retry_after_seconds or _back_off_seconds(operation.attempts)
+    elif refusals < REFUSALS.get(fault.kind, 0):
+        wait_seconds = refusals * REFUSAL_SECONDS
+        _log_fault("call_refused", operation, fault)
+    else:
+        closing.fail(operation, str(fault), fault=fault.kind)
+        return
+    changes: Mapping[str, Any] = {
+        "fault": fault.kind,
+        "error": str(fault),
+        "refusals": refusals,
+        "due_at": min(_in(wait_seconds), max(operation.deadline_at, clock.now())),
+    }
+    if operation.phase == OperationPhase.PLANNED:
+        transitions.change(operation, **changes)
+    else:
+        transitions.move(operation, OperationPhase.PLANNED, **changes)
+
+
+def _search_later(operation: Operation, fault: Fault) -> None:
+    """Whether AWS has done it cannot be seen now; only the deadline ends the search."""
+    if clock.now() >= operation.deadline_at:
+        error = f"it is not known whether AWS has done it (token {operation.token}): {fault}"
+        closing.fail(operation, error, fault=fault.kind)
+    else:
+        transitions.change(
+            operation,
+            attempts=operation.attempts + 1,
+            due_at=_in(_back_off_seconds(operation.attempts)),
+        )
+
+
+def _log_fault(code: str, operation: Operation, fault: Fault) -> None:
+    events.log(
+        code,
+        backup=operation.backup,
+        recovery=operation.recovery,
+        operation=fault.operation or operation.effect,
+        error=str(fault),
+    )
+
+
+def _question(operation: Operation) -> Ask:
+    return Ask(
+        spec=operation.spec,
+        token=str(operation.token),
+        marks=identity.marks(operation),
+        earlier=_earlier(operation),
+    )
+
+
+def _earlier(operation: Operation) -> dict[str, Refs]:
+    """The refs of the steps before this one, by step."""
+    found: dict[str, Refs] = {}
+    step = operation.after
+    while step is not None:
+        found[step.step] = step.refs
+        step = step.after
+    return found
+
+
+def _aws(operation: Operation) -> Aws:
+    aws = accounts.aws_of(operation.account, operation.region)
+    return aws.on_behalf_of(f"operation-{operation.pk}")
+
+
+def _back_off_seconds(attempts: int) -> float:
+    longest = min(2.0 ** min(attempts, 10), LONGEST_BACK_OFF_SECONDS)
+    return longest * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
+
+
+def _in(seconds: float) -> datetime:
+    return clock.now() + _seconds(seconds)
+
+
+def _seconds(seconds: float) -> timedelta:
+    return timedelta(seconds=seconds)

@@ -1,0 +1,266 @@
+"""Work distribution: the one module that knows Procrastinate.
+
+A job is a wake-up call for a row. It carries the row's id and nothing else, commits with the row,
+and may be lost or run twice without harm, because rows decide what is done.
+"""
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import procrastinate
+import structlog
+from asgiref.sync import async_to_sync
+from django.db import InterfaceError, OperationalError, connection, transaction
+from procrastinate.contrib.django.db_cleanup import close_db_connections
+from procrastinate.contrib.django.django_connector import DjangoConnector
+from procrastinate.contrib.django.utils import connector_params
+from procrastinate.exceptions import AlreadyEnqueued, ConnectorException, UniqueViolation
+from procrastinate.job_context import JobContext
+from procrastinate.jobs import Job, Status
+from procrastinate.manager import JobManager
+from procrastinate.psycopg_connector import PsycopgConnector
+from procrastinate.retry import BaseRetryStrategy, RetryDecision
+from psycopg_pool import PoolTimeout
+
+log = structlog.get_logger(__name__)
+
+Function = TypeVar("Function", bound=Callable[..., object])
+
+# The queue of everything short. Workers may be told to serve some queues only.
+ENGINE = "engine"
+
+# A job that fails by a defect, or kills its worker, is tried again for some twenty minutes.
+MOST_ATTEMPTS = 12
+LONGEST_BACK_OFF_SECONDS = 300
+# What a worker outlives: the database went away, and comes back.
+DATABASE_TROUBLE = (ConnectorException, OperationalError, InterfaceError, PoolTimeout)
+# Long past by any clock: the queue's own is the database's, and cannot be moved by tests.
+_AT_ONCE = datetime.fromtimestamp(0, UTC)
+
+
+class Overtaken(Exception):
+    """Somebody else has changed the row since it was read; what was learnt is dropped."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How a worker process keeps in touch with the others; the defaults suit every installation."""
+
+    heartbeat_seconds: float = 10.0
+    # A worker that has been silent for so long is dead, and its jobs are somebody else's.
+    stalled_after_seconds: float = 60.0
+    # New jobs are announced; the poll is for announcements that were lost.
+    poll_seconds: float = 5.0
+    # How long running jobs are waited for when the worker is to stop.
+    stop_within_seconds: float = 25.0
+
+
+class Task:
+    """One kind of work, declared by name: whoever asks for it need not know the code that does it.
+
+    Jobs have a key, which names the row. Of one key at most one job waits and at most one runs.
+    """
+
+    def __init__(self, name: str, *, priority: int, queue: str = ENGINE) -> None:
+        self.name = name
+        self.priority = priority
+        self.queue = queue
+        self._function: Callable[..., object] | None = None
+        self._last_resort: Callable[..., object] | None = None
+        _tasks[name] = self
+
+    def runs(self, function: Function) -> Function:
+        """Decorate the function that does the work."""
+        self._function = function
+        return function
+
+    def gives_up(self, function: Function) -> Function:
+        """Decorate the function that is called instead, after too many failures."""
+        self._last_resort = function
+        return function
+
+    def defer(self, key: str, **arguments: Any) -> None:
+        """Ask for the work to be done soon, once the transaction that this is part of commits."""
+        try:
+            # A duplicate must not spoil the transaction of whoever asks.
+            with transaction.atomic():
+                _jobs.defer_job(self._job(key, arguments))
+        except AlreadyEnqueued:
+            return
+
+    def defer_all(self, arguments_by_key: Mapping[str, Mapping[str, Any]]) -> None:
+        """Ask for many pieces of the work at once; those that have a job already are left out."""
+        missing = sorted(set(arguments_by_key) - _waiting_or_running(arguments_by_key))
+        if not missing:
+            return
+        try:
+            with transaction.atomic():
+                _jobs.batch_defer_jobs([self._job(key, arguments_by_key[key]) for key in missing])
+        except AlreadyEnqueued:
+            for key in missing:
+                self.defer(key, **arguments_by_key[key])
+
+    def perform(self, arguments: Mapping[str, Any], *, attempts: int = 0) -> None:
+        """Do the work in this thread; after too many attempts, give up instead."""
+        if self._function is None:
+            raise LookupError(f"nothing in this process does {self.name}")
+        function = self._function
+        if attempts >= MOST_ATTEMPTS:
+            log.error("job.given_up", task=self.name, **arguments)
+            function = self._last_resort or _nothing
+        try:
+            function(**arguments)
+        except Overtaken as reason:
+            log.debug("job.overtaken", task=self.name, reason=str(reason))
+
+    def _job(self, key: str, arguments: Mapping[str, Any]) -> Job:
+        return Job(
+            queue=self.queue,
+            priority=self.priority,
+            lock=key,
+            queueing_lock=key,
+            task_name=self.name,
+            task_kwargs=dict(arguments),
+        )
+
+
+def run_worker(
+    *, queues: Sequence[str] = (), concurrency: int = 10, stop: threading.Event, pace: Pace
+) -> None:
+    """Do jobs of `queues` (all if empty), `concurrency` at once, until `stop` is set.
+
+    Returns early, or raises, when the database goes away; the caller starts it again.
+    """
+    with ThreadPoolExecutor(concurrency, thread_name_prefix="job") as threads:
+        loop = asyncio.new_event_loop()
+        loop.set_default_executor(threads)
+        app = _worker_app()
+        try:
+            loop.run_until_complete(app.open_async())
+            work = loop.create_task(app.run_worker_async(**_options(queues, concurrency, pace)))
+            _cancel_when(stop, work, loop)
+            loop.run_until_complete(work)
+        except asyncio.CancelledError:
+            log.info("worker.stopped")
+        finally:
+            loop.run_until_complete(app.close_async())
+            loop.close()
+
+
+def take_over_stalled(silent_seconds: float) -> int:
+    """Put the jobs of workers that have been silent for so long back into the queue."""
+    stalled = list(async_to_sync(_jobs.get_stalled_jobs)(seconds_since_heartbeat=silent_seconds))
+    for job in stalled:
+        log.warning("job.taken_over", task=job.task_name, key=job.lock, attempts=job.attempts)
+        _put_back(job)
+    return len(stalled)
+
+
+def run_next() -> bool:
+    """Do the next waiting job in this thread; False when there is none.
+
+    For tests and tools that drive the engine step by step. A job that raises stays claimed, as if
+    its worker had died.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT id, task_name, args::text, attempts FROM procrastinate_fetch_job_v2(NULL, NULL)"
+        )
+        job_id, name, arguments, attempts = cursor.fetchone()
+    if job_id is None:
+        return False
+    _tasks[name].perform(json.loads(arguments), attempts=attempts)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT procrastinate_finish_job_v1(%s, 'succeeded', true)", [job_id])
+    return True
+
+
+_tasks: dict[str, Task] = {}
+_jobs = JobManager(DjangoConnector())
+
+
+class _BackOff(BaseRetryStrategy):
+    """Tries a failed job again, later each time."""
+
+    def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision:
+        wait_seconds = min(2 ** (job.attempts + 1), LONGEST_BACK_OFF_SECONDS)
+        log.error("job.failed", task=job.task_name, key=job.lock, exc_info=exception)
+        return RetryDecision(retry_in={"seconds": wait_seconds})
+
+
+def _worker_app() -> procrastinate.App:
+    """An app that fetches jobs over connections of its own; jobs themselves use Django's."""
+    connector = PsycopgConnector(
+        kwargs={**connector_params(), "prepare_threshold": 5}, min_size=1, max_size=4
+    )
+    app = procrastinate.App(
+        connector=connector, worker_defaults={"task_middleware": [close_db_connections]}
+    )
+    for task in _tasks.values():
+        declare = app.task(name=task.name, queue=task.queue, retry=_BackOff(), pass_context=True)
+        declare(_performer(task))
+    return app
+
+
+def _performer(task: Task) -> Callable[..., None]:
+    def perform(context: JobContext, **arguments: Any) -> None:
+        task.perform(arguments, attempts=context.job.attempts)
+
+    return perform
+
+
+def _options(queues: Sequence[str], concurrency: int, pace: Pace) -> dict[str, Any]:
+    return {
+        "queues": list(queues) or None,
+        "concurrency": concurrency,
+        "fetch_job_polling_interval": pace.poll_seconds,
+        "shutdown_graceful_timeout": pace.stop_within_seconds,
+        "update_heartbeat_interval": pace.heartbeat_seconds,
+        "stalled_worker_timeout": pace.stalled_after_seconds,
+        "listen_notify": True,
+        "delete_jobs": "successful",
+        "install_signal_handlers": False,
+    }
+
+
+def _cancel_when(
+    stop: threading.Event, work: asyncio.Task[None], loop: asyncio.AbstractEventLoop
+) -> None:
+    if stop.is_set():
+        work.cancel()
+    else:
+        loop.call_later(0.1, _cancel_when, stop, work, loop)
+
+
+def _put_back(job: Job) -> None:
+    if job.id is None:
+        return
+    try:
+        with transaction.atomic():
+            _jobs.retry_job_by_id(job.id, retry_at=_AT_ONCE)
+    except UniqueViolation:
+        # A newer job waits for the same row: it will do.
+        async_to_sync(_jobs.finish_job_by_id_async)(job.id, Status.FAILED, delete_job=True)
+
+
+def _waiting_or_running(keys: Iterable[str]) -> set[str]:
+    wanted = list(keys)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT queueing_lock FROM procrastinate_jobs"
+            " WHERE status = 'todo' AND queueing_lock = ANY(%s)"
+            " UNION SELECT lock FROM procrastinate_jobs"
+            " WHERE status = 'doing' AND lock = ANY(%s)",
+            [wanted, wanted],
+        )
+        return {key for (key,) in cursor.fetchall()}
+
+
+def _nothing(**_: object) -> None:
+    """For tasks that have nothing to say when they give up."""

@@ -1,0 +1,254 @@
+"""Recoveries: chains of operations that bring a resource back, and are undone when they fail."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.db import transaction
+
+from cpm.engine import accounts, alerts, events, jobs, operations, orders, transitions
+from cpm.kernel import clock
+from cpm.models.accounts import Account
+from cpm.models.alerts import AlertCategory, AlertSeverity
+from cpm.models.backups import Backup
+from cpm.models.operations import Operation, OperationOutcome, OperationPhase
+from cpm.models.recoveries import Recovery, RecoveryOutcome, RecoveryPhase
+from cpm.models.snapshots import Snapshot, SnapshotStatus
+from cpm.resources.contract import Copied, Driver, Json, Source
+
+# Restoring a large database takes hours.
+DEADLINE = timedelta(hours=24)
+# What is being undone should be gone within the day.
+UNDO_DEADLINE = timedelta(hours=24)
+# A recovery is woken when something happens to it; this is when it looks whether it was forgotten.
+IDLE = timedelta(minutes=1)
+
+
+class SnapshotGone(Exception):
+    """A snapshot that the recovery needs was deleted, or is about to be; the text names it."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is to be brought back, from which copies, into which account."""
+
+    driver: Driver
+    backup: Backup
+    resource_id: str
+    resource_name: str | None
+    facts: Json
+    snapshots: Sequence[Snapshot]
+    # Where the copies are, and whose credentials are used.
+    account: Account
+    region: str
+    # Of the driver's `recover_options`, and as they were asked for.
+    options: Any
+    asked: Json
+
+
+def start(wish: Wish) -> Recovery:
+    """Plan a recovery and set it going.
+
+    What can be seen to be wrong at once makes no record. Raises OptionRefused, Fault and
+    SnapshotGone.
+    """
+    if wish.driver.plan_recovery is None:
+        raise LookupError(f"{wish.driver.kind} cannot be recovered")
+    aws = accounts.aws_of(wish.account, wish.region)
+    ordered = wish.driver.plan_recovery(aws, _source(wish), wish.options)
+    with transaction.atomic():
+        _lock(wish.snapshots)
+        recovery = _record(wish)
+        recovery.snapshots.set(wish.snapshots)
+        events.log(
+            "recovery_started",
+            recovery=recovery,
+            resource=wish.resource_id,
+            source=wish.backup.pk,
+        )
+        place = orders.Place(wish.driver.kind, wish.account, wish.region)
+        orders.place_recovery(place, recovery, ordered, deadline_at=clock.now() + DEADLINE)
+    return recovery
+
+
+def failed_cause(recovery: Recovery) -> str:
+    """The cause of alerts about recoveries of a resource that fail."""
+    return f"recovery:{recovery.user_id}:{recovery.resource_id}"
+
+
+@jobs.LOOK_AT_RECOVERY.runs
+def look(recovery_id: int) -> None:
+    """Take a recovery that is due one step further."""
+    due = Recovery.objects.filter(pk=recovery_id, due_at__lte=clock.now())
+    recovery = due.select_related("user", "policy").first()
+    if recovery is None or recovery.phase == RecoveryPhase.CLOSED:
+        return
+    steps = list(recovery.operations.select_related("account").order_by("pk"))
+    is_over = all(step.phase == OperationPhase.CLOSED for step in steps)
+    if is_over and not (_has_failed(steps) and _undo(steps)):
+        _close(recovery, steps)
+    else:
+        transitions.change(recovery, due_at=clock.now() + IDLE)
+
+
+@jobs.LOOK_AT_RECOVERY.gives_up
+def give_up(recovery_id: int) -> None:
+    """Close a recovery at which our own code fails again and again."""
+    recovery = Recovery.objects.select_related("user", "policy").filter(pk=recovery_id).first()
+    if recovery is not None and recovery.phase != RecoveryPhase.CLOSED:
+        _finish(recovery, RecoveryOutcome.FAILED, [], "an error of the server; see its log")
+
+
+def _source(wish: Wish) -> Source:
+    return Source(
+        resource_id=wish.resource_id,
+        resource_name=wish.resource_name,
+        facts=wish.facts,
+        copies=[
+            Copied(
+                snapshot_id=snapshot.pk,
+                aws_ref=snapshot.aws_ref,
+                collection=snapshot.collection,
+                resource_id=snapshot.resource_id,
+                device=snapshot.volume_device,
+                size_gib=snapshot.size_gib,
+                facts=snapshot.facts,
+            )
+            for snapshot in wish.snapshots
+        ],
+    )
+
+
+def _lock(snapshots: Sequence[Snapshot]) -> None:
+    """Make sure that nothing deletes the snapshots before they are known to be needed."""
+    ids = [snapshot.pk for snapshot in snapshots]
+    for snapshot in Snapshot.objects.select_for_update().filter(pk__in=ids).order_by("pk"):
+        is_good = snapshot.status == SnapshotStatus.SUCCEEDED
+        if not is_good or snapshot.delete_requested_at is not None:
+            raise SnapshotGone(str(snapshot))
+
+
+def _record(wish: Wish) -> Recovery:
+    now = clock.now()
+    return Recovery.objects.create(
+        user=wish.backup.user,
+        account=wish.account,
+        account_name=wish.account.name,
+        backup=wish.backup,
+        policy=wish.backup.policy,
+        policy_name=wish.backup.policy_name,
+        kind=wish.driver.kind,
+        recovery_type=wish.driver.recovery_type,
+        resource_id=wish.resource_id,
+        region=wish.region,
+        options=wish.asked,
+        backup_started_at=wish.backup.started_at,
+        phase=RecoveryPhase.RUNNING,
+        started_at=now,
+        due_at=now + IDLE,
+    )
+
+
+def _has_failed(steps: Sequence[Operation]) -> bool:
+    """Whether a step that the result depends on went wrong."""
+    return any(
+        step.outcome != OperationOutcome.SUCCEEDED and not operations.effect_of(step).tidies_up
+        for step in steps
+        if step.undoes_id is None
+    )
+
+
+def _undo(steps: Sequence[Operation]) -> bool:
+    """Order that what the steps made is taken back, the last first; False when all is ordered."""
+    ordered = {step.undoes_id for step in steps if step.undoes_id is not None}
+    made = [
+        step
+        for step in reversed(steps)
+        if step.undoes_id is None
+        and step.pk not in ordered
+        and step.refs
+        and operations.effect_of(step).undo is not None
+    ]
+    with transaction.atomic():
+        before: Operation | None = None
+        for step in made:
+            before = _undoing(step, before)
+    return bool(made)
+
+
+def _undoing(step: Operation, before: Operation | None) -> Operation:
+    now = clock.now()
+    undoing = Operation.objects.create(
+        kind=step.kind,
+        effect=step.effect,
+        account=step.account,
+        region=step.region,
+        resource_id=step.resource_id,
+        recovery_id=step.recovery_id,
+        undoes=step,
+        after=before,
+        created_at=now,
+        due_at=now if before is None else now + IDLE,
+        deadline_at=now + UNDO_DEADLINE,
+    )
+    if before is None:
+        jobs.defer_operations([undoing])
+    return undoing
+
+
+def _close(recovery: Recovery, steps: Sequence[Operation]) -> None:
+    """All is over: say how it went."""
+    errors = [
+        f"{step.effect}: {step.error}" for step in steps if step.outcome == OperationOutcome.FAILED
+    ]
+    results = [
+        ref
+        for step in steps
+        if step.undoes_id is None and operations.effect_of(step).makes_result
+        for ref in step.refs.values()
+    ]
+    if _has_failed(steps):
+        _finish(recovery, RecoveryOutcome.FAILED, [], "; ".join(errors))
+    elif errors:
+        _finish(recovery, RecoveryOutcome.PARTIAL, results, "; ".join(errors))
+    else:
+        _finish(recovery, RecoveryOutcome.SUCCEEDED, results, "")
+
+
+_CODES = {
+    RecoveryOutcome.SUCCEEDED: "recovery_succeeded",
+    RecoveryOutcome.PARTIAL: "recovery_partial",
+    RecoveryOutcome.FAILED: "recovery_failed",
+}
+
+
+def _finish(recovery: Recovery, outcome: RecoveryOutcome, results: list[str], error: str) -> None:
+    with transaction.atomic():
+        transitions.move(
+            recovery,
+            RecoveryPhase.CLOSED,
+            outcome=outcome,
+            result_resource_ids=results,
+            error=error,
+            finished_at=clock.now(),
+            due_at=None,
+        )
+        events.log(_CODES[outcome], recovery=recovery, result=", ".join(results), error=error)
+        if outcome == RecoveryOutcome.SUCCEEDED:
+            alerts.resolve(failed_cause(recovery))
+        else:
+            _alert(recovery, outcome, error)
+
+
+def _alert(recovery: Recovery, outcome: RecoveryOutcome, error: str) -> None:
+    is_partial = outcome == RecoveryOutcome.PARTIAL
+    alerts.raise_alert(
+        failed_cause(recovery),
+        user=recovery.user,
+        category=AlertCategory.RECOVERY,
+        severity=AlertSeverity.WARNING if is_partial else AlertSeverity.ERROR,
+        title=f"Recovery of {recovery.resource_id} {'partially ' if is_partial else ''}failed",
+        message=f"Recovery {recovery.pk}: {error}",
+        policy=recovery.policy,
+    )

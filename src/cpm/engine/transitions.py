@@ -1,0 +1,65 @@
+"""Which phase may follow which, and the one way in which rows that two workers may touch change.
+
+Every change is an UPDATE on condition that the row is still as it was read: same version, same
+phase. Whoever comes second is told, and drops what it learnt.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.db.models import F, Model
+
+from cpm.engine.queue import Overtaken
+from cpm.models.backups import Backup, BackupPhase
+from cpm.models.operations import Operation, OperationPhase
+from cpm.models.recoveries import Recovery, RecoveryPhase
+
+Table = Mapping[str, frozenset[str]]
+
+OPERATION: Table = {
+    OperationPhase.PLANNED: frozenset({OperationPhase.STARTING, OperationPhase.CLOSED}),
+    # Back to planned when AWS has said that it did nothing.
+    OperationPhase.STARTING: frozenset(
+        {OperationPhase.PLANNED, OperationPhase.STARTED, OperationPhase.CLOSED}
+    ),
+    OperationPhase.STARTED: frozenset({OperationPhase.CLOSED}),
+    OperationPhase.CLOSED: frozenset(),
+}
+BACKUP: Table = {
+    BackupPhase.PLANNED: frozenset({BackupPhase.RUNNING, BackupPhase.CLOSED}),
+    BackupPhase.RUNNING: frozenset({BackupPhase.CLOSED}),
+    BackupPhase.CLOSED: frozenset(),
+}
+RECOVERY: Table = {
+    RecoveryPhase.PLANNED: frozenset({RecoveryPhase.RUNNING, RecoveryPhase.CLOSED}),
+    RecoveryPhase.RUNNING: frozenset({RecoveryPhase.CLOSED}),
+    RecoveryPhase.CLOSED: frozenset(),
+}
+TABLES: Mapping[type[Model], Table] = {Operation: OPERATION, Backup: BACKUP, Recovery: RECOVERY}
+
+Row = Operation | Backup | Recovery
+
+
+class IllegalTransition(Exception):
+    """A defect of ours: the table does not know this step."""
+
+
+def move(row: Row, to: str, **changes: Any) -> None:
+    """Take the row to phase `to`, with other changes; raises Overtaken when somebody was first."""
+    if to not in TABLES[type(row)][row.phase]:
+        raise IllegalTransition(f"{row} cannot go from {row.phase} to {to}")
+    _update(row, {**changes, "phase": to})
+
+
+def change(row: Row, **changes: Any) -> None:
+    """Change the row within its phase; raises Overtaken when somebody was first."""
+    _update(row, changes)
+
+
+def _update(row: Row, changes: dict[str, Any]) -> None:
+    unchanged = type(row).objects.filter(pk=row.pk, version=row.version, phase=row.phase)
+    if not unchanged.update(version=F("version") + 1, **changes):
+        raise Overtaken(f"{row} is not at version {row.version} any longer")
+    row.version += 1
+    for name, value in changes.items():
+        setattr(row, name, value)

@@ -1,0 +1,226 @@
+"""Watches what AWS works on: all of one account, region and watch in as few calls as it takes.
+
+A poll that fails decides nothing, and "does not exist" is believed only after the settle time.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+from django.conf import settings
+from django.db import transaction
+
+from cpm.engine import accounts, closing, jobs
+from cpm.kernel import clock
+from cpm.kernel.faults import Fault
+from cpm.models.operations import Operation, OperationPhase
+from cpm.models.snapshots import Snapshot, SnapshotStatus
+from cpm.resources import registry
+from cpm.resources.contract import State, Verdict, Watch
+
+log = structlog.get_logger(__name__)
+
+# What takes long is looked at less often: each wait is this part of the time that it has taken.
+PATIENCE = 0.1
+LONGEST_WAIT_SECONDS = 60.0
+_DECIDED = frozenset({State.DONE, State.FAILED, State.GONE})
+_ENDED_BADLY = frozenset({State.FAILED, State.GONE})
+
+Verdicts = Mapping[str, Verdict]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """An operation and what AWS says of each of its refs."""
+
+    operation: Operation
+    verdicts: Verdicts
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether nothing more is to be expected."""
+        return all(verdict.state in _DECIDED for verdict in self.verdicts.values())
+
+    @property
+    def has_succeeded(self) -> bool:
+        """Whether AWS has done all of it."""
+        return self.is_decided and not self.failure
+
+    @property
+    def failure(self) -> str:
+        """Why it has failed; empty when all went well."""
+        bad = (ref for ref, verdict in self.verdicts.items() if verdict.state in _ENDED_BADLY)
+        return "; ".join(f"{ref}: {reason(self.verdicts[ref])}" for ref in bad)
+
+    @property
+    def percent(self) -> int:
+        """How far it is, over all its refs."""
+        return sum(verdict.percent for verdict in self.verdicts.values()) // len(self.verdicts)
+
+
+@jobs.WATCH.runs
+def look(account_id: int | None, region: str, watch_name: str) -> None:
+    """Ask AWS once about every started operation of the group that is due, or nearly."""
+    watch = registry.watch(watch_name)
+    for batch in _batches(_due(account_id, region, watch_name), watch.batch):
+        try:
+            verdicts = _poll(watch, batch, region)
+        except Fault as fault:
+            log.warning("watch.failed", watch=watch_name, region=region, fault=str(fault))
+            _look_later(batch, fault)
+        else:
+            _write(batch, verdicts)
+
+
+def reason(verdict: Verdict) -> str:
+    """Why AWS could not do it, in its words if it has any."""
+    if verdict.state is State.GONE:
+        return verdict.reason or "it does not exist any longer"
+    return verdict.reason or "AWS reports an error"
+
+
+def _due(account_id: int | None, region: str, watch_name: str) -> Sequence[Operation]:
+    """The operations to look at; those that would be due in a moment come along."""
+    soon = clock.now() + timedelta(seconds=settings.ENVIRONMENT.poll_seconds)
+    started = Operation.objects.filter(
+        account=account_id, region=region, watch=watch_name, phase=OperationPhase.STARTED
+    )
+    if not started.filter(due_at__lte=clock.now()).exists():
+        return ()
+    return list(
+        started.filter(due_at__lte=soon)
+        .select_related("account__assume_from_account", "backup", "recovery", "undoes")
+        .order_by("pk")
+    )
+
+
+def _batches(operations: Iterable[Operation], most_refs: int) -> Iterator[list[Operation]]:
+    """The operations in groups whose refs fit into one call."""
+    batch: list[Operation] = []
+    refs = 0
+    for operation in operations:
+        if batch and refs + len(operation.refs) > most_refs:
+            yield batch
+            batch, refs = [], 0
+        batch.append(operation)
+        refs += len(operation.refs)
+    if batch:
+        yield batch
+
+
+def _poll(watch: Watch, batch: Sequence[Operation], region: str) -> Verdicts:
+    aws = accounts.aws_of(batch[0].account, region).on_behalf_of(f"watch-{watch.name}")
+    refs = [ref for operation in batch for ref in operation.refs.values()]
+    return watch.poll(aws, list(dict.fromkeys(refs)))
+
+
+def _write(batch: Sequence[Operation], verdicts: Verdicts) -> None:
+    with transaction.atomic():
+        seen = [_seen(operation, verdicts) for operation in _still_started(batch)]
+        _write_snapshots(seen)
+        closing.succeed_all([each.operation for each in seen if each.has_succeeded])
+        for each in seen:
+            if each.is_decided and each.failure:
+                closing.fail(each.operation, each.failure)
+        _write_progress([each for each in seen if not each.is_decided])
+
+
+def _still_started(batch: Sequence[Operation]) -> list[Operation]:
+    """Those that nobody has closed meanwhile, locked until the transaction ends."""
+    ids = [operation.pk for operation in batch]
+    started = Operation.objects.filter(pk__in=ids, phase=OperationPhase.STARTED).order_by("pk")
+    locked = set(started.select_for_update().values_list("pk", flat=True))
+    return [operation for operation in batch if operation.pk in locked]
+
+
+def _seen(operation: Operation, verdicts: Verdicts) -> Seen:
+    """The verdicts on one operation; what AWS may merely not list yet is not gone."""
+    settle = timedelta(seconds=settings.ENVIRONMENT.settle_seconds)
+    is_young = clock.now() < (operation.started_at or clock.now()) + settle
+    own = {ref: verdicts.get(ref, Verdict(State.UNKNOWN)) for ref in operation.refs.values()}
+    if is_young:
+        own = {
+            ref: Verdict(State.UNKNOWN) if verdict.state is State.GONE else verdict
+            for ref, verdict in own.items()
+        }
+    return Seen(operation, own)
+
+
+def _write_progress(pending: Iterable[Seen]) -> None:
+    for each in pending:
+        each.operation.progress_percent = each.percent
+    _wait(each.operation for each in pending)
+
+
+def _look_later(batch: Sequence[Operation], fault: Fault) -> None:
+    """The poll failed, which says nothing of what was to be seen."""
+    with transaction.atomic():
+        _wait(_still_started(batch), f" ({fault})")
+
+
+def _wait(operations: Iterable[Operation], because: str = "") -> None:
+    """Look again later, where the deadline allows; the rows are locked."""
+    waiting = []
+    for operation in operations:
+        if operation.account_id is None:
+            closing.fail(operation, "the account was deleted from the server")
+        elif operation.deadline_at <= clock.now():
+            closing.fail(operation, f"AWS has not finished it in time{because}")
+        else:
+            operation.due_at = _next_look(operation)
+            waiting.append(operation)
+    Operation.objects.bulk_update(waiting, ["progress_percent", "due_at"], batch_size=500)
+
+
+def _next_look(operation: Operation) -> datetime:
+    shortest = settings.ENVIRONMENT.poll_seconds
+    age_seconds = (clock.now() - (operation.started_at or clock.now())).total_seconds()
+    wait_seconds = max(shortest, min(age_seconds * PATIENCE, LONGEST_WAIT_SECONDS))
+    return clock.now() + timedelta(seconds=wait_seconds)
+
+
+def _write_snapshots(seen: Iterable[Seen]) -> None:
+    by_operation = {each.operation.pk: each.verdicts for each in seen}
+    rows = Snapshot.objects.filter(
+        operation__in=by_operation, status=SnapshotStatus.IN_PROGRESS
+    ).exclude(aws_ref="")
+    changed = [row for row in rows if _learn(row, by_operation[row.operation_id or 0])]
+    Snapshot.objects.bulk_update(changed, _LEARNT, batch_size=500)
+
+
+_LEARNT = [
+    "status",
+    "progress_percent",
+    "size_gib",
+    "encrypted",
+    "facts",
+    "error",
+    "finished_at",
+]
+
+
+def _learn(row: Snapshot, verdicts: Verdicts) -> bool:
+    """Put what AWS says into the row; False when it is nothing new."""
+    verdict = verdicts.get(row.aws_ref)
+    if verdict is None or verdict.state is State.UNKNOWN:
+        return False
+    if verdict.state is State.PENDING:
+        is_news = row.progress_percent != verdict.percent
+        row.progress_percent = verdict.percent
+        return is_news
+    facts: dict[str, Any] = dict(verdict.facts)
+    row.finished_at = _time(facts.pop("finished_at", None))
+    row.size_gib = facts.pop("size_gib", row.size_gib)
+    row.encrypted = facts.pop("encrypted", row.encrypted)
+    row.facts = {**row.facts, **facts}
+    if verdict.state is State.DONE:
+        row.status, row.progress_percent = SnapshotStatus.SUCCEEDED, 100
+    else:
+        row.status, row.error = SnapshotStatus.FAILED, reason(verdict)
+    return True
+
+
+def _time(text: str | None) -> datetime:
+    return datetime.fromisoformat(text) if text else clock.now()
