@@ -7,8 +7,8 @@ import pytest
 
 django.setup()  # models can be imported from here on
 
+from api.cast import Caller, caller, make_user  # noqa: E402
 from cpm.models.users import UserKind  # noqa: E402
-from tests.api.cast import Caller, caller, make_user  # noqa: E402
 
 
 @pytest.fixture(autouse=True)

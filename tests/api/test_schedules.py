@@ -1,6 +1,6 @@
 """Schedules over the API."""
 
-from tests.api.cast import Caller
+from api.cast import Caller
 
 DAYS = ["sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"]
 KEYS = ["id", "name", "description", "user", "every_unit", "every_how_many", "start_date"]

@@ -16,11 +16,11 @@ from django.http import QueryDict
 from msgspec import Struct
 
 from cpm.api.shapes import Shape
-from cpm.kernel import regions, times
+from cpm.kernel import times
 from cpm.kernel.invalid import Invalid, Problem
 from cpm.services.fields import Schema
 from cpm.services.given import Given
-from cpm.services.kinds import is_storable, to_boolean, to_integer
+from cpm.services.kinds import is_storable, to_boolean, to_integer, to_region
 
 # What a list is ordered by.
 Key = Expression | F
@@ -146,7 +146,7 @@ def region(column: str) -> Filter:
     """A region, by id or name; the column holds names."""
 
     def condition(sent: str) -> Q:
-        found = regions.find(sent)
+        found = to_region(sent)
         if found is None and to_integer(sent) is None:
             raise _invalid("invalid", "Enter a region.")
         return Q(**{column: found.name}) if found else _NOTHING

@@ -1,7 +1,7 @@
 """How a list is answered: whole, by the page, or, when it is long, as it comes."""
 
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -26,6 +26,9 @@ from cpm.queries.errors import NotFound
 DEFAULT_SIZE = 20
 MOST_SIZE = 1000
 
+# A page that no list has, and whose rows PostgreSQL can still count.
+_FAR = 10**12
+
 # A list of up to this many chunks is answered from memory, with its length.
 _MOST_CHUNKS = 20
 
@@ -35,12 +38,21 @@ _streams = threading.BoundedSemaphore(max(1, settings.ENVIRONMENT.web_threads //
 
 def answer(request: Request, rows: QuerySet[Any], listing: Listing[Any]) -> HttpResponseBase:
     """The rows that the request asks for. Raises `Invalid`, `NotFound` and `Unavailable`."""
-    parameters = request.http.GET
-    selected = listing.select(rows, parameters)
-    page = Page.asked_for(parameters)
+    selected = listing.select(rows, request.http.GET)
+    page = Page.asked_for(request.http.GET)
     if page is None:
         return _whole(request, selected, listing.shape)
-    return answers.tagged(request, page.show(request, selected, listing.shape))
+    built = _built(selected[page.rows], listing.shape, request.version)
+    results = list(chain.from_iterable(built))
+    return page.answer(request, results, lambda: counts.of(selected))
+
+
+def answer_values(request: Request, values: Sequence[Struct]) -> HttpResponse:
+    """A list that is no query, whole or by the page."""
+    page = Page.asked_for(request.http.GET)
+    if page is None:
+        return answers.value(values)
+    return page.answer(request, values[page.rows], lambda: len(values))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,35 +66,38 @@ class Page:
     def asked_for(cls, parameters: QueryDict) -> Self | None:
         """The page that a client wants; None where he wants no pages. Raises `NotFound`."""
         number, size = parameters.get("page", ""), parameters.get("page_size", "")
-        known_size = int(size[:9]) if size.isascii() and size.isdigit() else None
+        known_size = _counting_number(size)
         if known_size == 0 or (known_size is None and not number):
             return None
-        if number and not (number.isascii() and number.isdigit() and int(number[:18]) > 0):
+        known_number = _counting_number(number or "1")
+        if not known_number:
             raise NotFound("Invalid page.")
-        return cls(int(number[:18] or 1), min(known_size or DEFAULT_SIZE, MOST_SIZE))
+        return cls(known_number, min(known_size or DEFAULT_SIZE, MOST_SIZE))
 
-    def show(self, request: Request, rows: QuerySet[Any], shape: Shape[Any]) -> bytes:
-        """The page with its count and its neighbours; raises `NotFound` past the end."""
+    @property
+    def rows(self) -> slice:
+        """Which rows of the list are on it."""
         first = (self.number - 1) * self.size
-        if first > 2**62:
-            raise NotFound("Invalid page.")
-        built = _built(rows[first : first + self.size], shape, request.version)
-        results = list(chain.from_iterable(built))
+        return slice(first, first + self.size)
+
+    def answer(
+        self, request: Request, results: Sequence[Struct], count_all: Callable[[], int]
+    ) -> HttpResponse:
+        """The page with its count and its neighbours; raises `NotFound` past the end."""
         if not results and self.number > 1:
             raise NotFound("Invalid page.")
-        ends_here = len(results) < self.size
-        count = first + len(results)
-        if not ends_here:
-            count = max(count, counts.of(rows))
-        has_next = first + len(results) < count
-        return encode(
-            {
-                "count": count,
-                "next": _address(request, self.number + 1) if has_next else None,
-                "previous": _address(request, self.number - 1) if self.number > 1 else None,
-                "results": results,
-            }
-        )
+        count = self.rows.start + len(results)
+        if len(results) == self.size:
+            count = max(count, count_all())
+        following = self.number + 1 if count > self.rows.stop else None
+        previous = self.number - 1 or None
+        body = {
+            "count": count,
+            "next": following and _address(request, following),
+            "previous": previous and _address(request, previous),
+            "results": results,
+        }
+        return answers.tagged(request, encode(body))
 
 
 class _Stream:
@@ -134,6 +149,13 @@ def _built(
     with closing(read.chunks(rows, shape.columns)) as chunks:
         for chunk in chunks:
             yield [build(row) for row in chunk]
+
+
+def _counting_number(text: str) -> int | None:
+    """The number that a text of digits stands for; beyond `_FAR` all are the same."""
+    if not (text.isascii() and text.isdigit()):
+        return None
+    return min(int(text[:20]), _FAR)
 
 
 def _address(request: Request, number: int) -> str:

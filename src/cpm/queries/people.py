@@ -10,6 +10,7 @@ from enum import StrEnum
 from django.db.models import Q, QuerySet
 
 from cpm.models.users import User, UserKind
+from cpm.queries.errors import NotFound
 
 
 class Switch(StrEnum):
@@ -60,6 +61,19 @@ def of(user: User, source_address: str = "") -> Person:
         owner_may_change_accounts=kind is UserKind.ROOT or owner.allow_account_changes,
         source_address=source_address,
     )
+
+
+def named(username: str) -> User:
+    """The user or delegate of this name, in any case; raises `NotFound`."""
+    person = User.objects.select_related("original_user").filter(username__iexact=username).first()
+    if person is None:
+        raise NotFound(f"There is no user {username}.")
+    return person
+
+
+def operator() -> Person:
+    """Whoever works at the server's own command line: he acts as root."""
+    return of(User.objects.get(kind=UserKind.ROOT), source_address="command line")
 
 
 def owned_by(viewer: Person, path: str = "user") -> Q:

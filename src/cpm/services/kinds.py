@@ -13,6 +13,7 @@ from django.core.validators import validate_email
 
 from cpm.kernel import regions, times
 from cpm.kernel.invalid import Invalid, Problem
+from cpm.kernel.regions import Region
 from cpm.services.fields import Field, Fields, Kind
 from cpm.services.given import Given
 
@@ -43,6 +44,12 @@ def to_boolean(value: object) -> bool | None:
     if word in _TRUE | _FALSE:
         return word in _TRUE
     return None
+
+
+def to_region(value: object) -> Region | None:
+    """The region of an id, which may be a text, or of a name, if there is one."""
+    number = to_integer(value)
+    return regions.by_name(str(value)) if number is None else regions.by_id(number)
 
 
 def is_storable(text: str) -> bool:
@@ -164,7 +171,7 @@ def region() -> Kind:
     """A region, by id or name; read as its id."""
 
     def read(value: object) -> int:
-        found = regions.find(value) if isinstance(value, str | int) else None
+        found = to_region(value)
         if found is None:
             raise does_not_exist(value)
         return found.id

@@ -9,7 +9,7 @@ import hashlib
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import jwt
@@ -18,7 +18,7 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 from jwt.types import Options
 
-from cpm.kernel import clock
+from cpm.kernel import clock, times
 from cpm.models.users import ApiKey, User
 from cpm.queries import people
 from cpm.queries.people import Person
@@ -68,9 +68,11 @@ def create_key(user: User, *, actor: Person | None) -> str:
     return key
 
 
-def describe_key(user: User) -> datetime | None:
-    """When the person's API key was made; None where there is none."""
-    return ApiKey.objects.filter(user=user).values_list("created_at", flat=True).first()
+def describe_key(user: User) -> dict[str, object]:
+    """Whose key it is and when it was made; `created_at` is None where there is none."""
+    key = ApiKey.objects.filter(user=user).first()
+    created_at = times.to_wire(key.created_at) if key else None
+    return {"username": user.username, "created_at": created_at}
 
 
 def revoke_key(user: User, *, actor: Person | None) -> bool:
