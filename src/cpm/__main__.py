@@ -1,0 +1,5 @@
+"""`python -m cpm`: the same as the `cpm` command."""
+
+from cpm.cli.main import main
+
+main()

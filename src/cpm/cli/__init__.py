@@ -1,0 +1,1 @@
+"""The `cpm` command: one module a noun, calling services and queries in process."""

@@ -1,0 +1,51 @@
+"""How a command gets at the server: its environment, and its database if it needs one.
+
+Django reads its settings when it is imported first, so the data directory has to be known before.
+Commands that need the database therefore import services inside the function, after `connect`.
+"""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import django
+
+from cpm.cli.terminal import fail
+from cpm.config import environment, logs
+from cpm.config.environment import Environment
+from cpm.postgres.errors import PostgresError
+from cpm.postgres.process import connect_uri
+from cpm.server.data import DataDirectory
+
+
+def read_environment(data: Path | None) -> Environment:
+    """The environment, with `--data` in place of `CPM_DATA`; sets up logging."""
+    if data is not None:
+        os.environ["CPM_DATA"] = str(data.absolute())
+    settings = environment.read()
+    logs.configure(settings)
+    return settings
+
+
+def connect(data: Path | None) -> Environment:
+    """Makes Django ready to use the database of a running server; ends the command if none runs."""
+    settings = read_environment(data)
+    if not settings.database_url:
+        settings = replace(settings, database_url=_embedded_uri(settings))
+        os.environ["DATABASE_URL"] = settings.database_url
+    os.environ["DJANGO_SETTINGS_MODULE"] = "cpm.config.settings"
+    django.setup()
+    return settings
+
+
+def _embedded_uri(settings: Environment) -> str:
+    directory = DataDirectory(settings.data).postgres
+    if not directory.exists():
+        fail(
+            f"There is no server in {settings.data}. Name its data directory with --data, "
+            "or its database with DATABASE_URL."
+        )
+    try:
+        return connect_uri(directory)
+    except PostgresError as error:
+        fail(f"{error} Start the server with `cpm serve`, or set DATABASE_URL.")

@@ -1,0 +1,71 @@
+"""What commands print: results on stdout, everything else on stderr."""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+DataOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        envvar="CPM_DATA",
+        help="The data directory (default /var/lib/cpm).",
+        show_default=False,
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+
+stderr = Console(stderr=True, highlight=False)
+
+
+def say(text: str) -> None:
+    """Tells the person at the terminal something; scripts do not read it."""
+    stderr.print(text)
+
+
+def complain(text: str) -> None:
+    """Tells what is wrong, without any markup being read into it."""
+    stderr.print(text, style="bold red", markup=False)
+
+
+def fail(text: str) -> NoReturn:
+    """Ends the command with status 1 and the reason."""
+    complain(text)
+    raise typer.Exit(1)
+
+
+def show(rows: Sequence[Mapping[str, Any]], *, columns: Sequence[str], as_json: bool) -> None:
+    """Prints a list: a table for people, an array for scripts."""
+    if as_json:
+        print_json(list(rows))
+        return
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(column.replace("_", " "))
+    for row in rows:
+        table.add_row(*(_cell(row.get(column)) for column in columns))
+    Console(highlight=False, width=None if sys.stdout.isatty() else 200).print(table)
+
+
+def print_json(value: object) -> None:
+    """One JSON document on stdout."""
+    sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
+
+
+def print_line(text: str) -> None:
+    """One line on stdout, as it is."""
+    sys.stdout.write(text + "\n")
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)

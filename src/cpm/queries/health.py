@@ -1,0 +1,77 @@
+"""Whether the server's inner parts are well: database, tables, workers."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
+
+from cpm.engine import queue
+
+OLDEST_POSTGRES = 150000
+
+
+@dataclass(frozen=True)
+class Health:
+    """One answer; `advice` says what to do when it is not `ok`."""
+
+    check: str
+    ok: bool
+    detail: str
+    advice: str = ""
+
+
+def checks() -> Iterator[Health]:
+    """Every check; those that need the database are left out when it is away."""
+    database = _database()
+    yield database
+    if database.ok:
+        yield _tables()
+        yield _workers()
+
+
+def _database() -> Health:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW server_version_num")
+            number = int(cursor.fetchone()[0])
+    except DatabaseError as error:
+        return Health(
+            "database",
+            ok=False,
+            detail=str(error).strip(),
+            advice="Check DATABASE_URL and that the PostgreSQL it names accepts this machine.",
+        )
+    if number < OLDEST_POSTGRES:
+        return Health(
+            "database",
+            ok=False,
+            detail=f"PostgreSQL {number // 10000} is too old",
+            advice="Use PostgreSQL 15 or newer.",
+        )
+    return Health("database", ok=True, detail=f"PostgreSQL {number // 10000} answers")
+
+
+def _tables() -> Health:
+    executor = MigrationExecutor(connection)
+    pending = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    if pending:
+        return Health(
+            "tables",
+            ok=False,
+            detail=f"{len(pending)} migrations are not applied",
+            advice="Run `cpm migrate`.",
+        )
+    return Health("tables", ok=True, detail="up to date")
+
+
+def _workers() -> Health:
+    count = queue.live_workers()
+    if count == 0:
+        return Health(
+            "workers",
+            ok=False,
+            detail="no worker is alive; nothing is backed up",
+            advice="Start `cpm serve`, or `cpm worker`, and look at its log.",
+        )
+    return Health("workers", ok=True, detail=f"{count} alive")
