@@ -106,9 +106,24 @@ class Backup(models.Model):
                 condition=Q(trigger=Trigger.SCHEDULE),
                 name="backup_one_per_slot",
             ),
+            models.UniqueConstraint(
+                fields=["user", "name"],
+                condition=Q(is_frozen=True, discarded_at__isnull=True),
+                name="backup_frozen_name_unique",
+            ),
         ]
         indexes = [
             models.Index(fields=["user", "id"]),
+            models.Index(fields=["policy", "id"]),
+            # Generations are counted for each record that is shown.
+            models.Index(
+                fields=["policy", "id"],
+                include=["run"],
+                condition=Q(
+                    outcome=BackupOutcome.SUCCEEDED, is_frozen=False, discarded_at__isnull=True
+                ),
+                name="backup_generation",
+            ),
             models.Index(fields=["started_at", "id"]),
             models.Index(fields=["due_at"], condition=Q(due_at__isnull=False), name="backup_due"),
             models.Index(
