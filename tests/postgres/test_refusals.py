@@ -56,7 +56,7 @@ def test_an_impossible_setting_is_told_with_the_log(directory: Path) -> None:
     override.write_text("shared_bufers = 1GB\n")
     message = _refusal(directory)
     override.unlink()
-    assert "A setting in override.conf does not exist" in message
+    assert f"A setting in {override} does not exist" in message
     assert 'unrecognized configuration parameter "shared_bufers"' in message
     assert str(find(directory).log) in message
 
@@ -84,7 +84,7 @@ def test_a_server_of_another_user_is_told(
 
 def test_a_full_disk_is_told(small_disk: Path) -> None:
     message = _refusal(small_disk / "db")
-    assert "The disk is full" in message
+    assert f"The disk of {small_disk / 'db'} is full" in message
 
 
 def test_a_cluster_recorded_elsewhere_that_is_gone_is_told(base: Path) -> None:

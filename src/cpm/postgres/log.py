@@ -11,21 +11,24 @@ ROTATE_AT_BYTES = 10 * 2**20
 KEEP_ROTATED = 5
 _TAIL_BYTES = 64 * 2**10
 
+_DAMAGED = "The data in {home} is damaged: move it away, start anew, restore the newest dump."
 _ADVICE = {
-    "No space left on device": "The disk is full: free some space, then start again.",
-    "Disk quota exceeded": "The disk quota is used up: free some space, then start again.",
-    "Read-only file system": "The file system is read-only: check the disk (`dmesg`), remount it.",
-    "Cannot allocate memory": "Memory is short: give the machine more, or set a smaller"
-    " shared_buffers in override.conf.",
+    "No space left on device": "The disk of {home} is full: free some space, then start again.",
+    "Disk quota exceeded": "The disk quota for {home} is used up: free some space.",
+    "Read-only file system": "The file system of {home} is read-only: see `dmesg`, remount it.",
+    "Cannot allocate memory": "Memory is short: add some, or lower shared_buffers in"
+    " {home}/override.conf.",
     "pre-existing shared memory block": "Processes of an earlier server still run: look for"
     " `postgres` in `ps`, and stop them.",
     "could not look up effective user ID": "This user has no entry in /etc/passwd: add one.",
-    "unrecognized configuration parameter": "A setting in override.conf does not exist.",
-    "invalid value for parameter": "A setting in override.conf has an impossible value.",
+    "unrecognized configuration parameter": "A setting in {home}/override.conf does not exist.",
+    "invalid value for parameter": "A setting in {home}/override.conf has an impossible value.",
     "error while loading shared libraries": "A system library is missing: install it, or name"
     " the programs of another PostgreSQL in PG_BIN.",
-    "could not locate a valid checkpoint record": "The data is damaged: restore the newest dump.",
-    "invalid page in block": "The data is damaged: restore the newest dump.",
+    "could not locate a valid checkpoint record": _DAMAGED,
+    "incorrect checksum in control file": _DAMAGED,
+    "database files are incompatible with server": _DAMAGED,
+    "invalid page in block": _DAMAGED,
 }
 
 
@@ -69,9 +72,10 @@ class Log:
     def explain(self, offset_bytes: int, *, lines: int = 15) -> str:
         """The last lines after `offset_bytes`, where they are, and what helps, if we know."""
         text = self.since(offset_bytes)
-        advice = [hint for sign, hint in _ADVICE.items() if sign in text][:1]
+        home = self.path.parent.parent
+        hints = [hint.format(home=home) for sign, hint in _ADVICE.items() if sign in text]
         tail = "\n".join(f"    {line}" for line in text.splitlines()[-lines:])
-        return "\n".join([*advice, f"The log is {self.path}; it ends:", tail or "    (empty)"])
+        return "\n".join([*hints[:1], f"The log is {self.path}; it ends:", tail or "    (empty)"])
 
     def rotate(self) -> None:
         """Move a log that has grown too long aside, so that all of them stay bounded.

@@ -1,17 +1,15 @@
 """Runs a cluster for as long as asked: waits for it, restarts it, stops it, leaks nothing.
 
-One thread, woken by signals. The server is a direct child, so its end is seen at once. SIGTERM,
-SIGINT, SIGHUP and the end of the lifeline ask for a clean stop; a second signal hurries it.
+One thread. The server is a direct child, so its end is seen at once. A first request to stop gets
+a clean shutdown; further ones hurry it.
 """
 
 import os
-import select
 import signal
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import traceback
+from contextlib import suppress
 from pathlib import Path
-from types import FrameType
 
 from cpm.kernel import clock
 from cpm.postgres import lock, programs, state
@@ -19,8 +17,8 @@ from cpm.postgres.cluster import Cluster
 from cpm.postgres.errors import AlreadyRunning, PostgresError, StartFailed
 from cpm.postgres.files import write_private
 from cpm.postgres.state import Phase, State
+from cpm.postgres.stopping import StopRequests
 
-_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _PROBE_SECONDS = 0.05
 _CHECK_SECONDS = 10.0
 _FIRST_PAUSE_SECONDS = 0.2
@@ -47,27 +45,33 @@ class Supervisor:
         self._cluster = cluster
         self._durable = durable
         self._ready_file = ready_file
-        self._lifeline = lifeline
-        self._stops_asked = 0
-        self._wakeup = -1
+        self._stops = StopRequests(lifeline)
         self._server: subprocess.Popen[bytes] | None = None
 
     def run(self) -> None:
         """Run the cluster. Returns after a clean stop.
 
-        Raises AlreadyRunning, and StartFailed when the server does not come up the first time;
+        Raises AlreadyRunning, and PostgresError when the server does not come up the first time;
         once it was up, it is restarted for as long as it takes.
         """
         home = self._cluster.home
         try:
-            with lock.hold(home.lock), self._listening_to_signals():
-                try:
-                    self._supervise()
-                finally:
-                    self._stop_server()
-                    self._forget_ready()
+            with lock.hold(home.lock), self._stops.listening():
+                self._run()
         except lock.Held as held:
             raise AlreadyRunning(home.directory, held.pid) from held
+
+    def _run(self) -> None:
+        try:
+            self._supervise()
+        except PostgresError:
+            raise
+        except Exception:
+            self._cluster.log.write(f"the supervisor failed\n{traceback.format_exc()}")
+            raise
+        finally:
+            self._stop_server()
+            self._forget_ready()
 
     def _supervise(self) -> None:
         self._record(Phase.STARTING, "preparing the database")
@@ -82,7 +86,7 @@ class Supervisor:
                 pause_seconds = _FIRST_PAUSE_SECONDS
             if not self._is_stopping():
                 self._record(Phase.RESTARTING, f"{ending}; next start in {pause_seconds:g} s")
-                self._wait(pause_seconds)
+                self._stops.wait(pause_seconds)
                 pause_seconds = min(2 * pause_seconds, _LONGEST_PAUSE_SECONDS)
                 self._restart()
 
@@ -106,7 +110,7 @@ class Supervisor:
                 )
             if self._answers():
                 return
-            self._wait(_PROBE_SECONDS)
+            self._stops.wait(_PROBE_SECONDS)
 
     def _answers(self) -> bool:
         """Whether the product can connect. Raises StartFailed when it never will."""
@@ -126,7 +130,7 @@ class Supervisor:
         server, announced = self._server, False
         while server and server.poll() is None and not self._is_stopping():
             announced = announced or self._announce(server.pid)
-            self._wait(_CHECK_SECONDS)
+            self._stops.wait(_CHECK_SECONDS)
             with suppress(OSError):
                 self._cluster.log.rotate()
         if server is None or server.returncode is None:
@@ -151,10 +155,10 @@ class Supervisor:
         signals = iter((signal.SIGINT, signal.SIGQUIT, signal.SIGKILL))
         asked = -1
         while server.poll() is None:
-            if self._stops_asked > asked:
+            if self._stops.count > asked:
                 server.send_signal(next(signals, signal.SIGKILL))
-                asked = max(self._stops_asked, 1)
-            self._wait(_CHECK_SECONDS)
+                asked = max(self._stops.count, 1)
+            self._stops.wait(_CHECK_SECONDS)
 
     def _forget_ready(self) -> None:
         for path in (self._cluster.home.state, self._ready_file):
@@ -174,40 +178,5 @@ class Supervisor:
             return False
         return True
 
-    def _wait(self, seconds: float) -> None:
-        """Sleep until a signal, the end of the lifeline, or the end of time."""
-        watched = [self._wakeup]
-        if self._lifeline is not None:
-            watched.append(self._lifeline)
-        readable, _, _ = select.select(watched, [], [], seconds)
-        if self._wakeup in readable:
-            os.read(self._wakeup, 1024)
-        if self._lifeline in readable and not os.read(self._lifeline or 0, 1024):
-            self._lifeline = None
-            self._stops_asked = max(self._stops_asked, 1)
-
-    @contextmanager
-    def _listening_to_signals(self) -> Iterator[None]:
-        self._wakeup, write_end = os.pipe()
-        os.set_blocking(write_end, False)
-        previous_wakeup = signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
-        previous = {number: signal.signal(number, self._ask_to_stop) for number in _STOP_SIGNALS}
-        previous[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, _only_wake)
-        try:
-            yield
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
-            signal.set_wakeup_fd(previous_wakeup)
-            os.close(write_end)
-            os.close(self._wakeup)
-
     def _is_stopping(self) -> bool:
-        return self._stops_asked > 0
-
-    def _ask_to_stop(self, _number: int, _frame: FrameType | None) -> None:
-        self._stops_asked += 1
-
-
-def _only_wake(_number: int, _frame: FrameType | None) -> None:
-    """A child ended; the wake-up descriptor has the news."""
+        return self._stops.count > 0
