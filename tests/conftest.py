@@ -12,20 +12,21 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
+import django
 import pytest
 
-# Django reads its settings when it is first imported, so this stands before everything else.
+# Django reads its settings when they are first used, and other conftests import models.
 _DATA = tempfile.TemporaryDirectory(prefix="cpm-tests-")
 os.environ["CPM_DATA"] = _DATA.name
 os.environ["CPM_SECRET_KEY"] = "the key of the tests"
 os.environ["DJANGO_SETTINGS_MODULE"] = "cpm.config.settings"
+django.setup()
 
+from django.db import connection, connections  # noqa: E402
 
-def pytest_configure() -> None:
-    """Make Django ready; pytest-django leaves that to us where its settings are not in an ini."""
-    import django  # noqa: PLC0415 - the environment above comes first
-
-    django.setup()
+from cpm.config.database import connection_settings  # noqa: E402
+from cpm.config.environment import Environment  # noqa: E402
+from cpm.postgres.process import EmbeddedPostgres  # noqa: E402
 
 
 def pytest_unconfigure() -> None:
@@ -41,13 +42,9 @@ def django_db_modify_db_settings(
     if os.environ.get("DATABASE_URL"):
         yield
         return
-    from django.db import connections  # noqa: PLC0415 - Django is set up by now
-
-    from cpm.config import database, environment  # noqa: PLC0415
-    from cpm.postgres.process import EmbeddedPostgres  # noqa: PLC0415
 
     with EmbeddedPostgres(Path(_DATA.name) / "postgres", durable=False) as server:
-        settings = database.connection_settings(environment.Environment(database_url=server.uri))
+        settings = connection_settings(Environment(database_url=server.uri))
         connections["default"].settings_dict.update(settings)
         yield
 
@@ -55,8 +52,6 @@ def django_db_modify_db_settings(
 @pytest.fixture
 def database(transactional_db: None) -> None:
     """A database for work in several threads or processes; nothing of other tests is in it."""
-    from django.db import connection  # noqa: PLC0415
-
     with connection.cursor() as cursor:
         cursor.execute(
             "TRUNCATE procrastinate_jobs, procrastinate_workers RESTART IDENTITY CASCADE"
@@ -66,8 +61,6 @@ def database(transactional_db: None) -> None:
 @pytest.fixture
 def database_url(database: None) -> str:
     """The address of the test's database, for the `DATABASE_URL` of child processes."""
-    from django.db import connection  # noqa: PLC0415
-
     return url_of(connection.settings_dict)
 
 

@@ -4,8 +4,8 @@ from functools import lru_cache
 
 from django.conf import settings
 
-from cpm.aws.credentials import AssumedRole, Credentials, InstanceRole, StaticKeys, role_arn
 from cpm.aws import sessions
+from cpm.aws.credentials import AssumedRole, Credentials, InstanceRole, StaticKeys, role_arn
 from cpm.aws.sessions import Aws, Cloud, Proxy
 from cpm.config.secrets import SealBroken
 from cpm.engine.budget import SharedBudget
@@ -81,5 +81,5 @@ def _proxy() -> Proxy | None:
 
 # A change of the proxy makes another cloud; those that go away take their connections with them.
 @lru_cache(maxsize=2)
-def _cloud(proxy: Proxy | None) -> Cloud:
-    return Cloud(endpoint_url=settings.ENVIRONMENT.aws_endpoint, proxy=proxy, budget=SharedBudget())
+def _cloud(endpoint_url: str, proxy: Proxy | None) -> Cloud:
+    return Cloud(endpoint_url=endpoint_url, proxy=proxy, budget=SharedBudget())

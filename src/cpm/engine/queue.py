@@ -162,6 +162,18 @@ def take_over_stalled(silent_seconds: float) -> int:
     return len(stalled)
 
 
+def live_workers(silent_seconds: float = Pace.stalled_after_seconds) -> int:
+    """How many worker processes have given a sign of life within so many seconds."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM procrastinate_workers"
+            " WHERE last_heartbeat > now() - make_interval(secs => %s)",
+            [silent_seconds],
+        )
+        (count,) = cursor.fetchone()
+    return int(count)
+
+
 def run_next() -> bool:
     """Do the next waiting job in this thread; False when there is none.
 

@@ -1,0 +1,1 @@
+"""What the engine promises, shown on a real database and the emulated AWS."""

@@ -1,0 +1,215 @@
+"""One user with an AWS account and policies in it, and a clock that goes as fast as the work."""
+
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import boto3
+from django.conf import settings
+from django.db.models import Min
+
+from cpm.engine import queue, sweep, tick, worker
+from cpm.kernel import clock
+from cpm.models.accounts import Account, Authentication
+from cpm.models.backups import Backup, BackupPhase
+from cpm.models.events import Event
+from cpm.models.operations import Operation, OperationPhase
+from cpm.models.policies import Policy, PolicySchedule, Target, TargetVolume
+from cpm.models.recoveries import Recovery, RecoveryPhase
+from cpm.models.schedules import Schedule
+from cpm.models.snapshots import Snapshot
+from cpm.models.users import User, UserKind
+from cpm.simulator.process import Credentials, Simulator
+
+REGION = "us-east-1"
+OTHER_REGION = "eu-west-1"
+
+assert worker.LOOKS  # imported, so that this process can do every job
+
+_numbers = itertools.count(300000000000)
+_names = itertools.count(1)
+
+
+class NeverQuiet(AssertionError):
+    """The engine goes on and on; the text says what is still open."""
+
+
+@dataclass
+class World:
+    """Everything that a test of the engine needs."""
+
+    simulator: Simulator
+    user: User
+    account: Account
+    credentials: Credentials
+    offset: timedelta = field(default_factory=timedelta)
+
+    # --- AWS ------------------------------------------------------------------------------
+
+    def ec2(self, region: str = REGION) -> Any:
+        """The account as its owner sees it, beside the product."""
+        return boto3.client(
+            "ec2",
+            region_name=region,
+            endpoint_url=self.simulator.endpoint,
+            aws_access_key_id=self.credentials.access_key_id,
+            aws_secret_access_key=self.credentials.secret_access_key,
+        )
+
+    def seed(self, *, region: str = REGION, **estate: Any) -> dict[str, Any]:
+        """Make an estate in the account."""
+        return self.simulator.seed(account=self.credentials.account, region=region, **estate)
+
+    def volume(self, region: str = REGION) -> str:
+        """A volume that belongs to no instance."""
+        (volume_id,) = self.seed(region=region, standalone=1)["standalone"]
+        return str(volume_id)
+
+    def snapshots_in_aws(self, region: str = REGION, **tags: str) -> list[dict[str, Any]]:
+        """The snapshots that AWS has, with these of our tags."""
+        filters = [{"Name": f"tag:{key}", "Values": [value]} for key, value in tags.items()]
+        pages = self.ec2(region).get_paginator("describe_snapshots")
+        found = pages.paginate(OwnerIds=["self"], Filters=filters)
+        return [snapshot for page in found for snapshot in page["Snapshots"]]
+
+    # --- rows -----------------------------------------------------------------------------
+
+    def policy(self, *targets: Target, **columns: Any) -> Policy:
+        """A policy with these targets (not stored yet)."""
+        columns = {"retry_count": 0, "name": f"policy-{next(_names)}", **columns}
+        policy = Policy.objects.create(
+            user=self.user, account=self.account, modified_at=clock.now(), **columns
+        )
+        for target in targets:
+            target.policy = policy
+            target.save()
+        return policy
+
+    def schedule(self, policy: Policy, **columns: Any) -> Schedule:
+        """A schedule of the policy, armed."""
+        columns = {"start_at": clock.now(), "name": f"schedule-{next(_names)}", **columns}
+        schedule = Schedule.objects.create(user=self.user, modified_at=clock.now(), **columns)
+        PolicySchedule.objects.create(policy=policy, schedule=schedule)
+        arm(policy)
+        return schedule
+
+    # --- the engine -----------------------------------------------------------------------
+
+    def backup(self, policy: Policy) -> Backup:
+        """Run the policy now, to the end of this record (not of its retries)."""
+        backup = tick.run_now(policy)
+        self.drain()
+        backup.refresh_from_db()
+        return backup
+
+    def drain(self, most_looks: int = 400) -> None:
+        """Work until nothing is open, moving the clock on to whatever is due next."""
+        for _ in range(most_looks):
+            self.work()
+            due_at = next_due()
+            if due_at is None:
+                return
+            self.move_to(due_at)
+        raise NeverQuiet(describe_open())
+
+    def work(self) -> None:
+        """Do all that is due, at the time that it is."""
+        sweep.sweep()
+        while queue.run_next():
+            pass
+
+    def pass_time(self, span: timedelta) -> None:
+        """Let time pass and do what comes due meanwhile."""
+        end = clock.now() + span
+        while True:
+            self.work()
+            due_at = next_due(with_waiting=True)
+            if due_at is None or due_at > end:
+                break
+            self.move_to(due_at)
+        self.move_to(end)
+        self.work()
+
+    def move_to(self, moment: datetime) -> None:
+        """Move the clock on."""
+        ahead = moment - clock.now()
+        if ahead > timedelta():
+            self.offset += ahead
+            clock.set_offset(self.offset)
+
+
+def make_world(simulator: Simulator) -> World:
+    """A new user with an account that nobody has used before."""
+    credentials = simulator.account(str(next(_numbers)))
+    user = User.objects.create(
+        username=f"user-{next(_names)}", kind=UserKind.MANAGED, created_at=clock.now()
+    )
+    return World(simulator, user, make_account(user, credentials), credentials)
+
+
+def make_account(user: User, credentials: Credentials) -> Account:
+    """The row of an account that is entered with an access key."""
+    return Account.objects.create(
+        user=user,
+        name=f"account_{credentials.account}",
+        authentication=Authentication.IAM_USER,
+        aws_access_key=credentials.access_key_id,
+        sealed_secret=settings.SEALER.seal(credentials.secret_access_key),
+        aws_account_number=credentials.account,
+    )
+
+
+def volume_target(volume_id: str, region: str = REGION) -> Target:
+    """A volume as a policy names it."""
+    return Target(kind="ebs_volume", resource_id=volume_id, region=region)
+
+
+def instance_target(instance_id: str, region: str = REGION, **options: Any) -> Target:
+    """An instance as a policy names it."""
+    return Target(kind="ec2_instance", resource_id=instance_id, region=region, options=options)
+
+
+def name_volumes(target: Target, volume_ids: Iterable[str]) -> None:
+    """Name volumes for inclusion in, or exclusion from, the backups of an instance."""
+    for volume_id in volume_ids:
+        TargetVolume.objects.create(target=target, volume_id=volume_id)
+
+
+def arm(policy: Policy) -> None:
+    """Have the policy's schedules count from now."""
+    tick.arm_policy(policy.pk)
+
+
+def next_due(*, with_waiting: bool = False) -> datetime | None:
+    """When the next look is due; with what merely waits (retries, schedules) if wanted."""
+    times = [
+        Operation.objects.exclude(phase=OperationPhase.CLOSED).aggregate(at=Min("due_at"))["at"],
+        Backup.objects.exclude(phase=BackupPhase.CLOSED).aggregate(at=Min("due_at"))["at"],
+        Recovery.objects.exclude(phase=RecoveryPhase.CLOSED).aggregate(at=Min("due_at"))["at"],
+    ]
+    if with_waiting:
+        times.append(Backup.objects.aggregate(at=Min("retry_at"))["at"])
+        times.append(PolicySchedule.objects.aggregate(at=Min("next_run_at"))["at"])
+    return min((time for time in times if time is not None), default=None)
+
+
+def describe_open() -> str:
+    """What is still open, for whoever reads a failed test."""
+    rows = [
+        *Operation.objects.exclude(phase=OperationPhase.CLOSED),
+        *Backup.objects.exclude(phase=BackupPhase.CLOSED),
+        *Recovery.objects.exclude(phase=RecoveryPhase.CLOSED),
+    ]
+    return "\n".join(f"{row} {row.phase} {row.due_at}" for row in rows)
+
+
+def log_of(backup: Backup) -> list[str]:
+    """The codes of a backup's log, in order."""
+    return list(Event.objects.filter(backup=backup).order_by("pk").values_list("code", flat=True))
+
+
+def refs_of(backup: Backup) -> set[str]:
+    """What AWS calls the snapshots of a backup, as far as our rows know."""
+    return set(Snapshot.objects.filter(backup=backup).values_list("aws_ref", flat=True))
