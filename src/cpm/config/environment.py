@@ -5,67 +5,100 @@ secrets need not stand in the environment.
 """
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 PREFIX = "CPM_"
+# Read where they are needed, by processes that know nothing of the rest.
+READ_ELSEWHERE = {
+    "CPM_PG_OS_USER": "The operating system's user that runs the embedded PostgreSQL for root.",
+    "CPM_CLOCK_OFFSET_FILE": "A file with seconds to add to the clock, for rehearsals.",
+}
 
 
 class BadEnvironment(Exception):
     """A variable that cannot be used; the message names it and says what it should be."""
 
 
+def _setting(default: Any, meaning: str, *, name: str = "") -> Any:
+    return field(default=default, metadata={"meaning": meaning, "name": name})
+
+
 @dataclass(frozen=True)
 class Environment:
     """The server's settings. Fields are variables: `data` is `CPM_DATA`, and so on."""
 
-    data: Path = Path("/var/lib/cpm")
-    time_zone: str = "UTC"
-    bind: str = "0.0.0.0"  # noqa: S104 - a server for others, as the manual says
-    port: int = 443
-    hosts: tuple[str, ...] = ("*",)
-    tls_certificate: Path | None = None
-    tls_key: Path | None = None
-    web_workers: int = 2
-    web_threads: int = 8
-    workers: int = 2
-    worker_concurrency: int = 10
-    log_format: str = "json"
-    log_level: str = "INFO"
+    data: Path = _setting(Path("/var/lib/cpm"), "The data directory.")
+    database_url: str = _setting(
+        "", "A PostgreSQL to use instead of the embedded one.", name="DATABASE_URL"
+    )
+    secret_key: str = _setting(
+        "", "What secrets are sealed and tokens are signed with; else `secret.key` in the data."
+    )
+    root_password: str = _setting("", "Root's password at the very first start; else made up.")
+    time_zone: str = _setting("UTC", "The zone in which schedules keep wall-clock time.")
 
-    access_token_minutes: int = 60
-    refresh_token_hours: int = 24
-    bad_tokens_per_minute: int = 10
-    max_body_bytes: int = 1024 * 1024
-    api_versions: tuple[str, ...] = ()
+    bind: str = _setting("0.0.0.0", "The address to listen on.")  # noqa: S104 - a server for others
+    port: int = _setting(443, "The port to listen on.")
+    hosts: tuple[str, ...] = _setting(("*",), "Host names by which clients may call the server.")
+    tls_certificate: Path | None = _setting(None, "A certificate (PEM) instead of our own.")
+    tls_key: Path | None = _setting(None, "Its private key (PEM, PKCS 8).")
+    web_workers: int = _setting(2, "Processes that answer requests.")
+    web_threads: int = _setting(8, "Requests that each of them answers at once.")
+    max_body_bytes: int = _setting(1024 * 1024, "The largest request body.")
 
-    aws_endpoint: str = ""
-    aws_budget_share: float = 1.0
-    settle_seconds: float = 30.0
-    poll_seconds: float = 5.0
-    clock_offset_file: str = ""
-    pg_os_user: str = ""
-    scripts: Path | None = None
+    workers: int = _setting(2, "Worker processes of `cpm serve`.")
+    worker_concurrency: int = _setting(10, "Jobs that each of them does at once.")
 
-    database_url: str = field(default="", metadata={"name": "DATABASE_URL"})
-    secret_key: str = ""
-    root_password: str = ""
+    access_token_minutes: int = _setting(60, "How long an access token lives.")
+    refresh_token_hours: int = _setting(24, "How long a refresh token lives.")
+    bad_tokens: int = _setting(10, "Bad keys and tokens that one address may send.")
+    bad_tokens_seconds: int = _setting(60, "The time in which they are counted.")
+    api_versions: tuple[str, ...] = _setting((), "Further version strings, as `1.7=1.2.0`.")
+
+    aws_endpoint: str = _setting("", "An address to call instead of AWS: the simulator's.")
+    aws_budget_share: float = _setting(1.0, "The share of AWS's request rates that is ours.")
+    settle_seconds: float = _setting(30.0, "How long AWS's lists may lag behind.")
+    poll_seconds: float = _setting(5.0, "The shortest time between two looks at work in AWS.")
+
+    log_format: str = _setting("json", "`json`, or `text` for people.")
+    log_level: str = _setting("INFO", "`DEBUG`, `INFO`, `WARNING` or `ERROR`.")
+
+
+def variable(spec: "Field[Any]") -> str:
+    """The name of a field's variable."""
+    return str(spec.metadata["name"] or PREFIX + spec.name.upper())
 
 
 def read(environ: Mapping[str, str] = os.environ) -> Environment:
     """Reads and checks the environment; raises `BadEnvironment` on the first fault."""
+    _refuse_unknown(environ)
     values: dict[str, Any] = {}
     for spec in fields(Environment):
-        name = spec.metadata.get("name", PREFIX + spec.name.upper())
-        text = _text(name, environ)
+        text = _text(variable(spec), environ)
         if text is not None:
-            values[spec.name] = _convert(name, text, spec.default)
+            values[spec.name] = _convert(variable(spec), text, spec.default)
     environment = Environment(**values)
     _check(environment)
     return environment
+
+
+def _refuse_unknown(environ: Mapping[str, str]) -> None:
+    """A misspelt variable would otherwise be a setting that silently is not made."""
+    known = set(_known())
+    for name in environ:
+        if name.startswith(PREFIX) and name not in known:
+            raise BadEnvironment(f"{name} is no setting of this server; see docs/settings.md")
+
+
+def _known() -> Iterator[str]:
+    yield from READ_ELSEWHERE
+    for spec in fields(Environment):
+        yield variable(spec)
+        yield f"{variable(spec)}_FILE"
 
 
 def _text(name: str, environ: Mapping[str, str]) -> str | None:
@@ -98,11 +131,13 @@ def _convert(name: str, text: str, default: object) -> object:
 def _check(environment: Environment) -> None:
     try:
         ZoneInfo(environment.time_zone)
-    except (ValueError, OSError) as error:
+    except (KeyError, ValueError, OSError) as error:
         raise BadEnvironment(
             f"CPM_TIME_ZONE must be an IANA zone such as Europe/Berlin: {error}"
         ) from error
     if not 0 < environment.aws_budget_share <= 1:
         raise BadEnvironment("CPM_AWS_BUDGET_SHARE must be above 0 and at most 1")
-    if not 0 < environment.port < 65536:
+    if not 0 <= environment.port < 65536:
         raise BadEnvironment("CPM_PORT must be between 1 and 65535")
+    if bool(environment.tls_certificate) != bool(environment.tls_key):
+        raise BadEnvironment("CPM_TLS_CERTIFICATE and CPM_TLS_KEY belong together")

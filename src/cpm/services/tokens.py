@@ -39,7 +39,9 @@ _CHECKS: Options = {
     "verify_iat": False,
 }
 
-BAD_TOKENS = Limit("token", settings.ENVIRONMENT.bad_tokens_per_minute, window_seconds=60)
+BAD_TOKENS = Limit(
+    "token", settings.ENVIRONMENT.bad_tokens, settings.ENVIRONMENT.bad_tokens_seconds
+)
 
 
 class KeyRefused(Exception):
