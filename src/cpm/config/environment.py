@@ -15,6 +15,7 @@ PREFIX = "CPM_"
 # Read where they are needed, by processes that know nothing of the rest.
 READ_ELSEWHERE = {
     "CPM_PG_OS_USER": "The operating system's user that runs the embedded PostgreSQL for root.",
+    "CPM_PG_STATE_DIR": "Where root keeps clusters that their own directory cannot hold.",
     "CPM_CLOCK_OFFSET_FILE": "A file with seconds to add to the clock, for rehearsals.",
 }
 
