@@ -5,6 +5,7 @@ its offset hour by hour, and compares windows with the clock on the wall.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from itertools import count, islice, pairwise, takewhile
@@ -36,15 +37,16 @@ def offset(zone: str, hour: datetime) -> timedelta:
     return found
 
 
-def offsets_around(zone: str, wall: datetime) -> list[timedelta]:
-    """All offsets, oldest first, that the zone has within 26 hours of the wall-clock time."""
-    middle = wall.replace(minute=0, tzinfo=UTC)
-    return [offset(zone, middle + hours * HOUR) for hours in range(-26, 27)]
+@cache
+def offsets_around(zone: str, wall_hour: datetime) -> list[timedelta]:
+    """The offsets, oldest first, that the zone has within 26 hours of the wall-clock time."""
+    middle = wall_hour.replace(tzinfo=UTC)
+    return list(dict.fromkeys(offset(zone, middle + hours * HOUR) for hours in range(-26, 27)))
 
 
 def instant(zone: str, wall: datetime) -> datetime:
     """The first moment at which the clock on the wall shows this; if none, as before the gap."""
-    offsets = offsets_around(zone, wall)
+    offsets = offsets_around(zone, wall.replace(minute=0))
     moments = [wall.replace(tzinfo=UTC) - each for each in offsets]
     shown = [each for each in moments if wall_clock(zone, each) == wall]
     return min(shown) if shown else wall.replace(tzinfo=UTC) - offsets[0]
@@ -174,9 +176,9 @@ def test_the_grid_can_be_entered_anywhere(schedule: Schedule, place: int, away: 
     assert list(islice(schedule.grid(after), 5)) == list(islice(expected, 5))
 
 
-@given(schedules(), st.integers(0, 20_000))
-def test_far_places_are_found_as_near_ones(schedule: Schedule, place: int) -> None:
-    assume(place * schedule.every_how_many < 20_000 and schedule.end_at is None)
+@given(schedules().map(lambda schedule: replace(schedule, end_at=None)), st.integers(0, 9_999))
+def test_far_places_are_found_as_near_ones(schedule: Schedule, steps: int) -> None:
+    place = steps // schedule.every_how_many
     here, then = slow_time(schedule, place), slow_time(schedule, place + 1)
     assume(here < then)
     assert next(schedule.grid(here - timedelta(seconds=1))) == here
