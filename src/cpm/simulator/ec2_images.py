@@ -199,7 +199,7 @@ def device_of(mapping: Mapping[str, Any], snapshot: Snapshot | None) -> Device:
         iops=ebs.get("Iops"),
         throughput=ebs.get("Throughput"),
         delete_on_termination=ebs.get("DeleteOnTermination", False),
-        encrypted=snapshot.encryption.encrypted if snapshot else bool(ebs.get("Encrypted")),
+        encrypted=bool(ebs.get("Encrypted") or (snapshot and snapshot.encryption.encrypted)),
     )
 
 
