@@ -141,11 +141,24 @@ def _run(aws: Aws, ask: Ask) -> Refs:
 
 
 def _undo_run(aws: Aws, refs: Refs) -> None:
-    try:
-        aws.call("ec2", "TerminateInstances", InstanceIds=list(refs.values()))
-    except Fault as fault:
-        if fault.kind is not FaultKind.MISSING:
-            raise
+    for instance in _ec2.instances(aws, refs.values()):
+        _let_volumes_go_with(aws, instance)
+        aws.call("ec2", "TerminateInstances", InstanceIds=[instance["InstanceId"]])
+
+
+def _let_volumes_go_with(aws: Aws, instance: Json) -> None:
+    """Volumes that are to outlive the instance would be left over when it is taken back."""
+    mappings = [
+        {"DeviceName": device, "Ebs": {"DeleteOnTermination": True}}
+        for device in _ec2.device_mappings(instance)
+    ]
+    if mappings:
+        aws.call(
+            "ec2",
+            "ModifyInstanceAttribute",
+            InstanceId=instance["InstanceId"],
+            BlockDeviceMappings=mappings,
+        )
 
 
 def _stop(aws: Aws, ask: Ask) -> Refs:
@@ -236,7 +249,11 @@ RUN = Effect(
     start=_run,
     watch=RUNNING.name,
     undo=_undo_run,
-    undo_permissions=("ec2:TerminateInstances",),
+    undo_permissions=(
+        "ec2:DescribeInstances",
+        "ec2:ModifyInstanceAttribute",
+        "ec2:TerminateInstances",
+    ),
     makes_result=True,
 )
 TAG_VOLUMES = Effect(

@@ -1,0 +1,347 @@
+# ruff: noqa: S101 - these are tests
+"""What a driver is, in tests: a resource type that passes keeps every promise of the contract.
+
+Derive a test class from `DriverSuite`, give it a fixture `stage` for each driver of the registry
+(see `cpm.testing.stage.Rig` for what it needs to know of a type), and let pytest collect it.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
+
+from cpm.kernel import clock
+from cpm.kernel.faults import FaultKind
+from cpm.resources import registry
+from cpm.resources.contract import Effect, Json, Order, Refs, Resource, Source, State
+from cpm.testing.stage import DEADLINE_SECONDS, Begun, Stage, fault_of
+
+MANY = 1200
+
+
+class DriverSuite:
+    """The promises of every driver."""
+
+    def test_what_is_discovered_is_what_is_described(self, stage: Stage) -> None:
+        planted = stage.plant()
+        discovered = {each.resource_id: each for each in stage.driver.discover(stage.aws)}
+        assert discovered[planted.resource_id] == planted
+        assert planted.kind == stage.driver.kind
+        assert planted.region == stage.aws.region
+        assert planted.tags["team"] == "red"
+        assert planted.size_gib > 0
+
+    def test_ids_of_nothing_are_left_out_of_a_description(self, stage: Stage) -> None:
+        planted = stage.plant()
+        wanted = [stage.rig.absent_id, planted.resource_id, "nonsense"]
+        described = stage.driver.describe(stage.aws, wanted)
+        assert [each.resource_id for each in described] == [planted.resource_id]
+
+    def test_an_estate_of_many_pages_is_read_to_the_end(self, stage: Stage) -> None:
+        stage.rig.plant_many(stage, MANY)
+        found = {each.resource_id for each in stage.driver.discover(stage.aws)}
+        assert len(found) >= MANY
+        described = [each.resource_id for each in stage.driver.describe(stage.aws, found)]
+        assert sorted(described) == sorted(found)
+
+    def test_plans_are_json_and_say_the_same_each_time(self, stage: Stage) -> None:
+        planted = stage.plant()
+        orders = stage.plan(planted)
+        assert orders == stage.plan(planted)
+        for order in orders:
+            stage.driver.effect(order.effect)
+            assert json.loads(json.dumps(order.spec)) == order.spec
+            for part in order.parts:
+                owner, _ = registry.by_snapshot_collection(part.collection)
+                assert owner.kind == part.kind
+                assert json.loads(json.dumps(asdict(part))) == asdict(part)
+
+    def test_each_part_of_an_order_becomes_one_copy_that_carries_the_tags(
+        self, stage: Stage
+    ) -> None:
+        for begun in _protected(stage):
+            assert set(begun.refs) == {part.resource_id for part in begun.parts}
+            for part in begun.parts:
+                carried = stage.rig.tags_of(stage, begun.refs[part.resource_id])
+                assert begun.ask.marks.items() <= carried.items()
+                assert carried["team"] == "red"
+
+    def test_what_was_made_is_found_by_its_token(self, stage: Stage) -> None:
+        for order in _orders_of_copies(stage):
+            effect, ask = stage.driver.effect(order.effect), stage.ask(order)
+            assert effect.find is not None
+            assert effect.find(stage.aws, ask) is None
+            refs = effect.start(stage.aws, ask)
+            assert effect.find(stage.aws, ask) == refs
+
+    def test_a_lost_answer_makes_no_second_copy(self, stage: Stage) -> None:
+        for order in _orders_of_copies(stage):
+            effect, ask = stage.driver.effect(order.effect), stage.ask(order)
+            with stage.faults({"op": effect.operation, "kind": "lost", "times": 1}):
+                fault = fault_of(lambda: effect.start(stage.aws, ask))  # noqa: B023
+            assert fault.kind is FaultKind.UNKNOWN
+            assert effect.find is not None
+            found = effect.find(stage.aws, ask)
+            assert found is not None
+            assert sorted(found.values()) == sorted(stage.rig.copies_with(stage, ask.token))
+            assert set(found) == {part.resource_id for part in order.parts}
+
+    def test_a_call_that_never_arrived_is_made_again_once(self, stage: Stage) -> None:
+        for order in _orders_of_copies(stage):
+            effect, ask = stage.driver.effect(order.effect), stage.ask(order)
+            with stage.faults({"op": effect.operation, "kind": "drop", "times": 1}):
+                fault = fault_of(lambda: effect.start(stage.aws, ask))  # noqa: B023
+            assert fault.kind is FaultKind.UNKNOWN
+            assert effect.find is not None
+            assert effect.find(stage.aws, ask) is None
+            refs = effect.start(stage.aws, ask)
+            assert sorted(refs.values()) == sorted(stage.rig.copies_with(stage, ask.token))
+
+    def test_a_copy_that_aws_does_not_list_yet_is_found_after_a_while(self, stage: Stage) -> None:
+        for order in _orders_of_copies(stage):
+            effect, ask = stage.driver.effect(order.effect), stage.ask(order)
+            with stage.faults({"op": effect.operation, "kind": "unlisted", "seconds": 1}):
+                refs = effect.start(stage.aws, ask)
+            verdicts = stage.watch(effect.watch, refs.values())
+            assert {each.state for each in verdicts.values()} <= {State.GONE, State.DONE}
+            assert clock.wait_until(
+                lambda: effect.find(stage.aws, ask) == refs,  # type: ignore[misc]  # noqa: B023
+                timeout_seconds=DEADLINE_SECONDS,
+            )
+
+    def test_a_copy_is_pending_until_aws_has_done_it(self, stage: Stage) -> None:
+        orders = _orders_of_copies(stage)
+        stage.simulator.config(pending=3600)
+        for begun in map(stage.begin, orders):
+            pending = stage.poll(begun)
+            assert {each.state for each in pending.values()} == {State.PENDING}
+            stage.simulator.finish(*begun.refs.values())
+            for part in begun.parts:
+                done = stage.poll(begun)[begun.refs[part.resource_id]]
+                assert done.state is State.DONE
+                assert done.percent == 100
+                assert done.facts["size_gib"] == part.size_gib
+                assert done.facts["encrypted"] == part.encrypted
+                assert json.loads(json.dumps(done.facts)) == done.facts
+
+    def test_a_copy_that_aws_cannot_make_has_failed(self, stage: Stage) -> None:
+        planted = stage.plant()
+        orders = [order for order in stage.plan(planted) if order.parts]
+        bad = orders[0].parts[0]
+        stage.simulator.config(fail=[bad.resource_id])
+        begun = stage.begin(orders[0])
+        verdicts = stage.settle(begun)
+        assert verdicts[begun.refs[bad.resource_id]].state is State.FAILED
+        others = set(begun.refs.values()) - {begun.refs[bad.resource_id]}
+        assert all(verdicts[ref].state is State.DONE for ref in others)
+
+    def test_a_copy_deleted_behind_our_back_is_gone_and_the_others_are_not(
+        self, stage: Stage
+    ) -> None:
+        for begun in _protected(stage):
+            lost, *kept = begun.refs.values()
+            stage.rig.lose(stage, lost)
+            asked = [*kept, lost, stage.rig.absent_ref]
+            verdicts = stage.watch(begun.effect.watch, asked)
+            assert set(verdicts) == set(asked)
+            assert verdicts[lost].state is State.GONE
+            assert verdicts[stage.rig.absent_ref].state is State.GONE
+            assert all(verdicts[ref].state is State.DONE for ref in kept)
+
+    def test_a_poll_that_fails_decides_nothing(self, stage: Stage) -> None:
+        for begun in _protected(stage):
+            for kind, expected in (
+                ("503", FaultKind.TRANSIENT),
+                ("throttle", FaultKind.THROTTLED),
+                ("denied", FaultKind.DENIED),
+            ):
+                with stage.faults({"op": f"{_service(begun.effect)}:*", "kind": kind}):
+                    fault = fault_of(lambda: stage.poll(begun))  # noqa: B023
+                assert fault.kind is expected
+                assert fault.operation in stage.driver.watch(begun.effect.watch).permissions
+
+    def test_deleting_twice_is_deleting_once(self, stage: Stage) -> None:
+        for begun in _protected(stage):
+            for part in begun.parts:
+                stage.delete(part, begun.refs[part.resource_id])
+                stage.delete(part, begun.refs[part.resource_id])
+            assert {each.state for each in stage.poll(begun).values()} == {State.GONE}
+
+    def test_refusals_name_the_operation_and_its_kind(self, stage: Stage) -> None:
+        for order in _orders_of_copies(stage):
+            effect = stage.driver.effect(order.effect)
+            for kind, expected in (
+                ("denied", FaultKind.DENIED),
+                ("throttle", FaultKind.THROTTLED),
+                ("500", FaultKind.UNKNOWN),
+            ):
+                with stage.faults({"op": effect.operation, "kind": kind}):
+                    fault = fault_of(lambda: stage.begin(order))  # noqa: B023
+                assert fault.kind is expected
+                assert fault.operation == effect.operation
+                assert fault.code
+
+    def test_recoveries_make_what_was_asked_for(self, stage: Stage) -> None:
+        planted = stage.plant()
+        source = stage.back_up(planted)
+        for case in stage.rig.recoveries:
+            orders = stage.plan_recovery(source, case.options(stage, planted))
+            assert json.loads(json.dumps([order.spec for order in orders])) == [
+                order.spec for order in orders
+            ]
+            begun = stage.carry_out(orders)
+            assert any(each.effect.makes_result for each in begun)
+            case.check(stage, planted, _by_step(orders, begun))
+
+    def test_each_step_of_a_recovery_may_be_asked_for_twice(self, stage: Stage) -> None:
+        planted = stage.plant()
+        source = stage.back_up(planted)
+        for case in stage.rig.recoveries:
+            earlier: dict[str, dict[str, str]] = {}
+            for order in stage.plan_recovery(source, case.options(stage, planted)):
+                begun = stage.begin(order, earlier)
+                stage.settle(begun)
+                assert _again(stage, begun) == begun.refs
+                earlier[order.step] = begun.refs
+
+    def test_a_recovery_that_is_taken_back_leaves_nothing(self, stage: Stage) -> None:
+        planted = stage.plant()
+        source = stage.back_up(planted)
+        for case in stage.rig.recoveries:
+            options = case.options(stage, planted)
+            before = stage.rig.remains(stage)
+            orders = stage.plan_recovery(source, options)
+            begun = stage.carry_out(_without_tidying(stage, orders))
+            for each in reversed(begun):
+                if each.effect.undo:
+                    _undo_twice(stage, each)
+            assert clock.wait_until(
+                lambda: stage.rig.remains(stage) == before,  # noqa: B023
+                timeout_seconds=DEADLINE_SECONDS,
+            )
+
+    def test_declared_permissions_are_those_that_the_calls_need(self, stage: Stage) -> None:
+        declared, needed = _Permissions(), _Permissions()
+        driver = stage.driver
+        for effect in driver.effects:
+            declared.add(f"effect {effect.name}", effect.permissions)
+            declared.add(f"undo of {effect.name}", effect.undo_permissions)
+        for watch in driver.watches:
+            declared.add(f"watch {watch.name}", watch.permissions)
+        declared.add("reading", driver.read_permissions)
+        _walk(stage, needed)
+        assert needed.by_part == declared.by_part
+
+
+class _Permissions:
+    """IAM actions by what needs them."""
+
+    def __init__(self) -> None:
+        self.by_part: dict[str, set[str]] = {}
+
+    def add(self, part: str, actions: Iterable[str]) -> None:
+        self.by_part.setdefault(part, set()).update(actions)
+        if not self.by_part[part]:
+            del self.by_part[part]
+
+
+def _orders_of_copies(stage: Stage) -> list[Order]:
+    return [order for order in stage.plan(stage.plant()) if order.parts]
+
+
+def _protected(stage: Stage) -> list[Begun]:
+    return stage.carry_out(_orders_of_copies(stage))
+
+
+def _by_step(orders: list[Order], begun: list[Begun]) -> dict[str, dict[str, str]]:
+    return {order.step: each.refs for order, each in zip(orders, begun, strict=True)}
+
+
+def _again(stage: Stage, begun: Begun) -> Any:
+    """What a worker does that does not know whether it has asked already."""
+    if begun.effect.find:
+        return begun.effect.find(stage.aws, begun.ask)
+    return begun.effect.start(stage.aws, begun.ask)
+
+
+def _undo_twice(stage: Stage, begun: Begun) -> None:
+    for _ in range(2):
+        assert begun.effect.undo is not None
+        begun.effect.undo(stage.aws, begun.refs)
+
+
+def _service(effect: Effect) -> str:
+    return effect.operation.partition(":")[0]
+
+
+def _walk(stage: Stage, needed: _Permissions) -> None:
+    """Use everything that the driver declares, and note what it took."""
+    source = _walk_backup(stage, stage.rig.plant(stage), stage.rig.target_options, needed)
+    _walk_recoveries(stage, source, needed)
+    for resource_id, options in stage.rig.more_targets(stage):
+        _walk_backup(stage, resource_id, options, needed)
+
+
+def _walk_backup(
+    stage: Stage, resource_id: str, options: Json, needed: _Permissions
+) -> tuple[Resource, Source]:
+    with stage.recording() as actions:
+        (resource,) = stage.driver.describe(stage.aws, [resource_id])
+        list(stage.driver.discover(stage.aws))
+    needed.add("reading", actions)
+    begun = _walk_chain(stage, stage.plan(resource, options), needed)
+    source = stage.source(resource, begun)
+    again = _walk_chain(stage, stage.plan(resource, options), needed)
+    for each in again:
+        for part in each.parts:
+            with stage.recording() as actions:
+                stage.delete(part, each.refs[part.resource_id])
+            if part.kind == stage.driver.kind:
+                needed.add("effect delete", actions)
+    return resource, source
+
+
+def _walk_recoveries(
+    stage: Stage, backed_up: tuple[Resource, Source], needed: _Permissions
+) -> None:
+    resource, source = backed_up
+    for case in stage.rig.recoveries:
+        for undone in (False, True):
+            with stage.recording() as actions:
+                orders = stage.plan_recovery(source, case.options(stage, resource))
+            needed.add("reading", actions)
+            if undone:
+                _walk_back(stage, _without_tidying(stage, orders), needed)
+            else:
+                _walk_chain(stage, orders, needed)
+
+
+def _walk_back(stage: Stage, orders: list[Order], needed: _Permissions) -> None:
+    for each in reversed(_walk_chain(stage, orders, needed)):
+        if each.effect.undo:
+            with stage.recording() as actions:
+                each.effect.undo(stage.aws, each.refs)
+            needed.add(f"undo of {each.effect.name}", actions)
+
+
+def _without_tidying(stage: Stage, orders: list[Order]) -> list[Order]:
+    """The part of a chain that is taken back when it fails."""
+    return [order for order in orders if not stage.driver.effect(order.effect).tidies_up]
+
+
+def _walk_chain(stage: Stage, orders: list[Order], needed: _Permissions) -> list[Begun]:
+    chain: list[Begun] = []
+    earlier: dict[str, Refs] = {}
+    for order in orders:
+        with stage.recording() as actions:
+            begun = stage.begin(order, earlier)
+            if begun.effect.find:
+                begun.effect.find(stage.aws, begun.ask)
+        needed.add(f"effect {begun.effect.name}", actions)
+        if begun.effect.watch:
+            with stage.recording() as actions:
+                stage.settle(begun)
+            needed.add(f"watch {begun.effect.watch}", actions)
+        earlier[order.step] = begun.refs
+        chain.append(begun)
+    return chain

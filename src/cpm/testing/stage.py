@@ -1,0 +1,272 @@
+"""Where the driver suite plays: one driver, an account of its own, and a record of its calls."""
+
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from cpm.aws import tags
+from cpm.aws.credentials import StaticKeys
+from cpm.aws.sessions import Aws, Cloud
+from cpm.kernel import clock
+from cpm.kernel.faults import Fault
+from cpm.resources import registry
+from cpm.resources.contract import (
+    Ask,
+    Copied,
+    Driver,
+    Effect,
+    Json,
+    Order,
+    Part,
+    Refs,
+    Resource,
+    Source,
+    State,
+    Verdict,
+)
+from cpm.resources.options import make
+from cpm.simulator.process import Simulator
+
+REGION = "us-east-1"
+DEADLINE_SECONDS = 30.0
+
+_DECIDED = (State.DONE, State.FAILED, State.GONE)
+# What AWS does with the caller's rights when a call names a key.
+_KEY_ACTIONS = frozenset(
+    f"kms:{action}"
+    for action in (
+        "CreateGrant",
+        "Decrypt",
+        "DescribeKey",
+        "GenerateDataKeyWithoutPlaintext",
+        "ReEncryptFrom",
+        "ReEncryptTo",
+    )
+)
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call that a driver made."""
+
+    service: str
+    operation: str
+    parameters: Json
+
+    @property
+    def actions(self) -> frozenset[str]:
+        """The IAM actions that AWS checks for it."""
+        found = {f"{self.service}:{self.operation}"}
+        if "TagSpecifications" in self.parameters:
+            found.add("ec2:CreateTags")
+        if "IamInstanceProfile" in self.parameters:
+            found.add("iam:PassRole")
+        if _names_a_key(self.parameters):
+            found |= _KEY_ACTIONS
+        return frozenset(found)
+
+
+@dataclass(frozen=True)
+class RecordingAws(Aws):
+    """A handle that remembers what was called through it."""
+
+    calls: list[Call] = field(default_factory=list, compare=False)
+
+    def call(self, service: str, operation: str, **parameters: Any) -> Json:
+        """See `Aws`."""
+        self.calls.append(Call(service, operation, parameters))
+        return super().call(service, operation, **parameters)
+
+
+@dataclass(frozen=True)
+class RecoveryCase:
+    """One way to recover: the options asked for, and a check of what came of them."""
+
+    name: str
+    options: Callable[["Stage", Resource], Json]
+    check: Callable[["Stage", Resource, Mapping[str, Refs]], None]
+
+
+@dataclass(frozen=True)
+class Rig:
+    """What the suite has to know of a type to play with it: how AWS gets and loses things."""
+
+    # Makes one resource with a tag `team=red`; its id.
+    plant: Callable[["Stage"], str]
+    # Makes many small ones.
+    plant_many: Callable[["Stage", int], object]
+    # Takes a copy away behind the product's back.
+    lose: Callable[["Stage", str], object]
+    # The tags that something made carries.
+    tags_of: Callable[["Stage", str], dict[str, str]]
+    # The copies that carry a token, as AWS lists them.
+    copies_with: Callable[["Stage", str], list[str]]
+    # Whatever recoveries made that is still there and costs money.
+    remains: Callable[["Stage"], set[str]]
+    recoveries: Sequence[RecoveryCase]
+    # An id of the right form that nothing has, and the same of a copy.
+    absent_id: str
+    absent_ref: str
+    target_options: Json = field(default_factory=dict)
+    # Resources, with target options, that take other paths through the driver.
+    more_targets: Callable[["Stage"], Sequence[tuple[str, Json]]] = lambda _: ()
+
+
+@dataclass(frozen=True)
+class Begun:
+    """An effect that was started."""
+
+    effect: Effect
+    ask: Ask
+    parts: Sequence[Part]
+    refs: Refs
+
+
+class Stage:
+    """One driver on an account that nothing else uses."""
+
+    def __init__(
+        self, driver: Driver, rig: Rig, simulator: Simulator, cloud: Cloud, account_number: str
+    ) -> None:
+        self.driver = driver
+        self.rig = rig
+        self.simulator = simulator
+        self.account_number = account_number
+        key = simulator.account(account_number)
+        credentials = StaticKeys(key.access_key_id, key.secret_access_key)
+        self.aws = RecordingAws(cloud, credentials, REGION, account_number)
+        # For what the driver does not do itself: planting, looking, taking away.
+        self.hand = cloud.aws(credentials, REGION, account_number)
+
+    def plant(self) -> Resource:
+        """One resource, as the driver describes it."""
+        (planted,) = self.driver.describe(self.aws, [self.rig.plant(self)])
+        return planted
+
+    def plan(self, resource: Resource, options: Json | None = None) -> list[Order]:
+        """The orders that protect `resource`."""
+        chosen = self.rig.target_options if options is None else options
+        made: object = make(self.driver.target_options, chosen)
+        return list(self.driver.plan_snapshots(resource, made))
+
+    def ask(self, order: Order, earlier: Mapping[str, Refs] | None = None) -> Ask:
+        """What an effect is given for `order`, with a token of its own."""
+        token = str(uuid.uuid4())
+        marks = {
+            tags.SERVER_ID: "a-server",
+            tags.POLICY_NAME: "a-policy",
+            tags.BACKUP_ID: "7",
+            tags.TOKEN: token,
+        }
+        return Ask(order.spec, token, marks, earlier or {})
+
+    def begin(self, order: Order, earlier: Mapping[str, Refs] | None = None) -> Begun:
+        """Start the effect of `order`."""
+        effect = self.driver.effect(order.effect)
+        ask = self.ask(order, earlier)
+        return Begun(effect, ask, order.parts, effect.start(self.aws, ask))
+
+    def poll(self, begun: Begun) -> Mapping[str, Verdict]:
+        """What AWS says of it now."""
+        return self.watch(begun.effect.watch, begun.refs.values())
+
+    def watch(self, name: str, refs: Iterable[str]) -> Mapping[str, Verdict]:
+        """What a watch says of `refs` now."""
+        return self.driver.watch(name).poll(self.aws, list(refs))
+
+    def settle(self, begun: Begun) -> Mapping[str, Verdict]:
+        """What AWS says of it in the end."""
+        if not begun.effect.watch:
+            return {}
+        verdicts: Mapping[str, Verdict] = {}
+
+        def is_decided() -> bool:
+            nonlocal verdicts
+            verdicts = self.poll(begun)
+            return all(verdict.state in _DECIDED for verdict in verdicts.values())
+
+        assert clock.wait_until(is_decided, timeout_seconds=DEADLINE_SECONDS)  # noqa: S101
+        return verdicts
+
+    def carry_out(self, orders: Iterable[Order]) -> list[Begun]:
+        """Start and settle all orders, each after the one that it follows; all must succeed."""
+        begun: list[Begun] = []
+        earlier: dict[str, Refs] = {}
+        for order in orders:
+            one = self.begin(order, earlier)
+            begun.append(one)
+            states = {verdict.state for verdict in self.settle(one).values()}
+            assert states <= {State.DONE}, f"{order.effect}: {states}"  # noqa: S101
+            earlier[order.step] = one.refs
+        return begun
+
+    def back_up(self, resource: Resource) -> Source:
+        """Protect `resource` and wait: what a recovery then starts from."""
+        return self.source(resource, self.carry_out(self.plan(resource)))
+
+    def source(self, resource: Resource, begun: Iterable[Begun]) -> Source:
+        """What a recovery starts from, after the effects `begun` have protected `resource`."""
+        copies = [copy for one in begun for copy in self._copies(one)]
+        return Source(resource.resource_id, resource.name, resource.facts, copies)
+
+    def plan_recovery(self, source: Source, options: Json) -> list[Order]:
+        """The orders that bring `source` back."""
+        driver = self.driver
+        if driver.plan_recovery is None or driver.recover_options is None:
+            raise LookupError(f"{driver.kind} cannot be recovered")
+        return driver.plan_recovery(self.aws, source, make(driver.recover_options, options))
+
+    def delete(self, part: Part, ref: str) -> None:
+        """Delete a copy as the product does."""
+        owner, collection = registry.by_snapshot_collection(part.collection)
+        spec = {"aws_ref": ref, "facts": part.facts}
+        owner.effect(collection.delete).start(self.aws, self.ask(Order(collection.delete, spec)))
+
+    @contextmanager
+    def faults(self, *rules: Json) -> Iterator[None]:
+        """AWS misbehaves while the context lasts."""
+        self.simulator.faults([rule | {"account": self.account_number} for rule in rules])
+        try:
+            yield
+        finally:
+            self.simulator.faults([])
+
+    @contextmanager
+    def recording(self) -> Iterator[set[str]]:
+        """The IAM actions of the calls that are made while the context lasts."""
+        actions: set[str] = set()
+        before = len(self.aws.calls)
+        yield actions
+        actions.update(*(call.actions for call in self.aws.calls[before:]))
+
+    def _copies(self, begun: Begun) -> Iterator[Copied]:
+        verdicts = self.settle(begun)
+        for number, part in enumerate(begun.parts):
+            ref = begun.refs[part.resource_id]
+            learnt = verdicts[ref].facts
+            yield Copied(
+                snapshot_id=number,
+                aws_ref=ref,
+                collection=part.collection,
+                resource_id=part.resource_id,
+                device=part.device,
+                size_gib=learnt.get("size_gib", part.size_gib),
+                facts={**part.facts, **learnt},
+            )
+
+
+def fault_of(work: Callable[[], object]) -> Fault:
+    """The fault that `work` raises; it must raise one."""
+    try:
+        work()
+    except Fault as fault:
+        return fault
+    raise AssertionError("no fault was raised")
+
+
+def _names_a_key(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return "KmsKeyId" in value or any(map(_names_a_key, value.values()))
+    return isinstance(value, list) and any(map(_names_a_key, value))

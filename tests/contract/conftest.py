@@ -1,0 +1,54 @@
+"""The stage of the contract tests: a simulator for the session, a new account for each test."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from contract.rigs import RIGS
+from cpm.aws.budget import NoBudget
+from cpm.aws.sessions import Cloud
+from cpm.resources import registry
+from cpm.simulator.process import Simulator
+from cpm.testing.stage import Stage
+
+pytest.register_assert_rewrite("cpm.testing.driver_suite")
+
+_numbers = itertools.count(300000000001)
+
+Staging = Callable[[str], Stage]
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
+    """The process that all tests of a session share."""
+    directory: Path = tmp_path_factory.mktemp("simulator")
+    with Simulator(directory) as simulator:
+        yield simulator
+
+
+@pytest.fixture(scope="session")
+def cloud(running: Simulator) -> Iterator[Cloud]:
+    """The way to the simulator, at any speed."""
+    cloud = Cloud(endpoint_url=running.endpoint, budget=NoBudget())
+    yield cloud
+    cloud.close()
+
+
+@pytest.fixture
+def staged(running: Simulator, cloud: Cloud) -> Iterator[Staging]:
+    """Makes stages: one driver on an account that nothing has touched yet."""
+
+    def stage_of(kind: str) -> Stage:
+        return Stage(registry.driver(kind), RIGS[kind], running, cloud, str(next(_numbers)))
+
+    yield stage_of
+    running.faults([])
+    running.config(pending=0, fail=[])
+
+
+@pytest.fixture(params=[driver.kind for driver in registry.drivers()])
+def stage(request: pytest.FixtureRequest, staged: Staging) -> Stage:
+    """The stage of each driver in turn."""
+    return staged(request.param)
