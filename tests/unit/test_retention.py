@@ -1,7 +1,5 @@
 """What is promised about generations: never fewer, never more, and nothing that is in use."""
 
-from collections import defaultdict
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -108,38 +106,6 @@ def test_no_policy_keeps_nothing(generations: int) -> None:
         decide([], generations)
 
 
-def retried(record_id: int, *, run_id: int | None = None, succeeded: bool = False) -> Record:
-    return replace(record(record_id, "S" if succeeded else "F"), run_id=run_id)
-
-
-def test_a_retry_does_not_push_out_what_it_completes() -> None:
-    older, newer = record(1, "S"), record(9, "S")
-    run = [retried(5), retried(6, run_id=5), retried(7, run_id=5, succeeded=True)]
-    assert expired([older, *run], 1) == {1}
-    assert expired([older, *run], 2) == set()
-    assert expired([older, *run, newer], 2) == {1}
-    assert expired([older, *run, newer], 1) == {1, 5, 6, 7}
-
-
-def test_a_run_whose_retries_all_fail_is_no_generation() -> None:
-    run = [retried(5), retried(6, run_id=5)]
-    assert expired([record(1, "S"), *run], 1) == set()
-    assert expired([record(1, "S"), *run, record(9, "S")], 1) == {1, 5, 6}
-
-
-def test_a_run_is_as_new_as_its_last_retry() -> None:
-    first, between, retry = retried(1), record(2, "S"), retried(3, run_id=1, succeeded=True)
-    assert expired([first, between, retry], 1) == {2}
-
-
-def test_all_records_of_a_successful_run_are_one_generation() -> None:
-    run = [retried(5), retried(6, run_id=5, succeeded=True)]
-    assert decide(run, 3) == [
-        Decision(6, Reason.GENERATION, 3),
-        Decision(5, Reason.GENERATION, 3),
-    ]
-
-
 histories = st.text(LETTERS, max_size=25)
 generation_counts = st.integers(1, 8)
 
@@ -205,22 +171,6 @@ def test_a_higher_promise_deletes_no_more(letters: str, generations: int) -> Non
 @given(st.permutations(history("SFZUPGSFZUPGSS")), generation_counts)
 def test_the_order_of_the_records_does_not_matter(shuffled: list[Record], generations: int) -> None:
     assert decide(shuffled, generations) == decide(history("SFZUPGSFZUPGSS"), generations)
-
-
-@given(histories, st.lists(st.integers(1, 25), max_size=25), generation_counts)
-def test_records_of_a_run_stay_and_go_together(
-    letters: str, firsts: list[int], generations: int
-) -> None:
-    records = [
-        replace(each, run_id=first if first < each.id else None)
-        for each, first in zip(history(letters), firsts, strict=False)
-    ]
-    fate_of_run: dict[int, set[int | None]] = defaultdict(set)
-    for decision in decide(records, generations):
-        run_id = records[decision.record_id - 1].run_id or decision.record_id
-        if decision.reason not in {Reason.FROZEN, Reason.NO_SNAPSHOTS}:
-            fate_of_run[run_id].add(decision.expires_after)
-    assert all(len(fates_of_one_run) == 1 for fates_of_one_run in fate_of_run.values())
 
 
 @given(histories, generation_counts)

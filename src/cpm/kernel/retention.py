@@ -1,15 +1,14 @@
 """Which backup records of a policy lose their snapshots in AWS.
 
-A policy promises a number of generations: its newest fully successful runs. What is older than
-all of them goes, failed ones included; what lies between them stays. A run counts only for what
-could be recovered from it, so one whose snapshots were deleted is no generation.
+A policy promises a number of generations: its newest fully successful backups. What is older than
+all of them goes, failed ones included; what lies between them stays. A record counts only for
+what could be recovered from it, so one whose snapshots were deleted is no generation.
 
-A run is a record and its retries. A retry repeats what failed and nothing else, so they make one
-generation together, and the snapshots of the first go when those of the last do.
+A retry repeats what failed and nothing else. A record and its retries are therefore to be given as
+one record, or the retry would push out what it completes.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -21,12 +20,10 @@ class Record:
 
     `is_fully_successful` includes DR when it was due: neither pending nor failed DR is a success.
     `is_in_progress` is any work that needs its snapshots: its backup, its DR or S3 copy, a
-    recovery from it. `has_snapshots` tells whether AWS still holds any of them. `run_id` is, for a
-    retry, the id of its run's first record.
+    recovery from it. `has_snapshots` tells whether AWS still holds any of them.
     """
 
     id: int
-    run_id: int | None = None
     started_at: datetime
     is_fully_successful: bool
     is_frozen: bool = False
@@ -35,7 +32,7 @@ class Record:
 
     @property
     def is_generation(self) -> bool:
-        """Whether its run counts towards what the policy promises."""
+        """Whether it counts towards what the policy promises."""
         return self.is_fully_successful and self.has_snapshots and not self.is_frozen
 
 
@@ -43,8 +40,8 @@ class Reason(StrEnum):
     """Why a record keeps its snapshots or loses them."""
 
     FROZEN = "frozen"
-    GENERATION = "generation"  # of one of the newest full successes
-    NOT_YET_OLD = "not_yet_old"  # of no full success, but too few are newer
+    GENERATION = "generation"  # one of the newest full successes
+    NOT_YET_OLD = "not_yet_old"  # no full success itself, but too few are newer
     IN_PROGRESS = "in_progress"  # old enough to go, but something still needs it
     EXPIRED = "expired"
     NO_SNAPSHOTS = "no_snapshots"  # nothing left to keep or to delete
@@ -74,7 +71,7 @@ class Decision:
 
 
 def decide(records: Iterable[Record], generations: int) -> list[Decision]:
-    """One decision for each record of a policy, newest run first.
+    """One decision for each record of a policy, newest first.
 
     Raises ValueError unless `generations` is at least 1.
     """
@@ -82,30 +79,23 @@ def decide(records: Iterable[Record], generations: int) -> list[Decision]:
         raise ValueError("a policy keeps at least one generation")
     decisions = []
     wanted = generations
-    for run in _runs(records):
-        is_generation = any(record.is_generation for record in run)
-        decisions += [_decision(record, wanted, is_generation) for record in run]
-        if is_generation and wanted:
+    for record in sorted(records, key=lambda record: (record.started_at, record.id), reverse=True):
+        decisions.append(_decision(record, wanted))
+        if record.is_generation and wanted:
             wanted -= 1
     return decisions
 
 
-def _runs(records: Iterable[Record]) -> list[Sequence[Record]]:
-    """The records by their runs, each as new as its last record; all newest first."""
-    runs = defaultdict(list)
-    for record in sorted(records, key=lambda record: (record.started_at, record.id), reverse=True):
-        runs[record.run_id or record.id].append(record)
-    return list(runs.values())
-
-
-def _decision(record: Record, wanted: int, is_generation: bool) -> Decision:
-    """`wanted` is how many generations the newer runs leave to be found."""
+def _decision(record: Record, wanted: int) -> Decision:
+    """`wanted` is how many generations the newer records leave to be found."""
     if not record.has_snapshots:
         return Decision(record.id, Reason.NO_SNAPSHOTS, None)
     if record.is_frozen:
         return Decision(record.id, Reason.FROZEN, None)
+    return Decision(record.id, _reason(record, wanted), wanted)
+
+
+def _reason(record: Record, wanted: int) -> Reason:
     if wanted:
-        reason = Reason.GENERATION if is_generation else Reason.NOT_YET_OLD
-    else:
-        reason = Reason.IN_PROGRESS if record.is_in_progress else Reason.EXPIRED
-    return Decision(record.id, reason, wanted)
+        return Reason.GENERATION if record.is_generation else Reason.NOT_YET_OLD
+    return Reason.IN_PROGRESS if record.is_in_progress else Reason.EXPIRED
