@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 from cpm.simulator.server import Options, serve
+from cpm.simulator.state import StateRefused
 
 
 def main() -> None:
@@ -19,16 +20,17 @@ def main() -> None:
     stop = threading.Event()
     if arguments.end_with_stdin:
         threading.Thread(target=_wait_for_end_of_stdin, args=(stop,), daemon=True).start()
-    serve(
-        Options(
-            host=arguments.host,
-            port=arguments.port,
-            accounts=tuple(arguments.account),
-            state_file=arguments.state,
-            ready_file=arguments.ready_file,
-        ),
-        stop,
+    options = Options(
+        host=arguments.host,
+        port=arguments.port,
+        accounts=tuple(arguments.account),
+        state_file=arguments.state,
+        ready_file=arguments.ready_file,
     )
+    try:
+        serve(options, stop)
+    except (StateRefused, OSError) as reason:
+        sys.exit(str(reason))
 
 
 def _parser() -> argparse.ArgumentParser:

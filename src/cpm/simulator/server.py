@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,10 @@ from typing import Any
 from moto.moto_server.werkzeug_app import MotoRequestHandler
 from werkzeug.serving import BaseWSGIServer, make_server
 
-from cpm.simulator import control, credentials, services, web
+from cpm.simulator import control, credentials, services, state, web
+from cpm.simulator.credentials import AccountKey
 from cpm.simulator.simulation import Simulation
+from cpm.simulator.state import Keeper
 from cpm.simulator.web import ConnectionCut
 
 _log = logging.getLogger(__name__)
@@ -30,6 +32,16 @@ class Options:
     accounts: tuple[str, ...] = ()
     state_file: Path | None = None
     ready_file: Path | None = None
+
+
+@dataclass(frozen=True)
+class Ready:
+    """Where a simulator answers, and with which keys; the ready file holds the same as JSON."""
+
+    endpoint: str
+    control: str
+    pid: int
+    accounts: tuple[AccountKey, ...]
 
 
 class Front:
@@ -51,26 +63,40 @@ class Front:
         return [answer.body]
 
 
-def serve(options: Options, stop: threading.Event | None = None) -> None:
-    """Serve until `stop` is set or the process is told to end; then save the state."""
+def serve(
+    options: Options,
+    stop: threading.Event | None = None,
+    on_ready: Callable[[Ready], None] | None = None,
+) -> None:
+    """Serve until `stop` is set or the process is told to end; then save the state.
+
+    `on_ready` is told the address and the keys once everything answers. Raises StateRefused, and
+    OSError when the port is taken.
+    """
     stopped = stop or threading.Event()
-    simulation = prepare(options)
+    simulation = _prepare(options)
     server = _listen(options, Front(simulation))
     threading.Thread(target=server.serve_forever, name="simulator", daemon=True).start()
+    keeper = Keeper(simulation, options.state_file) if options.state_file else None
     try:
+        if keeper is not None:
+            keeper.start()
         _end_on_signals(stopped)
-        _write_ready_file(options, server)
+        _announce(options, server, on_ready)
         stopped.wait()
     finally:
         server.shutdown()
         server.server_close()
+        if keeper is not None:
+            keeper.finish()
 
 
-def prepare(options: Options) -> Simulation:
-    """A simulation with the state and the accounts that `options` name."""
+def _prepare(options: Options) -> Simulation:
     os.environ.setdefault("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
     os.environ.setdefault("MOTO_S3_ALLOW_CROSSACCOUNT_ACCESS", "false")
     simulation = Simulation(handlers=services.install())
+    if options.state_file is not None:
+        state.load(simulation, options.state_file)
     for account in options.accounts:
         credentials.open_account(account)
     return simulation
@@ -88,21 +114,25 @@ def _end_on_signals(stopped: threading.Event) -> None:
             signal.signal(number, lambda *_: stopped.set())
 
 
-def _write_ready_file(options: Options, server: BaseWSGIServer) -> None:
+def _announce(
+    options: Options, server: BaseWSGIServer, on_ready: Callable[[Ready], None] | None
+) -> None:
     endpoint = f"http://{options.host}:{server.server_port}"
+    keys = tuple(credentials.open_account(item) for item in credentials.accounts())
+    ready = Ready(endpoint, endpoint, os.getpid(), keys)
     _log.info("the simulator answers at %s", endpoint)
-    if options.ready_file is None:
-        return
-    ready = {
-        "endpoint": endpoint,
-        "control": endpoint,
-        "pid": os.getpid(),
-        "accounts": [asdict(credentials.open_account(item)) for item in credentials.accounts()],
-    }
-    draft = options.ready_file.with_suffix(".draft")
+    if options.ready_file is not None:
+        _write_ready_file(options.ready_file, ready)
+    if on_ready is not None:
+        on_ready(ready)
+
+
+def _write_ready_file(path: Path, ready: Ready) -> None:
+    draft = path.with_name(path.name + ".draft")
+    draft.unlink(missing_ok=True)
     draft.touch(mode=0o600)
-    draft.write_text(json.dumps(ready))
-    draft.replace(options.ready_file)
+    draft.write_text(json.dumps(asdict(ready)))
+    draft.replace(path)
 
 
 def _cut(environment: web.WsgiEnvironment) -> None:
