@@ -87,7 +87,9 @@ class Caller:
         if self.version:
             sent["accept"] = f"application/json; version={self.version}"
         sent |= {name.replace("_", "-"): value for name, value in (headers or {}).items()}
-        address = path if "/api/" in path else f"/api{path}"
+        sent |= {} if body else {"content-length": "0"}
+        # Only a whole address keeps the slashes that its path begins with.
+        address = f"//testserver{path if path.strip('/').startswith('api') else '/api' + path}"
         client = Client(REMOTE_ADDR=ADDRESS, raise_request_exception=False)
         return Answer(
             client.generic(method, address, body, content_type, secure=True, headers=sent)

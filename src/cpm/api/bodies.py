@@ -140,12 +140,13 @@ def _set_nested(data: dict[str, object], field: Field, inner: Fields, form: _For
 
 
 def _value(field: Field, texts: list[str]) -> object:
-    match field.kind.schema["type"]:
+    schema = field.kind.schema
+    match schema["type"]:
         case "array":
             return _array(field.kind, texts)
         case "object":
             return _json_text(texts[-1])
-        case "string":
+        case "string" if not {"format", "enum"}.intersection(schema):
             return texts[-1]
         case _:
             return None if field.nullable and not texts[-1].strip() else texts[-1]

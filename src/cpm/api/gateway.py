@@ -9,7 +9,7 @@ import logging
 import re
 import uuid
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from structlog.contextvars import bound_contextvars
 
@@ -28,13 +28,13 @@ log = logging.getLogger(__name__)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
-def serve(http: HttpRequest, path: str | None) -> HttpResponseBase:
+def serve(http: HttpRequest, path: str = "") -> HttpResponseBase:
     """Answer a request; `path` is what follows `/api`."""
     sent = http.headers.get("X-Request-ID", "")
     request_id = sent if _REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
     with bound_contextvars(request_id=request_id):
         began = clock.monotonic()
-        response = _answer(http, path or "", request_id)
+        response = _answer(http, path, request_id)
         milliseconds = (clock.monotonic() - began) * 1000
         log.info("%s %s %d %.1f ms", http.method, http.path, response.status_code, milliseconds)
     response["X-Request-ID"] = request_id
@@ -76,12 +76,11 @@ def _done(http: HttpRequest, place: Place, wanted: Wanted) -> HttpResponseBase:
     return operation.view(Request(http, place.path, wanted, person), *place.ids)
 
 
-def _without_body(response: HttpResponseBase) -> HttpResponse:
+def _without_body(response: HttpResponseBase) -> HttpResponseBase:
     """What a HEAD is answered: all that a GET says but the body."""
-    bare = HttpResponse(status=response.status_code)
-    for name, value in response.items():
-        bare[name] = value
     if isinstance(response, HttpResponse):
-        bare["Content-Length"] = str(len(response.content))
-    response.close()
-    return bare
+        response["Content-Length"] = str(len(response.content))
+        response.content = b""
+    elif isinstance(response, StreamingHttpResponse):
+        response.streaming_content = ()
+    return response
