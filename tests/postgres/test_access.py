@@ -45,9 +45,20 @@ def test_sorting_does_not_depend_on_the_system(server: EmbeddedPostgres) -> None
     assert query(server.uri, locale) == [("b", "C.UTF-8")]
 
 
+def test_the_products_secrets_are_not_passed_on_to_postgres(server: EmbeddedPostgres) -> None:
+    assert "CPM_SECRET_KEY" in os.environ
+    assert b"CPM_" not in Path(f"/proc/{server_pid(server.directory)}/environ").read_bytes()
+
+
 @as_root
 def test_postgres_does_not_run_as_root(server: EmbeddedPostgres) -> None:
     assert Path(f"/proc/{server_pid(server.directory)}").stat().st_uid != 0
+
+
+@as_root
+def test_postgres_runs_from_a_copy_that_outlives_an_upgrade(server: EmbeddedPostgres) -> None:
+    program = Path(f"/proc/{server_pid(server.directory)}/exe").readlink()
+    assert program.is_relative_to(state_directory() / "binaries")
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o077])

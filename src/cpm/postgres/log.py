@@ -61,10 +61,12 @@ class Log:
             return 0
 
     def since(self, offset_bytes: int) -> str:
-        """What was written after `offset_bytes`, without more than its end."""
+        """What was written after `offset_bytes`, or its end; all there is after a rotation."""
+        size_bytes = self.size_bytes()
+        begin = offset_bytes if offset_bytes <= size_bytes else 0
         try:
             with self.path.open("rb") as file:
-                file.seek(max(offset_bytes, self.size_bytes() - _TAIL_BYTES))
+                file.seek(max(begin, size_bytes - _TAIL_BYTES))
                 return file.read().decode(errors="replace")
         except OSError:
             return ""

@@ -12,14 +12,18 @@ from cpm.postgres.errors import StartFailed
 from cpm.postgres.log import Log
 from cpm.postgres.os_user import OsUser
 
+_PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "TMPDIR")
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)
 
 
 def environment(**extra: str) -> dict[str, str]:
-    """Ours, without the variables that steer PostgreSQL's programs behind our back."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-    return {**kept, "LC_ALL": "C", "TZ": "UTC", **extra}
+    """What PostgreSQL's programs need of our environment.
+
+    Its secrets are none of their business, and variables for other servers would lead them astray.
+    """
+    passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    return {**passed_on, "LC_ALL": "C", "TZ": "UTC", **extra}
 
 
 def spawn(
