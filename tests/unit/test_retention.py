@@ -1,5 +1,6 @@
 """What is promised about generations: never fewer, never more, and nothing that is in use."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -90,6 +91,11 @@ def test_what_expires_or_is_gone_is_not_kept() -> None:
         Reason.EXPIRED: False,
         Reason.IN_PROGRESS: True,
     }
+
+
+def test_the_newest_is_the_one_that_started_last_whatever_its_id() -> None:
+    later = replace(record(1, "S"), started_at=BEGINNING + timedelta(days=9))
+    assert expired([later, record(2, "S")], 1) == {2}
 
 
 def test_of_two_that_started_together_the_later_record_is_the_newer() -> None:
