@@ -214,7 +214,16 @@ class Driver:
     target_is_changeable: bool = False
     # The limit of users that its targets count against, `max_..._gib` by size, others by number.
     limit: str = ""
+    # Options of a target that backups show with it, where it is recovered whole.
+    shown_options: tuple[str, ...] = ()
     since: str = "1.1.0"
+
+    @property
+    def is_recovered_whole(self) -> bool:
+        """Whether one comes back from all its snapshots together, and not from one of them."""
+        return self.recover_options is not None and not any(
+            collection.can_recover for collection in self.snapshot_collections
+        )
 
     def effect(self, name: str) -> Effect:
         """The effect of that name; raises KeyError."""

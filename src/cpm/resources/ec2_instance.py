@@ -176,4 +176,5 @@ DRIVER = Driver(
     recover_options=RecoverOptions,
     target_is_changeable=True,
     limit="max_instances",
+    shown_options=("backup_option",),
 )
