@@ -16,5 +16,5 @@ def test_a_port_that_another_server_shares_is_refused_with_a_hint() -> None:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         other.bind(("127.0.0.1", 0))
         other.listen()
-        with pytest.raises(ports.PortRefused, match="in use by another program.*--port"):
+        with pytest.raises(ports.PortRefused, match=r"in use by another program.*--port"):
             ports.claim("127.0.0.1", other.getsockname()[1])

@@ -41,7 +41,7 @@ def demo(
 ) -> None:
     """Show the product at work on an emulated AWS with a sample estate."""
     place = data or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "cpm-demo"
-    place.mkdir(parents=True, exist_ok=True, mode=0o700)
+    place.mkdir(parents=True, exist_ok=True, mode=0o711)
     settings = replace(read_environment(place), bind="127.0.0.1", port=port)
     try:
         Demo(DemoOptions(settings, once, ready_file, seed_run), stderr).run()

@@ -80,6 +80,7 @@ class Demo:
         return ServerOptions(
             environment=replace(self._options.environment, database_url=""),
             echo=False,
+            durable=False,
             child_environment={
                 "CPM_AWS_ENDPOINT": simulator.endpoint,
                 "CPM_ROOT_PASSWORD": self._state.password,

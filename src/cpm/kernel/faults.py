@@ -25,7 +25,7 @@ class Fault(Exception):
     """A classified failure.
 
     `operation` is AWS's name of the call (`ec2:CreateSnapshot`), `code` AWS's error code; both are
-    empty where AWS was not reached. `retry_after_seconds` is a wish of the other side, if it has one.
+    empty where AWS was not reached. `retry_after_seconds` is a wish of the other side, if any.
     """
 
     def __init__(

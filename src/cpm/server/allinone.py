@@ -17,6 +17,7 @@ from cpm.postgres.process import EmbeddedPostgres
 from cpm.server import certificate, ports
 from cpm.server.children import Child, Command
 from cpm.server.data import DataDirectory, Ownership
+from cpm.server.dumping import DailyDump
 from cpm.server.supervisor import Supervisor
 
 _log = structlog.get_logger(__name__)
@@ -36,6 +37,8 @@ class ServerOptions:
     environment: Environment
     # Whether the children's output also goes to this process's stderr.
     echo: bool = True
+    # Whether the embedded database survives a crash of the machine.
+    durable: bool = True
     # For the children, beside this process's own.
     child_environment: dict[str, str] = field(default_factory=dict)
 
@@ -54,6 +57,7 @@ class AllInOne:
         self._stack = ExitStack()
         self._postgres: EmbeddedPostgres | None = None
         self._web: Child | None = None
+        self._dumps = DailyDump(self.data.postgres, self.data.dumps)
         self._supervisor = Supervisor(look=self._keep_postgres, upkeep=self._upkeep)
 
     def __enter__(self) -> Self:
@@ -111,8 +115,10 @@ class AllInOne:
         self._supervisor.start()
 
     def _start_postgres(self) -> None:
-        self._postgres = self._stack.enter_context(EmbeddedPostgres(self.data.postgres))
-        self._environment = replace(self._environment, database_url=self._postgres.uri)
+        self._postgres = self._stack.enter_context(
+            EmbeddedPostgres(self.data.postgres, durable=self._options.durable)
+        )
+        self._environment = replace(self._environment, database_url=postgres.uri)
 
     def _migrate(self) -> None:
         """Brings the database up to this version, in a process of its own."""
@@ -152,6 +158,8 @@ class AllInOne:
         if self._ensure_certificate() and self._web is not None:
             _log.info("certificate renewed")
             self._web.signal(signal.SIGHUP)
+        if self._postgres is not None and self._options.durable:
+            self._dumps.make_if_due()
 
     def _keep_postgres(self) -> None:
         if self._postgres is not None and not self._postgres.is_alive():

@@ -43,9 +43,16 @@ class DataDirectory:
         """Root's first password, where the first start had to make one up."""
         return self.path / "root-password"
 
+    @property
+    def dumps(self) -> Path:
+        """Dumps of the embedded database, one a day."""
+        return self.path / "dumps"
+
     def prepare(self) -> None:
-        """Makes the directory, for its owner alone."""
-        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        """Makes the directory. Others may pass through it, no more: PostgreSQL runs as another
+        user when root starts the server, and everything else in here is for its owner alone.
+        """
+        self.path.mkdir(parents=True, exist_ok=True, mode=0o711)
         self.logs.mkdir(exist_ok=True, mode=0o700)
 
 
