@@ -115,9 +115,8 @@ class AllInOne:
         self._supervisor.start()
 
     def _start_postgres(self) -> None:
-        self._postgres = self._stack.enter_context(
-            EmbeddedPostgres(self.data.postgres, durable=self._options.durable)
-        )
+        postgres = EmbeddedPostgres(self.data.postgres, durable=self._options.durable)
+        self._postgres = self._stack.enter_context(postgres)
         self._environment = replace(self._environment, database_url=postgres.uri)
 
     def _migrate(self) -> None:
