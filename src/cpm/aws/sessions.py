@@ -29,7 +29,7 @@ from cpm.aws.bounded import Bounded
 from cpm.aws.budget import Budget, MemoryBudget
 from cpm.aws.credentials import AssumedRole, Credentials, Keys, Wallet
 from cpm.aws.errors import classify, fault_of, is_expired
-from cpm.kernel import clock
+from cpm.kernel import clock, regions
 from cpm.kernel.faults import Fault, FaultKind
 
 Json = dict[str, Any]
@@ -103,7 +103,8 @@ class Cloud:
 
     def partition(self, region: str) -> str:
         """The partition of `region`: `aws`, `aws-cn`, `aws-us-gov`."""
-        return str(self._session.get_partition_for_region(region))
+        known = regions.by_name(region)
+        return known.partition if known else regions.COMMERCIAL
 
     def keys(self, credentials: Credentials, region: str) -> Keys:
         """What signs calls for `credentials` now; raises Fault when a role may not be assumed."""
@@ -142,7 +143,7 @@ class Cloud:
                 user_agent_extra=_USER_AGENT,
             ),
         )
-        client.meta.events.register("before-call", _name_the_caller)
+        client.meta.events.register_last("request-created", _name_the_caller)
         client.meta.events.register_first("needs-retry", _learn_from_throttles)
         return client
 
@@ -328,10 +329,12 @@ def _time(value: Any) -> datetime:
         return parsed
 
 
-def _name_the_caller(params: Json, **_: Any) -> None:
+def _name_the_caller(request: Any, **_: Any) -> None:
     aws = _calling.get()
     if aws is not None and aws.correlation_id:
-        params["headers"]["User-Agent"] += f" cpm/{aws.correlation_id}"
+        # The SDK puts the header together anew for each attempt; it is not signed.
+        agent = f"{request.headers['User-Agent']} cpm/{aws.correlation_id}"
+        request.headers.replace_header("User-Agent", agent)
 
 
 def _learn_from_throttles(response: Any, operation: Any, **_: Any) -> None:
