@@ -32,17 +32,15 @@ def create(username: str, data: DataOption = None) -> None:
 def show(username: str, data: DataOption = None, *, as_json: JsonOption = False) -> None:
     """Tell whether a user or delegate has a key, and since when."""
     connect(data)
-    from cpm.kernel import times
     from cpm.services import tokens
 
-    made_at = tokens.describe_key(_person(username))
-    created = times.to_wire(made_at) if made_at else None
+    description = tokens.describe_key(_person(username))
     if as_json:
-        print_json({"username": username, "has_key": created is not None, "created_at": created})
-    elif created is None:
+        print_json(description)
+    elif description["created_at"] is None:
         print_line(f"{username} has no API key.")
     else:
-        print_line(f"{username} has an API key since {created}.")
+        print_line(f"{username} has an API key since {description['created_at']}.")
 
 
 @app.command()
