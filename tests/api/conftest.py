@@ -7,8 +7,8 @@ import pytest
 
 django.setup()  # models can be imported from here on
 
-from api.cast import Caller, caller, make_user  # noqa: E402
 from cpm.models.users import UserKind  # noqa: E402
+from tests.api.cast import Caller, caller, make_user  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -42,6 +42,13 @@ def stranger(db: None) -> Caller:
 def delegate(managed: Caller) -> Caller:
     """A delegate of the managed user, with no switch on."""
     return caller(make_user("dora", UserKind.DELEGATE, original_user=managed.user))
+
+
+@pytest.fixture
+def backup_delegate(managed: Caller) -> Caller:
+    """A delegate of the managed user who may change what belongs to backups."""
+    columns = {"original_user": managed.user, "allow_backup_changes": True}
+    return caller(make_user("bodo", UserKind.DELEGATE, **columns))
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import pytest
 
-from api.cast import Caller
+from tests.api.cast import Caller
 
 LATEST = "1.2.0"
 

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 import pytest
 from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
 
-from api.cast import Answer, Caller
+from tests.api.cast import Answer, Caller
 
 URLENCODED = "application/x-www-form-urlencoded"
 SCHEDULE = {"name": "nightly", "every_unit": "D", "every_how_many": 1}

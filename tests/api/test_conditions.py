@@ -2,7 +2,7 @@
 
 import pytest
 
-from api.cast import Caller
+from tests.api.cast import Caller
 
 SCHEDULE = {"name": "nightly", "every_unit": "D", "every_how_many": 1}
 

@@ -5,7 +5,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from api.cast import Answer, Caller
+from tests.api.cast import Answer, Caller
 
 
 def make(caller: Caller, *names: str, **values: object) -> list[dict[str, Any]]:

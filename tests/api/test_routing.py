@@ -2,9 +2,9 @@
 
 import pytest
 
-from api.cast import Caller
 from cpm.api.guide import OPERATIONS as GUIDE
 from cpm.api.routes import OPERATIONS
+from tests.api.cast import Caller
 
 SCHEDULE = {"name": "nightly", "every_unit": "D", "every_how_many": 1}
 

@@ -9,11 +9,11 @@ import pytest
 from django.conf import settings
 from django.test import Client
 
-from api.cast import ADDRESS, PASSWORD, Answer, Caller, make_user
 from cpm.kernel import clock
 from cpm.models.audit import AuditEntry
 from cpm.models.users import ApiKey, UserKind
 from cpm.services import tokens
+from tests.api.cast import ADDRESS, PASSWORD, Answer, Caller, make_user
 
 OBTAIN = "/token/obtain/api_key/"
 REFRESH = "/token/refresh/"

@@ -6,14 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from structlog.testing import capture_logs
 
-from aws.conftest import REGION, Clouds
-from aws.wire import wire
 from cpm.aws import sessions
 from cpm.aws.credentials import StaticKeys
 from cpm.aws.sessions import Aws, Cloud, Proxy, identify
 from cpm.kernel.faults import Fault, FaultKind
 from cpm.simulator.process import Simulator
 from cpm.testing.stage import fault_of
+from tests.aws.conftest import REGION, Clouds
+from tests.aws.wire import wire
 
 SECRET = "a-secret-that-nobody-may-see"
 KEYS = StaticKeys("AKIDEXAMPLE", SECRET)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from aws.conftest import REGION
 from cpm.aws.bounded import Bounded
 from cpm.aws.credentials import AssumedRole, InstanceRole, StaticKeys, role_arn
 from cpm.aws.sessions import Cloud, identify
@@ -16,6 +15,7 @@ from cpm.kernel import clock
 from cpm.kernel.faults import FaultKind
 from cpm.simulator.process import Simulator
 from cpm.testing.stage import fault_of
+from tests.aws.conftest import REGION
 
 OTHER = "444455556666"
 Roles = Callable[..., AssumedRole]

@@ -4,7 +4,6 @@ import math
 
 import pytest
 
-from aws.conftest import REGION, Clouds
 from cpm.aws.budget import MemoryBudget, Rate
 from cpm.aws.credentials import StaticKeys
 from cpm.aws.sessions import Aws
@@ -12,6 +11,7 @@ from cpm.kernel import clock
 from cpm.kernel.faults import FaultKind
 from cpm.simulator.process import Simulator
 from cpm.testing.stage import fault_of
+from tests.aws.conftest import REGION, Clouds
 
 
 class Ledger:

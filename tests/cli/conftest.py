@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
+
 from tests.cli.commands import DemoServer, start, stop, wait_for_file
 
 

@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from tests.cli.commands import START_SECONDS, DemoServer, cpm, start, stop, wait_for_file
 
 

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.cli.commands import START_SECONDS, cpm, start, stop
 
 from cpm.demo.client import ApiClient
 from cpm.kernel import clock
 from cpm.server import ports
+from tests.cli.commands import START_SECONDS, cpm, start, stop
 
 
 class Server:

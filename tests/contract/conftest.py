@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from contract.rigs import RIGS
 from cpm.aws.budget import NoBudget
 from cpm.aws.sessions import Cloud
 from cpm.resources import registry
 from cpm.simulator.process import Simulator
 from cpm.testing.stage import Stage
+from tests.contract.rigs import RIGS
 
 pytest.register_assert_rewrite("cpm.testing.driver_suite")
 

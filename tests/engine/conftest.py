@@ -6,10 +6,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from tests.engine.world import World, make_world
 
 from cpm.kernel import clock
 from cpm.simulator.process import Simulator
+from tests.engine.world import World, make_world
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from django.db.models import Min
 from cpm.engine import queue, sweep, tick, worker
 from cpm.kernel import clock
 from cpm.models.accounts import Account, Authentication
+from cpm.models.alerts import Alert
 from cpm.models.backups import Backup, BackupPhase
 from cpm.models.events import Event
 from cpm.models.operations import Operation, OperationPhase
@@ -108,11 +109,16 @@ class World:
         """Work until nothing is open, moving the clock on to whatever is due next."""
         for _ in range(most_looks):
             self.work()
-            due_at = next_due()
-            if due_at is None:
+            if not self.next_look():
                 return
-            self.move_to(due_at)
         raise NeverQuiet(describe_open())
+
+    def next_look(self) -> bool:
+        """Move the clock to the next look at something open; False when all is closed."""
+        due_at = next_due()
+        if due_at is not None:
+            self.move_to(due_at)
+        return due_at is not None
 
     def work(self) -> None:
         """Do all that is due, at the time that it is."""
@@ -213,3 +219,8 @@ def log_of(backup: Backup) -> list[str]:
 def refs_of(backup: Backup) -> set[str]:
     """What AWS calls the snapshots of a backup, as far as our rows know."""
     return set(Snapshot.objects.filter(backup=backup).values_list("aws_ref", flat=True))
+
+
+def open_alerts() -> set[str]:
+    """The causes of the alerts that are open."""
+    return set(Alert.objects.filter(resolved_at=None).values_list("cause", flat=True))

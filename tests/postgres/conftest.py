@@ -11,7 +11,7 @@ import pytest
 from cpm.postgres import EmbeddedPostgres, programs
 from cpm.postgres.cluster import Cluster
 from cpm.postgres.files import write_private
-from postgres.slow_postgres import SlowPostgres
+from tests.postgres.slow_postgres import SlowPostgres
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -13,7 +13,7 @@ from psycopg.conninfo import conninfo_to_dict
 from cpm.postgres import AlreadyRunning, EmbeddedPostgres
 from cpm.postgres.cluster import Cluster
 from cpm.postgres.home import discard, find, mark_durability, state_directory
-from postgres.processes import query, server_pid
+from tests.postgres.processes import query, server_pid
 
 Furnish = Callable[[Path], Path]
 

@@ -17,7 +17,7 @@ from cpm.kernel import clock
 from cpm.postgres import EmbeddedPostgres, binaries
 from cpm.postgres.cluster import Cluster
 from cpm.postgres.home import find
-from postgres.processes import (
+from tests.postgres.processes import (
     PATIENCE_SECONDS,
     await_another_server,
     await_end,

@@ -11,7 +11,7 @@ from cpm.kernel import clock
 from cpm.postgres import EmbeddedPostgres, NotRunning, binaries
 from cpm.postgres.dumps import dump, dumps_in
 from cpm.postgres.errors import DumpFailed
-from postgres.processes import query
+from tests.postgres.processes import query
 
 
 def test_a_dump_restores_into_a_new_database(server: EmbeddedPostgres, base: Path) -> None:

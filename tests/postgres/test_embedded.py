@@ -10,7 +10,7 @@ import pytest
 
 from cpm.postgres import AlreadyRunning, EmbeddedPostgres, NotRunning, StartFailed, connect_uri
 from cpm.postgres.home import find
-from postgres.processes import (
+from tests.postgres.processes import (
     await_end,
     await_lock,
     children_of,
@@ -19,7 +19,7 @@ from postgres.processes import (
     server_pid,
     supervisor_of,
 )
-from postgres.slow_postgres import SlowPostgres
+from tests.postgres.slow_postgres import SlowPostgres
 
 _PARENT = """
 import sys

@@ -11,7 +11,7 @@ import pytest
 from cpm.postgres import EmbeddedPostgres, PostgresError, connect_uri
 from cpm.postgres.cluster import Cluster
 from cpm.postgres.home import find
-from postgres.processes import query
+from tests.postgres.processes import query
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root chooses another OS user")
 

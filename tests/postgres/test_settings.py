@@ -7,7 +7,7 @@ import pytest
 
 from cpm.postgres import EmbeddedPostgres, settings
 from cpm.postgres.log import KEEP_ROTATED, ROTATE_AT_BYTES, Log
-from postgres.processes import query
+from tests.postgres.processes import query
 
 _GIB = 2**30
 

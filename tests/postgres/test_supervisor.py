@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cpm.kernel import clock
-from postgres.processes import (
+from tests.postgres.processes import (
     PATIENCE_SECONDS,
     await_lock,
     is_running,

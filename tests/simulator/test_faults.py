@@ -7,9 +7,9 @@ from botocore.exceptions import ConnectionClosedError, ReadTimeoutError
 
 from cpm.kernel import clock
 from cpm.simulator.process import Credentials, Simulator, SimulatorFailed
-from simulator.conftest import Clients
-from simulator.expect import refused
-from simulator.resources import look, make_snapshot, make_volume, run_instance
+from tests.simulator.conftest import Clients
+from tests.simulator.expect import refused
+from tests.simulator.resources import look, make_snapshot, make_volume, run_instance
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cpm.simulator.process import Credentials, Simulator
-from simulator.conftest import Clients
-from simulator.expect import refused
-from simulator.resources import make_snapshot, make_volume
+from tests.simulator.conftest import Clients
+from tests.simulator.expect import refused
+from tests.simulator.resources import make_snapshot, make_volume
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client

@@ -10,8 +10,8 @@ import boto3
 import pytest
 
 from cpm.simulator.process import Credentials, Simulator
-from simulator.conftest import Clients
-from simulator.expect import refused
+from tests.simulator.conftest import Clients
+from tests.simulator.expect import refused
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cpm.simulator.process import Credentials, Simulator
-from simulator.conftest import Clients
-from simulator.expect import refused
-from simulator.resources import (
+from tests.simulator.conftest import Clients
+from tests.simulator.expect import refused
+from tests.simulator.resources import (
     look,
     make_completed,
     make_volume,

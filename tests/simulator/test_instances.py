@@ -6,8 +6,8 @@ import pytest
 
 from cpm.kernel import clock
 from cpm.simulator.process import Credentials, Simulator
-from simulator.expect import refused
-from simulator.resources import (
+from tests.simulator.expect import refused
+from tests.simulator.resources import (
     BASE_IMAGE,
     ZONE,
     look,

@@ -14,7 +14,7 @@ import pytest
 
 from cpm.kernel import clock
 from cpm.simulator.process import Credentials, Simulator, SimulatorFailed
-from simulator.resources import look, make_completed, make_volume, run_instance
+from tests.simulator.resources import look, make_completed, make_volume, run_instance
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client

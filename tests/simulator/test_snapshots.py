@@ -6,9 +6,9 @@ import pytest
 
 from cpm.kernel import clock
 from cpm.simulator.process import Credentials, Simulator
-from simulator.conftest import Clients
-from simulator.expect import refused
-from simulator.resources import look, make_snapshot, make_volume, tagged
+from tests.simulator.conftest import Clients
+from tests.simulator.expect import refused
+from tests.simulator.resources import look, make_snapshot, make_volume, tagged
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client

@@ -6,8 +6,8 @@ import pytest
 
 from cpm.kernel import clock
 from cpm.simulator.process import Simulator
-from simulator.expect import refused
-from simulator.resources import (
+from tests.simulator.expect import refused
+from tests.simulator.resources import (
     ZONE,
     look,
     make_completed,

@@ -8,8 +8,7 @@ import pytest
 from django.conf import settings as django_settings
 
 from cpm.engine import accounts
-from cpm.simulator.process import Credentials, Simulator
-from tests.api.cast import Caller
+from cpm.simulator.process import Simulator
 from tests.api.nouns.cloud import Cloud
 
 NUMBER = "111111111111"

@@ -1,13 +1,11 @@
 """Accounts over the API: every way into AWS, checked against an AWS."""
 
-import json
 from typing import Any
 
 from cpm.models.audit import AuditEntry
-from cpm.simulator.process import Simulator
 from tests.api.cast import Caller
 from tests.api.nouns.cloud import Cloud
-from tests.api.nouns.conftest import NUMBER, OTHER_NUMBER
+from tests.api.nouns.conftest import NUMBER
 
 TRUST: dict[str, Any] = {
     "Version": "2012-10-17",
