@@ -55,6 +55,17 @@ def answer_values(request: Request, values: Sequence[Struct]) -> HttpResponse:
     return page.answer(request, values[page.rows], lambda: len(values))
 
 
+def every(
+    request: Request, rows: QuerySet[Any], listing: Listing[Any]
+) -> Generator[Any, None, None]:
+    """All objects that are asked for, one by one, whatever pages are asked for: for files."""
+    with closing(
+        _built(listing.select(rows, request.http.GET), listing.shape, request.version)
+    ) as built:
+        for chunk in built:
+            yield from chunk
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """One page of a list, counted from 1."""

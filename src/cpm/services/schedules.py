@@ -6,6 +6,7 @@ from typing import Any
 
 from django.db import transaction
 
+from cpm.engine import tick
 from cpm.kernel import clock, names
 from cpm.kernel.schedule import MOST_UNITS, Unit
 from cpm.kernel.week import DisabledWindow, Weekday
@@ -67,13 +68,17 @@ def create(data: Mapping[str, object], *, actor: Person) -> Schedule:
 
 @transaction.atomic
 def update(schedule_id: int, data: Mapping[str, object], *, actor: Person) -> None:
-    """Change what `data` holds. Raises `Forbidden`, `NotFound` and `Invalid`."""
+    """Change what `data` holds; from now on it is due by what it then says.
+
+    Raises `Forbidden`, `NotFound` and `Invalid`.
+    """
     access.require(actor, Action.CHANGE_BACKUPS)
     schedule = one(schedules.visible_to(actor).select_for_update(), schedule_id)
     given = FIELDS.read(data, partial=True)
     _check(given, schedule)
     with unique.kept_by("schedule_name_unique", "name"):
         Schedule.objects.filter(pk=schedule_id).update(**_columns(given), modified_at=clock.now())
+    tick.arm_schedule(schedule_id)
     audit.record(actor, "update schedule", schedule.name, ", ".join(given))
 
 
