@@ -37,6 +37,11 @@ class Config:
         """How long a volume is `creating` and an instance `pending` or `stopping`."""
         return self.pending * _QUICK_SHARE
 
+    def reset(self) -> None:
+        """Go back to the first settings."""
+        for name, value in vars(Config()).items():
+            setattr(self, name, value)
+
     def update(self, changes: Mapping[str, Any]) -> None:
         """Take over `changes`; raises BadConfig and changes nothing when one is not right."""
         checked = {name: self._checked(name, value) for name, value in changes.items()}

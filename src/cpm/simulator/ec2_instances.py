@@ -89,12 +89,10 @@ def describe_instances(call: Call) -> Mapping[str, Any]:
 
 
 def _listed(ec2: EC2Backend) -> list[Instance]:
-    return [
-        instance
-        for reservation in ec2.reservations.values()
-        for instance in reservation.instances
-        if ec2_listing.is_listed(ec2, instance.id)
-    ]
+    instances = (
+        instance for reservation in ec2.reservations.values() for instance in reservation.instances
+    )
+    return ec2_listing.listed(ec2, instances)
 
 
 def _listed_by_ids(call: Call, instance_ids: Iterable[str]) -> list[Instance]:

@@ -1,11 +1,20 @@
 """Eventual listing: what a call has just made is missing from every Describe for a while."""
 
+from collections.abc import Iterable
 from datetime import datetime
+from typing import Protocol, TypeVar
 
 from moto.ec2.models import EC2Backend
 
 from cpm.kernel import clock
 from cpm.simulator import ec2_state
+
+
+class _Identified(Protocol):
+    id: str
+
+
+T = TypeVar("T", bound=_Identified)
 
 
 def hide(ec2: EC2Backend, resource_id: str, listed_at: datetime) -> None:
@@ -24,6 +33,13 @@ def is_listed(ec2: EC2Backend, resource_id: str) -> bool:
         return False
     del hidden[resource_id]
     return True
+
+
+def listed(ec2: EC2Backend, resources: Iterable[T]) -> list[T]:
+    """Those of `resources` that listings show yet."""
+    if not _hidden(ec2):
+        return list(resources)
+    return [resource for resource in resources if is_listed(ec2, resource.id)]
 
 
 def _hidden(ec2: EC2Backend) -> dict[str, datetime]:

@@ -6,9 +6,10 @@ from datetime import datetime
 from typing import Any
 
 from moto.ec2.models import EC2Backend
+from moto.ec2.models.elastic_block_store import EBSBackend
 
 from cpm.simulator import ec2_listing, ec2_state, ec2_tags
-from cpm.simulator.calls import Call, Handlers
+from cpm.simulator.calls import Call, Handler, Handlers
 from cpm.simulator.config import Config
 from cpm.simulator.ec2_encryption import PLAIN, Encryption
 from cpm.simulator.ec2_errors import malformed, not_found
@@ -16,6 +17,7 @@ from cpm.simulator.ec2_filters import Field, matching
 from cpm.simulator.ec2_paging import page, refuse_ids_with_pages
 from cpm.simulator.errors import AwsError
 from cpm.simulator.lives import Life, State
+from cpm.simulator.patches import replace
 
 _STATUS = {State.PENDING: "pending", State.DONE: "completed", State.FAILED: "error"}
 
@@ -97,9 +99,20 @@ _FIELDS: Mapping[str, Field[Snapshot]] = {
 }
 
 
+def _not_moto(*_: Any, **__: Any) -> Any:
+    raise NotImplementedError("Snapshots are not moto's here.")
+
+
+_GAPS: Mapping[str, Handler] = dict.fromkeys(
+    ("ModifySnapshotTier", "RestoreSnapshotTier", "DescribeSnapshotTierStatus"), _not_moto
+)
+
+
 def install(handlers: Handlers) -> None:
-    """List snapshots as EC2 does."""
-    handlers.add("ec2", {"DescribeSnapshots": describe_snapshots})
+    """List snapshots as EC2 does; keep moto from making its own beside them."""
+    handlers.add("ec2", {"DescribeSnapshots": describe_snapshots, **_GAPS})
+    for name in ("create_snapshot", "create_snapshots", "copy_snapshot"):
+        replace(EBSBackend, name, _not_moto)
 
 
 def table(ec2: EC2Backend) -> dict[str, Snapshot]:
@@ -186,11 +199,8 @@ def _still_there(config: Config, snapshot: Snapshot) -> bool:
 
 
 def _listed(config: Config, ec2: EC2Backend) -> list[Snapshot]:
-    return [
-        snapshot
-        for snapshot in list(table(ec2).values())
-        if _still_there(config, snapshot) and ec2_listing.is_listed(ec2, snapshot.id)
-    ]
+    present = [item for item in list(table(ec2).values()) if _still_there(config, item)]
+    return ec2_listing.listed(ec2, present)
 
 
 def _by_ids(call: Call, snapshot_ids: Iterable[str]) -> list[Snapshot]:

@@ -275,7 +275,9 @@ def describe_volumes(call: Call) -> Mapping[str, Any]:
     refuse_ids_with_pages(call, "VolumeIds", "volumeSet")
     ec2 = ec2_state.backend(call.account, call.region)
     volume_ids = call.get("VolumeIds")
-    candidates = _by_ids(ec2, volume_ids) if volume_ids else _listed(ec2)
+    candidates = (
+        _by_ids(ec2, volume_ids) if volume_ids else ec2_listing.listed(ec2, table(ec2).values())
+    )
     filters = call.get("Filters", [])
     found = matching(candidates, filters, _FIELDS, lambda volume: volume.tags)
     volumes, token = page(call, found, lambda volume: volume.id)
@@ -294,10 +296,6 @@ def check_zone(ec2: EC2Backend, zone: str) -> str:
     if zone not in ec2_state.zones(ec2):
         raise AwsError("InvalidZone.NotFound", f"The zone '{zone}' does not exist.")
     return zone
-
-
-def _listed(ec2: EC2Backend) -> list[Volume]:
-    return [volume for volume in table(ec2).values() if ec2_listing.is_listed(ec2, volume.id)]
 
 
 def _by_ids(ec2: EC2Backend, volume_ids: Iterable[str]) -> list[Volume]:

@@ -145,6 +145,7 @@ def _rule(item: Any) -> Rule:
         raise BadRule(f"a rule has no {', '.join(sorted(unknown))}")
     try:
         rule = Rule(**{**item, "kind": Kind(item.get("kind", "")), "op": item.get("op", "")})
+        rule.account = None if rule.account is None else str(rule.account)
     except ValueError:
         raise BadRule(f"there is no kind {item.get('kind')!r}") from None
     _check_operation(rule.op)

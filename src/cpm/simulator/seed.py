@@ -41,7 +41,7 @@ def parse(value: Any) -> Estate:
     for name in ("instances", "volumes_per", "standalone"):
         if not isinstance(value.get(name, 0), int) or value.get(name, 0) < 0:
             raise BadSeed(f"{name} is a number, 0 or more")
-    return Estate(**value)
+    return Estate(**{**value, "account": str(value["account"])})
 
 
 def plant(estate: Estate) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from cpm.simulator.state import Keeper
 from cpm.simulator.web import ConnectionCut
 
 _log = logging.getLogger(__name__)
+_POLL_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def serve(
     stopped = stop or threading.Event()
     simulation = _prepare(options)
     server = _listen(options, Front(simulation))
-    threading.Thread(target=server.serve_forever, name="simulator", daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(_POLL_SECONDS,), daemon=True).start()
     keeper = Keeper(simulation, options.state_file) if options.state_file else None
     try:
         if keeper is not None:

@@ -73,7 +73,7 @@ class Simulation:
             BackendDict.reset()
             for key in keys:
                 credentials.open_account(key.account, key.access_key_id, key.secret_access_key)
-            self.config.__init__()  # type: ignore[misc] # the same object is known elsewhere
+            self.config.reset()
             self.keyring.sessions.clear()
             self.faults.replace([])
             self.counts.reset()

@@ -11,6 +11,7 @@ import os
 import pickle
 import threading
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,28 @@ from moto.backends import get_backend
 from moto.core.base_backend import BackendDict
 
 from cpm.kernel import clock
+from cpm.simulator.credentials import Identity, Session
+from cpm.simulator.ec2_encryption import Encryption
+from cpm.simulator.ec2_images import Device, Image
+from cpm.simulator.ec2_snapshots import Snapshot
+from cpm.simulator.ec2_volume_types import Performance
+from cpm.simulator.ec2_volumes import Attachment, Volume
+from cpm.simulator.lives import Life
 from cpm.simulator.simulation import Simulation
 
 _log = logging.getLogger(__name__)
-_FORMAT = f"cpm-simulator 1, moto {moto.__version__}"
+_KINDS: tuple[Any, ...] = (
+    Attachment,
+    Device,
+    Encryption,
+    Identity,
+    Image,
+    Life,
+    Performance,
+    Session,
+    Snapshot,
+    Volume,
+)
 _QUIET_SECONDS = 1.0
 _SHARE_OF_TIME = 10.0
 _UNPICKLABLE = (pickle.PicklingError, TypeError, AttributeError)
@@ -46,7 +65,13 @@ def load(simulation: Simulation, path: Path) -> None:
             _restore(get_backend(service), accounts)
         simulation.keyring.sessions.update(kept["sessions"])
         simulation.config.update(kept["config"])
-    except (pickle.UnpicklingError, AttributeError, ImportError, LookupError) as failure:
+    except (
+        pickle.UnpicklingError,
+        AttributeError,
+        ImportError,
+        LookupError,
+        ValueError,
+    ) as failure:
         raise StateRefused(_advice(path, f"does not fit this version: {failure}")) from failure
 
 
@@ -59,7 +84,7 @@ def save(simulation: Simulation, path: Path) -> None:
     draft = path.with_name(path.name + ".draft")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
-        file.write(f"{_FORMAT}\n{digest}\n".encode())
+        file.write(f"{_format()}\n{digest}\n".encode())
         file.write(payload)
         file.flush()
         os.fsync(file.fileno())
@@ -98,12 +123,19 @@ class Keeper(threading.Thread):
             _log.exception("the state could not be written to %s", self._path)
 
 
+def _format() -> str:
+    # A state fits only the fields that it was written with.
+    shape = repr([(kind.__name__, [item.name for item in fields(kind)]) for kind in _KINDS])
+    digest = hashlib.sha256(shape.encode()).hexdigest()[:12]
+    return f"cpm-simulator {digest}, moto {moto.__version__}"
+
+
 def _payload(path: Path) -> bytes:
     head, _, rest = path.read_bytes().partition(b"\n")
     digest, _, payload = rest.partition(b"\n")
-    if head != _FORMAT.encode():
+    if head != _format().encode():
         found = head[:60].decode("utf-8", "replace")
-        raise StateRefused(_advice(path, f"begins with {found!r} instead of {_FORMAT!r}"))
+        raise StateRefused(_advice(path, f"begins with {found!r} instead of {_format()!r}"))
     if hashlib.sha256(payload).hexdigest().encode() != digest:
         raise StateRefused(_advice(path, "is damaged"))
     return payload
