@@ -6,7 +6,7 @@ from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from msgspec import UNSET, Struct, UnsetType
 
-from cpm.api import answers, pages
+from cpm.api import answers, deletions, pages
 from cpm.api.bound import bound
 from cpm.api.flags import flag
 from cpm.api.lists import Listing, by_column, by_text, number, text
@@ -16,6 +16,7 @@ from cpm.api.shapes import Shape
 from cpm.models.accounts import Authentication
 from cpm.queries.accounts import of_kind, visible_to
 from cpm.services import accounts
+from cpm.services import deletions as services
 from cpm.services.access import Action
 from cpm.services.accounts import BACKUP_FIELDS, DR_FIELDS
 from cpm.services.fields import Fields
@@ -32,8 +33,8 @@ class Account(Struct):
     aws_access_key: str | UnsetType = UNSET
     account_number: str | UnsetType = UNSET
     role_name: str | UnsetType = UNSET
-    external_id: str | None | UnsetType = UNSET
-    assume_from_account: int | None | UnsetType = UNSET
+    external_id: str | UnsetType | None = UNSET
+    assume_from_account: int | UnsetType | None = UNSET
     scan_tagged_resources: bool | UnsetType = UNSET
     scan_regions: list[int] | UnsetType = UNSET
     capture_vpcs: bool | UnsetType = UNSET
@@ -120,6 +121,13 @@ def delete(request: Request, account_id: int, *, is_dr: bool) -> HttpResponse:
     return answers.nothing()
 
 
+def delete_snapshots(request: Request, account_id: int, *, is_dr: bool) -> HttpResponse:
+    """Delete every snapshot of an account in the background, but for those of frozen backups."""
+    dry_run = flag(request, "dry_run", default=False)
+    choices = services.of_account(account_id, is_dr=is_dr, actor=request.person, dry_run=dry_run)
+    return deletions.answer(choices, dry_run=dry_run)
+
+
 def _fields(is_dr: bool) -> Fields:
     return DR_FIELDS if is_dr else BACKUP_FIELDS
 
@@ -127,8 +135,9 @@ def _fields(is_dr: bool) -> Fields:
 def _operations(path: str, *, is_dr: bool) -> tuple[Operation, ...]:
     one, fields = f"{path}{{id}}/", _fields(is_dr)
     write, remove = Action.CHANGE_ACCOUNTS, Action.DELETE_ACCOUNTS
-    list_, make, read, change, forget = (
-        bound(view, is_dr=is_dr) for view in (index_of_kind, create, show, update, delete)
+    list_, make, read, change, forget, empty = (
+        bound(view, is_dr=is_dr)
+        for view in (index_of_kind, create, show, update, delete, delete_snapshots)
     )
     return (
         Operation("GET", path, list_, Action.READ, listing=LISTING),
@@ -136,6 +145,7 @@ def _operations(path: str, *, is_dr: bool) -> tuple[Operation, ...]:
         Operation("GET", one, read, Action.READ, answer=Account),
         Operation("PUT", one, change, write, body=fields, answer=Account),
         Operation("DELETE", one, forget, remove, status=204),
+        Operation("DELETE", f"{one}snapshots/", empty, remove, status=204),
     )
 
 

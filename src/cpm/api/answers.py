@@ -70,6 +70,18 @@ def unchanged(
             raise Changed
 
 
+def must_match(request: Request, rows: QuerySet[Any], row_id: int, shape: Shape[Any]) -> None:
+    """Raise `Changed` unless the object is what `If-Match` names, if it names one.
+
+    For what cannot be taken back: somebody else may still be faster.
+    """
+    named = parse_etags(request.http.headers.get("If-Match", ""))
+    if named:
+        body = _shown(request, rows, row_id, shape)
+        if body is None or not ("*" in named or _tag(body) in named):
+            raise Changed
+
+
 def _shown(request: Request, rows: QuerySet[Any], row_id: int, shape: Shape[Any]) -> bytes | None:
     build = shape.builder(request.version)
     for chunk in read.chunks(rows.filter(pk=row_id), shape.columns):

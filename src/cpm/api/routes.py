@@ -1,6 +1,18 @@
 """Every operation of the API, noun by noun."""
 
-from cpm.api import accounts, policies, regions, schedules, targets, tokens, users
+from cpm.api import (
+    accounts,
+    alerts,
+    backups,
+    policies,
+    recoveries,
+    regions,
+    schedules,
+    snapshots,
+    targets,
+    tokens,
+    users,
+)
 from cpm.api.operations import Router
 
 OPERATIONS = (
@@ -11,6 +23,10 @@ OPERATIONS = (
     *schedules.OPERATIONS,
     *policies.OPERATIONS,
     *targets.operations(),
+    *backups.OPERATIONS,
+    *snapshots.operations(),
+    *recoveries.operations(),
+    *alerts.OPERATIONS,
 )
 
 ROUTER = Router(OPERATIONS)

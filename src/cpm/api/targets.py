@@ -8,7 +8,7 @@ from django.http.response import HttpResponseBase
 from msgspec import UNSET, Struct, UnsetType, defstruct
 
 from cpm.api import answers, pages
-from cpm.api.bound import bound
+from cpm.api.bound import bound, struct_name
 from cpm.api.flags import flag
 from cpm.api.lists import Listing, by_text, region
 from cpm.api.operations import Operation, View
@@ -107,10 +107,8 @@ def _listing(struct: type[Struct], build: Callable[..., Struct]) -> Listing[Any]
 
 def _struct(kind: str, doc: str, keys: Sequence[Any]) -> type[Struct]:
     """A struct of the common keys and some more, under a name that no other type's can take."""
-    name = "".join(word.capitalize() for word in kind.split("_"))
-    return defstruct(
-        f"{name}Target", keys, bases=(Target,), kw_only=True, namespace={"__doc__": doc}
-    )
+    name = struct_name(kind, "Target")
+    return defstruct(name, keys, bases=(Target,), kw_only=True, namespace={"__doc__": doc})
 
 
 def _hint(spec: OptionSpec) -> Any:

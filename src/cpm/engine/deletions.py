@@ -11,7 +11,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from cpm.engine import accounts, jobs
-from cpm.engine.deleted import live_snapshots, mark_deleted, settle_emptied
+from cpm.engine.deleted import live_snapshots, settle_emptied
 from cpm.kernel import clock
 from cpm.kernel.faults import Fault
 from cpm.models.accounts import Account
@@ -91,20 +91,17 @@ def discard(backup: Backup) -> None:
     settle_emptied(locked)
 
 
-def delete_now(snapshot: Snapshot) -> None:
-    """Delete one snapshot while the caller waits. Raises Fault when AWS refuses, and Kept.
+def delete_in_aws(snapshot: Snapshot) -> None:
+    """Delete one snapshot while the caller waits, who then marks it deleted.
 
-    A deletion is safe to repeat, so nothing needs to be written before AWS is asked.
+    A deletion is safe to repeat, so nothing needs to be written before AWS is asked. Raises Fault
+    when AWS refuses, and Kept.
     """
     (choice,) = choose(Snapshot.objects.filter(pk=snapshot.pk), spare_frozen=False)
     if choice.kept_because is not None:
         raise Kept(choice.kept_because)
-    if snapshot.aws_ref:
-        _delete(snapshot)
-    mark_deleted(snapshot)
-
-
-def _delete(snapshot: Snapshot) -> None:
+    if not snapshot.aws_ref:
+        return
     driver, collection = registry.by_snapshot_collection(snapshot.collection)
     aws = accounts.aws_of(snapshot.account, snapshot.region)
     effect = driver.effect(collection.delete)

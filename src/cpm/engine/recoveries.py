@@ -15,7 +15,7 @@ from cpm.models.backups import Backup
 from cpm.models.operations import Operation, OperationOutcome, OperationPhase
 from cpm.models.recoveries import Recovery, RecoveryOutcome, RecoveryPhase
 from cpm.models.snapshots import Snapshot, SnapshotStatus
-from cpm.resources.contract import Copied, Driver, Json, Source
+from cpm.resources.contract import Copied, Driver, Json, Order, Source
 
 # Restoring a large database takes hours.
 DEADLINE = timedelta(hours=24)
@@ -47,28 +47,28 @@ class Wish:
     asked: Json
 
 
-def start(wish: Wish) -> Recovery:
-    """Plan a recovery and set it going.
+def plan(wish: Wish) -> list[Order]:
+    """The steps of a recovery. What can be seen to be wrong at once is found here.
 
-    What can be seen to be wrong at once makes no record. Raises OptionRefused, Fault and
-    SnapshotGone.
+    Raises OptionRefused and Fault.
     """
     if wish.driver.plan_recovery is None:
         raise LookupError(f"{wish.driver.kind} cannot be recovered")
     aws = accounts.aws_of(wish.account, wish.region)
-    ordered = wish.driver.plan_recovery(aws, _source(wish), wish.options)
-    with transaction.atomic():
-        _lock(wish.snapshots)
-        recovery = _record(wish)
-        recovery.snapshots.set(wish.snapshots)
-        events.log(
-            "recovery_started",
-            recovery=recovery,
-            resource=wish.resource_id,
-            source=wish.backup.pk,
-        )
-        place = orders.Place(wish.driver.kind, wish.account, wish.region)
-        orders.place_recovery(place, recovery, ordered, deadline_at=clock.now() + DEADLINE)
+    return wish.driver.plan_recovery(aws, _source(wish), wish.options)
+
+
+@transaction.atomic
+def start(wish: Wish, ordered: Sequence[Order]) -> Recovery:
+    """Set a planned recovery going. Raises SnapshotGone."""
+    _lock(wish.snapshots)
+    recovery = _record(wish)
+    recovery.snapshots.set(wish.snapshots)
+    events.log(
+        "recovery_started", recovery=recovery, resource=wish.resource_id, source=wish.backup.pk
+    )
+    place = orders.Place(wish.driver.kind, wish.account, wish.region)
+    orders.place_recovery(place, recovery, ordered, deadline_at=clock.now() + DEADLINE)
     return recovery
 
 

@@ -25,7 +25,8 @@ class Account(models.Model):
     aws_access_key = models.CharField(max_length=128, blank=True, default="")
     sealed_secret = models.BinaryField(null=True)
     account_number = models.CharField(max_length=12, blank=True, default="")
-    role_name = models.CharField(max_length=64, blank=True, default="")
+    # With its path, if it has one.
+    role_name = models.CharField(max_length=576, blank=True, default="")
     external_id = models.CharField(max_length=1224, null=True)  # noqa: DJ001 - null is "unset"
     assume_from_account = models.ForeignKey(
         "self", models.PROTECT, null=True, related_name="assumed_by"

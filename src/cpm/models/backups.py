@@ -124,6 +124,7 @@ class Backup(models.Model):
                 ),
                 name="backup_generation",
             ),
+            models.Index(fields=["run"], condition=Q(attempt__gt=0), name="backup_retried"),
             models.Index(fields=["started_at", "id"]),
             models.Index(fields=["due_at"], condition=Q(due_at__isnull=False), name="backup_due"),
             models.Index(

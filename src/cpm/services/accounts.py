@@ -29,7 +29,7 @@ DEFAULT_SCAN_REGIONS = [2]
 
 _ACCOUNT_NUMBER = re.compile(r"[0-9]{12}")
 # A role's name, with or without the path before it.
-_ROLE_NAME = re.compile(r"/?([\x21-\x7e]+/)?[A-Za-z0-9+=,.@_-]{1,64}")
+_ROLE_NAME = re.compile(r"/?([A-Za-z0-9+=,.@_/-]{1,510}/)?[A-Za-z0-9+=,.@_-]{1,64}")
 
 
 def _matching(pattern: re.Pattern[str], message: str) -> Callable[[str], str]:

@@ -28,6 +28,11 @@ class Cloud:
         )
 
     @property
+    def number(self) -> str:
+        """The account's number."""
+        return self.keys.account
+
+    @property
     def ec2(self) -> Any:
         return self.client("ec2")
 

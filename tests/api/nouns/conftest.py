@@ -1,42 +1,52 @@
 """An AWS for the nouns' tests, and what most of them begin with."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.conf import settings as django_settings
 
-from cpm.engine import accounts
+from cpm.kernel import clock
 from cpm.simulator.process import Simulator
+from tests.api.cast import Caller
 from tests.api.nouns.cloud import Cloud
+from tests.api.nouns.estate import Estate
 
-NUMBER = "111111111111"
-OTHER_NUMBER = "222222222222"
+_numbers = itertools.count(500000000000)
 
 
 @pytest.fixture(scope="session")
-def simulator() -> Iterator[Simulator]:
-    with Simulator() as running:
-        yield running
+def running_simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
+    with Simulator(tmp_path_factory.mktemp("simulator")) as simulator:
+        yield simulator
 
 
 @pytest.fixture
-def aws(simulator: Simulator, settings: Any) -> Iterator[Simulator]:
-    """An empty AWS, which is where the server's calls go."""
-    simulator.reset()
-    settings.ENVIRONMENT = replace(
-        django_settings.ENVIRONMENT,
-        aws_endpoint=simulator.endpoint,
-        settle_seconds=0.0,
-        poll_seconds=0.0,
-    )
-    accounts._cloud.cache_clear()
-    yield simulator
-    accounts._cloud.cache_clear()
+def simulator(running_simulator: Simulator, settings: Any) -> Iterator[Simulator]:
+    """The AWS where the server's calls go; each test has accounts of its own in it."""
+    running_simulator.reset_counts()
+    settings.ENVIRONMENT = replace(settings.ENVIRONMENT, aws_endpoint=running_simulator.endpoint)
+    yield running_simulator
+    running_simulator.faults([])
+    running_simulator.config(pending=0, fail=[], revoked=[])
+    clock.set_offset(timedelta())
 
 
 @pytest.fixture
-def cloud(aws: Simulator) -> Cloud:
-    """The main account of the tests, by its administrator."""
-    return Cloud(aws, aws.account(NUMBER))
+def cloud(simulator: Simulator) -> Cloud:
+    """The account in which everything is, entered by its administrator."""
+    return Cloud(simulator, simulator.account(str(next(_numbers))))
+
+
+@pytest.fixture
+def other_cloud(simulator: Simulator) -> Cloud:
+    """Another account."""
+    return Cloud(simulator, simulator.account(str(next(_numbers))))
+
+
+@pytest.fixture
+def estate(managed: Caller, cloud: Cloud) -> Estate:
+    """The managed user's account and a policy in it that protects nothing yet."""
+    return Estate.of(managed, cloud)

@@ -1,0 +1,228 @@
+"""Backups on the wire: the records of runs, the freezer, and running a policy now."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from django.http import HttpResponse
+from django.http.response import HttpResponseBase
+from msgspec import UNSET, Struct, UnsetType
+
+from cpm.api import answers, deletions, logs, pages
+from cpm.api.flags import flag
+from cpm.api.lists import Listing, boolean, by_column, from_time, number, to_time
+from cpm.api.operations import Operation
+from cpm.api.outcomes import by_status
+from cpm.api.request import Request
+from cpm.api.shapes import SINCE_1_1, SINCE_1_2, Shape
+from cpm.api.versions import Version
+from cpm.models.backups import BackupOutcome, CopyStatus, Trigger
+from cpm.queries import events, policies, retention
+from cpm.queries.backups import listed, visible_to
+from cpm.queries.outcomes import STATUS, status
+from cpm.services import backups
+from cpm.services import deletions as services
+from cpm.services.access import Action
+from cpm.services.backups import FIELDS, FREEZE_FIELDS
+
+
+class DrStatus(Struct):
+    """How the copies of a backup in other regions and accounts stand."""
+
+    status: CopyStatus
+    finish_time: datetime | None
+
+
+class S3CopyStatus(Struct):
+    """How the copy of a backup in S3 stands."""
+
+    status: CopyStatus
+    finish_time: datetime | None
+    repository: int | None
+
+
+class Retention(Struct):
+    """What becomes of a record's snapshots: `expires_after` so many further full successes."""
+
+    kept: bool
+    reason: str
+    expires_after: int | None
+
+
+class Backup(Struct):
+    """One run of a policy. Only frozen records have a name."""
+
+    id: int
+    user: int
+    account: int | None
+    policy: int | None
+    policy_name: str
+    name: str | UnsetType | None
+    description: str | None
+    start_time: datetime
+    finish_time: datetime | None
+    status: str
+    dr_status: DrStatus
+    s3_copy_status: Annotated[S3CopyStatus | UnsetType, SINCE_1_1]
+    is_frozen: bool
+    is_retry: bool
+    trigger: Trigger
+    scheduled_time: datetime | None
+    progress: Annotated[int | UnsetType, SINCE_1_2]
+    retention: Annotated[Retention | UnsetType, SINCE_1_2]
+
+
+_OWN = (
+    *("id", "user", "account", "policy", "policy_name", "name", "description"),
+    *("started_at", "finished_at", "outcome"),
+    *("dr_status", "dr_finished_at", "s3_status", "s3_finished_at"),
+    *("is_frozen", "attempt", "trigger", "scheduled_at", "progress"),
+)
+
+
+def _build(*row: Any) -> Backup:
+    own, standing = row[: len(_OWN)], row[len(_OWN) :]
+    record, user, account, policy, policy_name, name, description = own[:7]
+    started_at, finished_at, outcome = own[7:10]
+    dr_status, dr_finished_at, s3_status, s3_finished_at = own[10:14]
+    is_frozen, attempt, trigger, scheduled_at, progress = own[14:]
+    outlook = retention.outlook(standing)
+    return Backup(
+        record,
+        user,
+        account,
+        policy,
+        policy_name,
+        name if is_frozen else UNSET,
+        description,
+        started_at,
+        finished_at,
+        status(outcome),
+        DrStatus(dr_status, dr_finished_at),
+        S3CopyStatus(s3_status, s3_finished_at, None),
+        is_frozen,
+        attempt > 0,
+        trigger,
+        scheduled_at,
+        progress,
+        Retention(outlook.kept, outlook.reason, outlook.expires_after),
+    )
+
+
+SHAPE = Shape(Backup, (*_OWN, *retention.COLUMNS), _build)
+
+LISTING = Listing(
+    SHAPE,
+    filters={
+        "policy": number("policy"),
+        "account": number("account"),
+        "user": number("user"),
+        "status": by_status(BackupOutcome),
+        "is_frozen": boolean("is_frozen"),
+        "from_time": from_time("started_at"),
+        "to_time": to_time("started_at"),
+    },
+    search=("policy_name", "name", "description"),
+    ordering={
+        "start_time": by_column("started_at"),
+        "finish_time": by_column("finished_at"),
+        "status": STATUS,
+        "policy": by_column("policy_id"),
+        "account": by_column("account_id"),
+    },
+)
+
+
+def index(request: Request) -> HttpResponseBase:
+    """List backups."""
+    return pages.answer(request, listed(request.person), LISTING)
+
+
+def freezer(request: Request) -> HttpResponseBase:
+    """List frozen backups; `GET /backups/?is_frozen=true` does so as well."""
+    response = pages.answer(request, listed(request.person).filter(is_frozen=True), LISTING)
+    if request.version >= Version.V1_1:
+        response["Deprecation"] = "@1543622400"
+        response["Link"] = '</api/backups/?is_frozen=true>; rel="successor-version"'
+    return response
+
+
+def start(request: Request, policy_id: int) -> HttpResponse:
+    """Run a policy now."""
+    request.must_see(policies.visible_to(request.person), policy_id)
+    backup = backups.start(policy_id, actor=request.person)
+    return answers.one(request, listed(request.person), backup.pk, SHAPE, status=201)
+
+
+def show(request: Request, backup_id: int) -> HttpResponse:
+    """Retrieve a backup."""
+    return answers.one(request, listed(request.person), backup_id, SHAPE)
+
+
+def update(request: Request, backup_id: int) -> HttpResponse:
+    """Update name and description of a frozen backup."""
+    rows = listed(request.person)
+    request.must_see(visible_to(request.person), backup_id)
+    data = request.body(FIELDS)
+    with answers.unchanged(request, rows, backup_id, SHAPE):
+        backups.update(backup_id, data, actor=request.person)
+    return answers.one(request, rows, backup_id, SHAPE)
+
+
+def freeze(request: Request, backup_id: int) -> HttpResponse:
+    """Take a backup out of retention, under a name."""
+    request.must_see(visible_to(request.person), backup_id)
+    backups.freeze(backup_id, request.body(FREEZE_FIELDS), actor=request.person)
+    return answers.one(request, listed(request.person), backup_id, SHAPE)
+
+
+def delete(request: Request, backup_id: int) -> HttpResponse:
+    """Delete a backup: its record at once, its snapshots in the background."""
+    dry_run = flag(request, "dry_run", default=False)
+    with answers.unchanged(request, listed(request.person), backup_id, SHAPE):
+        choices = services.backup(backup_id, actor=request.person, dry_run=dry_run)
+    return deletions.answer(choices, dry_run=dry_run)
+
+
+def delete_snapshots(request: Request, backup_id: int) -> HttpResponse:
+    """Delete the snapshots of a backup in the background; the record stays."""
+    dry_run = flag(request, "dry_run", default=False)
+    choices = services.of_backup(backup_id, actor=request.person, dry_run=dry_run)
+    return deletions.answer(choices, dry_run=dry_run)
+
+
+def delete_snapshots_of_policy(request: Request, policy_id: int) -> HttpResponse:
+    """Delete the snapshots of a policy in the background, but for frozen ones."""
+    dry_run = flag(request, "dry_run", default=False)
+    choices = services.of_policy(policy_id, actor=request.person, dry_run=dry_run)
+    return deletions.answer(choices, dry_run=dry_run)
+
+
+def show_logs(request: Request, backup_id: int) -> HttpResponseBase:
+    """List what happened in a backup."""
+    request.must_see(visible_to(request.person), backup_id)
+    return pages.answer(request, events.of_backup(request.person, backup_id), logs.LISTING)
+
+
+_READ, _WRITE = Action.READ, Action.CHANGE_BACKUPS
+
+OPERATIONS = (
+    Operation("POST", "/policies/{id}/backups/", start, _WRITE, answer=Backup, status=201),
+    Operation(
+        "DELETE", "/policies/{id}/snapshots/", delete_snapshots_of_policy, _WRITE, status=204
+    ),
+    Operation("GET", "/backups/", index, _READ, listing=LISTING),
+    Operation("GET", "/freezer/", freezer, _READ, listing=LISTING),
+    Operation("GET", "/backups/{id}/", show, _READ, answer=Backup),
+    Operation("PUT", "/backups/{id}/", update, _WRITE, body=FIELDS, answer=Backup),
+    Operation("DELETE", "/backups/{id}/", delete, _WRITE, status=204),
+    Operation("GET", "/backups/{id}/logs/", show_logs, _READ, listing=logs.LISTING),
+    Operation("DELETE", "/backups/{backup_id}/snapshots/", delete_snapshots, _WRITE, status=204),
+    Operation(
+        "POST",
+        "/backups/{backup_id}/to_freezer/",
+        freeze,
+        _WRITE,
+        body=FREEZE_FIELDS,
+        answer=Backup,
+    ),
+)

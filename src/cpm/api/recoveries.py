@@ -1,0 +1,198 @@
+"""Recoveries on the wire, and the endpoints that start one, for each type that can."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Annotated, Any
+
+from django.http import HttpResponse
+from django.http.response import HttpResponseBase
+from msgspec import Struct, UnsetType
+
+from cpm.api import answers, logs, pages
+from cpm.api.bound import bound
+from cpm.api.lists import Listing, by_column, choice, number
+from cpm.api.operations import Operation, View
+from cpm.api.outcomes import by_status
+from cpm.api.request import Request
+from cpm.api.shapes import SINCE_1_2, Shape
+from cpm.models.recoveries import Recovery as Row
+from cpm.models.recoveries import RecoveryOutcome
+from cpm.queries import events, snapshots
+from cpm.queries.outcomes import STATUS, status
+from cpm.queries.recoveries import listed, visible_to
+from cpm.resources import registry
+from cpm.resources.contract import Driver, SnapshotCollection
+from cpm.services import recoveries
+from cpm.services.access import Action
+from cpm.services.recoveries import fields_of
+
+
+class Recovery(Struct):
+    """One request to bring a resource back."""
+
+    id: int
+    user: int
+    account: int | None
+    backup: int | None
+    policy: int | None
+    recovery_type: str
+    status: str
+    recovery_time: datetime
+    backup_time: datetime
+    finish_time: datetime | None
+    resource_id: str
+    region: str
+    result_resource_id: str | None
+    result_resource_ids: Annotated[list[str] | UnsetType, SINCE_1_2]
+    options: dict[str, Any]
+    error: str | None
+    progress: Annotated[int | UnsetType, SINCE_1_2]
+
+
+_COLUMNS = (
+    *("id", "user", "account", "shown_backup_id", "policy", "recovery_type", "outcome"),
+    *("started_at", "backup_started_at", "finished_at", "resource_id", "region"),
+    *("result_resource_ids", "options", "error", "progress"),
+)
+
+
+def _build(*row: Any) -> Recovery:
+    recovery, user, account, backup, policy, recovery_type, outcome = row[:7]
+    started_at, backup_started_at, finished_at, resource_id, region = row[7:12]
+    results, options, error, progress = row[12:]
+    return Recovery(
+        recovery,
+        user,
+        account,
+        backup,
+        policy,
+        recovery_type,
+        status(outcome),
+        started_at,
+        backup_started_at,
+        finished_at,
+        resource_id,
+        region,
+        results[0] if results else None,
+        results,
+        options,
+        error or None,
+        progress,
+    )
+
+
+SHAPE = Shape(Recovery, _COLUMNS, _build)
+
+
+def _types() -> list[str]:
+    return sorted({driver.recovery_type for driver in registry.drivers() if driver.recovery_type})
+
+
+LISTING = Listing(
+    SHAPE,
+    filters={
+        "user": number("user"),
+        "account": number("account"),
+        "policy": number("policy"),
+        "backup": number("shown_backup_id"),
+        "status": by_status(RecoveryOutcome),
+        "recovery_type": choice("recovery_type", _types()),
+    },
+    search=("resource_id", "result_resource_ids"),
+    ordering={
+        "recovery_time": by_column("started_at"),
+        "finish_time": by_column("finished_at"),
+        "status": STATUS,
+    },
+)
+
+
+def index(request: Request) -> HttpResponseBase:
+    """List recoveries."""
+    return pages.answer(request, listed(request.person), LISTING)
+
+
+def show(request: Request, recovery_id: int) -> HttpResponse:
+    """Retrieve a recovery."""
+    return answers.one(request, listed(request.person), recovery_id, SHAPE)
+
+
+def delete(request: Request, recovery_id: int) -> HttpResponse:
+    """Forget a recovery; what was recovered stays."""
+    with answers.unchanged(request, listed(request.person), recovery_id, SHAPE):
+        recoveries.delete(recovery_id, actor=request.person)
+    return answers.nothing()
+
+
+def show_logs(request: Request, recovery_id: int) -> HttpResponseBase:
+    """List what happened in a recovery."""
+    request.must_see(visible_to(request.person), recovery_id)
+    return pages.answer(request, events.of_recovery(request.person, recovery_id), logs.LISTING)
+
+
+def from_snapshot(
+    request: Request,
+    backup_id: int,
+    snapshot_id: int,
+    *,
+    driver: Driver,
+    collection: SnapshotCollection,
+) -> HttpResponse:
+    """Bring back the resource that a snapshot was made of."""
+    rows = snapshots.of_collection(request.person, backup_id, collection.name)
+    request.must_see(rows, snapshot_id)
+    recovery = recoveries.from_snapshot(
+        backup_id,
+        driver,
+        collection,
+        snapshot_id,
+        request.body(fields_of(driver)),
+        actor=request.person,
+    )
+    return _started(request, recovery)
+
+
+def of_resource(
+    request: Request, backup_id: int, target_id: int, *, driver: Driver
+) -> HttpResponse:
+    """Bring back a resource from all that a backup has of it."""
+    request.must_see(snapshots.resources(request.person, backup_id, driver), target_id)
+    data = request.body(fields_of(driver))
+    recovery = recoveries.of_resource(backup_id, driver, target_id, data, actor=request.person)
+    return _started(request, recovery)
+
+
+def _started(request: Request, recovery: Row) -> HttpResponse:
+    return answers.one(request, listed(request.person), recovery.pk, SHAPE, status=201)
+
+
+def operations() -> Iterator[Operation]:
+    """The operations on recoveries, and those that start one for every type that can."""
+    read, write = Action.READ, Action.RECOVER
+    yield Operation("GET", "/recoveries/", index, read, listing=LISTING)
+    yield Operation("GET", "/recoveries/{id}/", show, read, answer=Recovery)
+    yield Operation("DELETE", "/recoveries/{id}/", delete, write, status=204)
+    yield Operation("GET", "/recoveries/{id}/logs/", show_logs, read, listing=logs.LISTING)
+    for driver in registry.drivers():
+        yield from _starting(driver)
+
+
+def _starting(driver: Driver) -> Iterator[Operation]:
+    for collection in driver.snapshot_collections:
+        if collection.can_recover:
+            view = bound(from_snapshot, driver=driver, collection=collection)
+            yield _start(collection.name, view, driver)
+    if driver.is_recovered_whole:
+        yield _start(driver.target_collection, bound(of_resource, driver=driver), driver)
+
+
+def _start(collection: str, view: View, driver: Driver) -> Operation:
+    return Operation(
+        "POST",
+        f"/backups/{{backup_id}}/snapshots/{collection}/{{snapshot_id}}/recover/",
+        view,
+        Action.RECOVER,
+        body=fields_of(driver),
+        answer=Recovery,
+        status=201,
+    )

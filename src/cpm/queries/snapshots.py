@@ -1,0 +1,46 @@
+"""Reads of snapshots, of one kind or all, and of resources that are recovered whole."""
+
+from django.contrib.postgres.expressions import ArraySubquery
+from django.db.models import Max, Min, OuterRef, QuerySet, Subquery
+
+from cpm.models.backups import BackupTarget
+from cpm.models.snapshots import Snapshot
+from cpm.queries.people import Person, owned_by
+from cpm.resources.contract import Driver
+
+
+def of_backup(viewer: Person, backup_id: int) -> QuerySet[Snapshot]:
+    """The snapshots of a record, if the viewer sees it."""
+    return Snapshot.objects.filter(
+        owned_by(viewer, "backup__user"), backup=backup_id, backup__discarded_at=None
+    )
+
+
+def of_collection(viewer: Person, backup_id: int, collection: str) -> QuerySet[Snapshot]:
+    """Those of one kind."""
+    return of_backup(viewer, backup_id).filter(collection=collection)
+
+
+def resources(viewer: Person, backup_id: int, driver: Driver) -> QuerySet[BackupTarget]:
+    """The resources of one type as a record found them, if the viewer sees it."""
+    return BackupTarget.objects.filter(
+        owned_by(viewer, "backup__user"),
+        backup=backup_id,
+        backup__discarded_at=None,
+        kind=driver.kind,
+    )
+
+
+def resources_listed(viewer: Person, backup_id: int, driver: Driver) -> QuerySet[BackupTarget]:
+    """The same, each with what there is of it: its parts, and the one copy of the whole."""
+    own = Snapshot.objects.filter(target=OuterRef("pk"), source_snapshot=None).order_by("pk")
+    whole = own.filter(resource_id=OuterRef("resource_id"))
+    parts = own.exclude(resource_id=OuterRef("resource_id"))
+    together = own.order_by().values("target")
+    return resources(viewer, backup_id, driver).annotate(
+        part_ids=ArraySubquery(parts.values("pk")),
+        whole_ref=Subquery(whole.values("aws_ref")[:1]),
+        statuses=ArraySubquery(own.values("status")),
+        started_at=Subquery(together.annotate(first=Min("started_at")).values("first")),
+        finished_at=Subquery(together.annotate(last=Max("finished_at")).values("last")),
+    )

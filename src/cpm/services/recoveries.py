@@ -1,0 +1,157 @@
+"""Writes of recoveries: bringing something back, and forgetting the record of it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from django.db import transaction
+
+from cpm.engine import recoveries as engine
+from cpm.kernel.invalid import Invalid, Problem
+from cpm.models.accounts import Account
+from cpm.models.backups import Backup
+from cpm.models.recoveries import Recovery, RecoveryPhase
+from cpm.models.snapshots import Snapshot, SnapshotStatus
+from cpm.queries import recoveries, snapshots
+from cpm.queries.errors import one
+from cpm.queries.people import Person
+from cpm.resources.contract import Driver, Json, OptionRefused, SnapshotCollection
+from cpm.resources.options import make
+from cpm.services import access, audit, options, references
+from cpm.services.access import Action
+from cpm.services.errors import Conflict
+from cpm.services.fields import Field, Fields
+from cpm.services.given import Given
+from cpm.services.kinds import reference
+
+_WHERE = (
+    Field("region", references.region_name(), description="Where the snapshot is."),
+    Field("account", reference(), description="Whose credentials are used."),
+)
+
+
+@cache
+def fields_of(driver: Driver) -> Fields:
+    """What may be asked of the recovery of something of this type."""
+    return Fields((*_WHERE, *options.fields(_options_of(driver))))
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What is to be brought back, and from which snapshots."""
+
+    driver: Driver
+    backup: Backup
+    resource_id: str
+    resource_name: str | None
+    facts: Json
+    snapshots: Sequence[Snapshot]
+
+
+def from_snapshot(
+    backup_id: int,
+    driver: Driver,
+    collection: SnapshotCollection,
+    snapshot_id: int,
+    data: Mapping[str, object],
+    *,
+    actor: Person,
+) -> Recovery:
+    """Bring back the resource that a snapshot was made of.
+
+    Raises `Forbidden`, `NotFound`, `Invalid` and `Fault`.
+    """
+    access.require(actor, Action.RECOVER)
+    rows = snapshots.of_collection(actor, backup_id, collection.name)
+    snapshot = one(rows.select_related("backup__user", "backup__policy", "account"), snapshot_id)
+    resource = (snapshot.resource_id, snapshot.resource_name, snapshot.facts)
+    return _start(_Source(driver, snapshot.backup, *resource, [snapshot]), data, actor)
+
+
+def of_resource(
+    backup_id: int, driver: Driver, target_id: int, data: Mapping[str, object], *, actor: Person
+) -> Recovery:
+    """Bring back a resource from all that a backup has of it.
+
+    Raises `Forbidden`, `NotFound`, `Invalid` and `Fault`.
+    """
+    access.require(actor, Action.RECOVER)
+    rows = snapshots.resources(actor, backup_id, driver)
+    target = one(rows.select_related("backup__user", "backup__policy"), target_id)
+    parts = target.snapshots.filter(source_snapshot=None).select_related("account").order_by("pk")
+    resource = (target.resource_id, target.resource_name, target.facts)
+    return _start(_Source(driver, target.backup, *resource, list(parts)), data, actor)
+
+
+@transaction.atomic
+def delete(recovery_id: int, *, actor: Person) -> None:
+    """Forget a recovery; what was recovered stays.
+
+    Raises `Forbidden`, `NotFound`, and `Conflict` while it is under way.
+    """
+    access.require(actor, Action.RECOVER)
+    rows = recoveries.visible_to(actor).select_for_update(of=("self",))
+    recovery = one(rows, recovery_id)
+    if recovery.phase != RecoveryPhase.CLOSED:
+        raise Conflict("The recovery is under way.")
+    subject = str(recovery)
+    recovery.delete()
+    audit.record(actor, "delete recovery", subject)
+
+
+def _options_of(driver: Driver) -> type:
+    if driver.recover_options is None:
+        raise LookupError(f"{driver.kind} cannot be recovered")
+    return driver.recover_options
+
+
+def _start(source: _Source, data: Mapping[str, object], actor: Person) -> Recovery:
+    wish = _wish(source, fields_of(source.driver).read(data))
+    try:
+        ordered = engine.plan(wish)
+        with transaction.atomic():
+            recovery = engine.start(wish, ordered)
+            audit.record(actor, "recover", source.resource_id, str(source.backup))
+    except OptionRefused as refusal:
+        raise Invalid(Problem(refusal.code, refusal.message, refusal.field)) from None
+    except engine.SnapshotGone as gone:
+        raise Invalid(Problem("invalid", f"{gone} is being deleted.")) from None
+    return recovery
+
+
+def _wish(source: _Source, given: Given) -> engine.Wish:
+    """What is asked for, checked as far as it can be without AWS. Raises `Invalid`."""
+    asked = dict(given)
+    good = [each for each in source.snapshots if each.status == SnapshotStatus.SUCCEEDED]
+    if not good:
+        given.refuse("", "invalid", "There is no snapshot to recover from.")
+    account = _account(given, source)
+    if account is None or given.problems:
+        raise Invalid(*given.problems)
+    return engine.Wish(
+        driver=source.driver,
+        backup=source.backup,
+        resource_id=source.resource_id,
+        resource_name=source.resource_name,
+        facts=source.facts,
+        snapshots=good,
+        account=account,
+        region=given.get("region", source.snapshots[0].region),
+        options=make(_options_of(source.driver), given),
+        asked=asked,
+    )
+
+
+def _account(given: Given, source: _Source) -> Account | None:
+    """The account to work in: a named one of the owner's, or that which holds the snapshots."""
+    named = given.get("account")
+    if named is not None:
+        account = Account.objects.filter(pk=named, user_id=source.backup.user_id).first()
+        if account is None:
+            references.refuse(given, "account", named)
+        return account
+    account = next((each.account for each in source.snapshots if each.account), None)
+    if account is None:
+        message = "The account of the backup is not there any longer: name another."
+        given.refuse("account", "required", message)
+    return account
