@@ -5,6 +5,7 @@ says how to read them: repeated keys are an array, dotted keys or a JSON text an
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from io import BytesIO
 from typing import Any
 from urllib.parse import parse_qsl
@@ -12,7 +13,7 @@ from urllib.parse import parse_qsl
 import msgspec
 from django.conf import settings
 from django.core.exceptions import SuspiciousOperation
-from django.http import HttpRequest
+from django.http import HttpRequest, UnreadablePostError
 from django.http.multipartparser import MultiPartParser, MultiPartParserError
 
 from cpm.api.refusals import TooLarge, UnsupportedMediaType
@@ -22,6 +23,9 @@ from cpm.services.kinds import type_name
 
 MOST_DEPTH = 64
 MOST_FORM_KEYS = 1000
+
+_MOST_DRAINED = 64 * 1024 * 1024
+_DRAINED_AT_ONCE = 64 * 1024
 
 JSON = "application/json"
 URLENCODED = "application/x-www-form-urlencoded"
@@ -59,6 +63,20 @@ def read_leniently(request: HttpRequest, fields: Fields) -> Data:
     return _from_form(_pairs(raw), fields)
 
 
+def drain(request: HttpRequest) -> None:
+    """Take in what nobody has read: many clients listen for an answer only after their last byte.
+
+    What is beyond all measure is left, and the connection with it.
+    """
+    if not _length(request) and "Transfer-Encoding" not in request.headers:
+        return
+    stream = _stream(request)
+    with suppress(UnreadablePostError):
+        for _ in range(_MOST_DRAINED // _DRAINED_AT_ONCE):
+            if not stream.read(_DRAINED_AT_ONCE):
+                return
+
+
 def from_json(raw: bytes) -> Data:
     """The object that a JSON text holds."""
     if not raw:
@@ -87,12 +105,18 @@ def _bytes(request: HttpRequest) -> bytes:
     length = _length(request)
     if length is not None and length > most:
         raise TooLarge(most)
-    # Django takes a body that does not tell its length for an empty one.
-    stream = request.META["wsgi.input"] if length is None else request
-    raw: bytes = stream.read(most + 1)
+    try:
+        raw: bytes = _stream(request).read(most + 1)
+    except UnreadablePostError as error:
+        raise _unreadable(f"The body broke off - {error}") from None
     if len(raw) > most:
         raise TooLarge(most)
     return raw
+
+
+def _stream(request: HttpRequest) -> Any:
+    """The body to read from; Django takes one that does not tell its length for an empty one."""
+    return request if _length(request) is not None else request.META["wsgi.input"]
 
 
 def _pairs(raw: bytes) -> _Form:

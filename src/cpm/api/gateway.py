@@ -13,7 +13,7 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from structlog.contextvars import bound_contextvars
 
-from cpm.api import authentication, errors, negotiation
+from cpm.api import authentication, bodies, errors, negotiation
 from cpm.api.negotiation import JSON, Wanted
 from cpm.api.operations import Place
 from cpm.api.refusals import MethodNotAllowed
@@ -35,10 +35,11 @@ def serve(http: HttpRequest, path: str = "") -> HttpResponseBase:
     with bound_contextvars(request_id=request_id):
         began = clock.monotonic()
         response = _answer(http, path, request_id)
+        bodies.drain(http)
         milliseconds = (clock.monotonic() - began) * 1000
         log.info("%s %s %d %.1f ms", http.method, http.path, response.status_code, milliseconds)
     response["X-Request-ID"] = request_id
-    return _without_body(response) if http.method == "HEAD" else response
+    return _finish(response, http.method or "")
 
 
 def _answer(http: HttpRequest, path: str, request_id: str) -> HttpResponseBase:
@@ -76,11 +77,13 @@ def _done(http: HttpRequest, place: Place, wanted: Wanted) -> HttpResponseBase:
     return operation.view(Request(http, place.path, wanted, person), *place.ids)
 
 
-def _without_body(response: HttpResponseBase) -> HttpResponseBase:
-    """What a HEAD is answered: all that a GET says but the body."""
+def _finish(response: HttpResponseBase, method: str) -> HttpResponseBase:
+    """Tell the length, where there is one, and leave out the body that a HEAD does not want."""
     if isinstance(response, HttpResponse):
-        response["Content-Length"] = str(len(response.content))
-        response.content = b""
-    elif isinstance(response, StreamingHttpResponse):
+        if response.status_code not in {204, 304}:
+            response["Content-Length"] = str(len(response.content))
+        if method == "HEAD":
+            response.content = b""
+    elif isinstance(response, StreamingHttpResponse) and method == "HEAD":
         response.streaming_content = ()
     return response

@@ -1,0 +1,160 @@
+"""What a real server does with connections, bodies and long lists."""
+
+import http.client
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from cpm.kernel import clock
+from tests.api.server import Connection, WebServer
+
+JSON = {"Content-Type": "application/json"}
+SCHEDULE = {"name": "nightly", "every_unit": "D", "every_how_many": 1}
+MANY = 60_000
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebServer]:
+    """A server whose root user has very many schedules."""
+    with WebServer(tmp_path_factory.mktemp("web")) as running:
+        with psycopg.connect(running.database.uri) as database:
+            database.execute(
+                "INSERT INTO cpm_schedule (user_id, name, every_unit, every_how_many, start_at,"
+                " modified_at, disable_times, allow_on_sunday, allow_on_monday, allow_on_tuesday,"
+                " allow_on_wednesday, allow_on_thursday, allow_on_friday, allow_on_saturday)"
+                " SELECT u.id, 's' || n, 'D', 1, now(), now(), '[]', true, true, true, true, true,"
+                " true, true FROM cpm_user u, generate_series(1, %s) n",
+                [MANY],
+            )
+        yield running
+
+
+@pytest.fixture
+def api(server: WebServer) -> Iterator[Connection]:
+    opened = Connection(server)
+    yield opened
+    opened.raw.close()
+
+
+def test_a_connection_is_kept_through_good_and_bad_answers(api: Connection) -> None:
+    sockets = set()
+    for method, path, status in (
+        ("GET", "/regions/", 200),
+        ("GET", "/schedules/0/", 404),
+        ("PATCH", "/schedules/", 405),
+        ("HEAD", "/regions/", 200),
+        ("HEAD", "/schedules/0/", 404),
+        ("OPTIONS", "/schedules/", 200),
+        ("GET", "//schedules//?name=s1", 200),
+        ("GET", "/schedules?name=s1", 200),
+    ):
+        answer, _body = api.send(method, path)
+        assert answer.status == status, path
+        assert answer.headers["X-Request-ID"]
+        sockets.add(id(api.raw.sock))
+    assert len(sockets) == 1
+
+
+def test_head_tells_the_length_of_what_get_sends(api: Connection) -> None:
+    got = api.open("GET", "/regions/")
+    length = str(len(got.read()))
+    assert got.headers["Content-Length"] == length
+    head = api.open("HEAD", "/regions/")
+    assert (head.read(), head.headers["Content-Length"]) == (b"", length)
+    assert api.open("HEAD", "/schedules/").read() == b""
+    assert api.send("GET", "/regions/")[0].status == 200
+
+
+@pytest.mark.parametrize("length", [True, False])
+def test_a_body_of_ten_megabytes_is_refused_as_too_large(api: Connection, *, length: bool) -> None:
+    whole = b"x" * 10_000_000
+    body: Any = whole if length else iter([whole[:5_000_000], whole[5_000_000:]])
+    answer, told = api.send("POST", "/schedules/", body, JSON)
+    assert answer.status == 413
+    assert told["errors"][0]["non_field_errors"][0]["code"] == "too_large"
+
+
+def test_a_body_may_come_in_pieces_without_its_length(api: Connection) -> None:
+    body = json.dumps({**SCHEDULE, "name": "in_pieces"}).encode()
+    answer, made = api.send("POST", "/schedules/", iter([body[:10], body[10:]]), JSON)
+    assert answer.status == 201
+    assert api.send("DELETE", f"/schedules/{made['id']}/")[0].status == 204
+
+
+@pytest.mark.parametrize(
+    "path", ["/%00/", "/%ff/", "/schedules/%00/", "/schedules/1%0a/", "/" + "x" * 5000, "/%2e%2e/"]
+)
+def test_strange_paths_are_not_found(api: Connection, path: str) -> None:
+    answer, told = api.send("GET", path)
+    assert answer.status == 404
+    assert told["errors"][0]["non_field_errors"][0]["code"] == "not_found"
+
+
+def test_the_request_id_is_in_the_log(api: Connection, server: WebServer) -> None:
+    api.send("GET", "/schedules/0/", headers={"X-Request-ID": "find-me-42"})
+    lines = [line for line in server.output.splitlines() if "find-me-42" in line]
+    assert any("/api/schedules/0/" in line for line in lines)
+    assert not any("Bearer" in line for line in server.output.splitlines())
+
+
+def test_a_long_list_is_streamed_whole(api: Connection) -> None:
+    answer = api.open("GET", "/schedules/?ordering=-name")
+    assert answer.headers["Transfer-Encoding"] == "chunked"
+    assert "ETag" not in answer.headers
+    rows = json.loads(answer.read())
+    assert len(rows) == MANY
+    names = [row["name"] for row in rows]
+    assert names == sorted(names, reverse=True)
+
+
+def test_pages_of_a_long_list_agree_with_it(api: Connection) -> None:
+    _answer, page = api.send("GET", f"/schedules/?page_size=1000&page={MANY // 1000}")
+    assert page["count"] == MANY
+    assert (page["next"], len(page["results"])) == (None, 1000)
+
+
+def test_readers_who_go_away_leave_nothing_behind(api: Connection, server: WebServer) -> None:
+    for _ in range(20):
+        gone = Connection(server)
+        answer = gone.open("GET", "/schedules/")
+        answer.read(10)
+        answer.close()
+        gone.raw.close()
+    whole = _when_there_is_room(api)
+    assert len(json.loads(whole.read())) == MANY
+
+
+def test_a_long_list_takes_no_memory(api: Connection, server: WebServer) -> None:
+    _when_there_is_room(api).read()
+    before = server.memory_kib()
+    for _ in range(4):
+        _when_there_is_room(api).read()
+    assert server.memory_kib() - before < 20_000
+
+
+def test_while_the_database_is_away_the_server_says_so(api: Connection, server: WebServer) -> None:
+    server.database.stop()
+    answer, told = api.send("GET", "/schedules/1/")
+    assert answer.status == 503
+    assert int(answer.headers["Retry-After"]) > 0
+    assert told["errors"][0]["non_field_errors"][0]["code"] == "unavailable"
+    server.database.start()
+    assert api.send("GET", "/schedules/1/")[0].status == 200
+
+
+def _when_there_is_room(api: Connection) -> http.client.HTTPResponse:
+    """A long list, as soon as the server has noticed who is gone; until then it answers 503."""
+    answers: list[http.client.HTTPResponse] = []
+
+    def is_answered() -> bool:
+        answers.append(api.open("GET", "/schedules/"))
+        if answers[-1].status == 503:
+            assert int(answers[-1].headers["Retry-After"]) > 0
+            answers[-1].read()
+        return answers[-1].status == 200
+
+    assert clock.wait_until(is_answered, timeout_seconds=60)
+    return answers[-1]
