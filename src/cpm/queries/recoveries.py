@@ -7,7 +7,11 @@ from cpm.models.operations import Operation, OperationPhase
 from cpm.models.recoveries import Recovery, RecoveryPhase
 from cpm.queries.people import Person, owned_by
 
-_OF_STEP = Case(When(phase=OperationPhase.CLOSED, then=Value(100)), default=F("progress_percent"))
+_OF_STEP = Case(
+    When(phase=OperationPhase.CLOSED, then=Value(100)),
+    default=F("progress_percent"),
+    output_field=IntegerField(),
+)
 
 
 def visible_to(viewer: Person) -> QuerySet[Recovery]:

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 import sys
 import threading
 from pathlib import Path
@@ -47,8 +48,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _wait_for_end_of_stdin(stop: threading.Event) -> None:
-    # The parent holds the other end of the pipe: however it dies, the pipe ends.
-    while sys.stdin.buffer.read(4096):
+    # The parent holds the other end of the pipe: however it dies, the pipe ends. Read without
+    # Python's buffer, whose lock this thread would hold for ever when the interpreter ends.
+    while os.read(sys.stdin.fileno(), 4096):
         pass
     stop.set()
 
