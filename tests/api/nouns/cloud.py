@@ -8,7 +8,6 @@ import boto3
 from cpm.simulator.process import Credentials, Simulator
 
 REGION = "us-east-1"
-ZONE = "us-east-1a"
 
 
 @dataclass
@@ -36,28 +35,22 @@ class Cloud:
     def ec2(self) -> Any:
         return self.client("ec2")
 
-    def volume(self, *, size_gib: int = 10, **tags: str) -> str:
+    def seed(self, region: str = REGION, **estate: Any) -> dict[str, Any]:
+        """An estate in bulk; returns its ids."""
+        return self.simulator.seed(account=self.number, region=region, **estate)
+
+    def volume(self, *, size_gib: int = 10, region: str = REGION, **tags: str) -> str:
         """A volume that stands alone; returns its id."""
-        made = self.ec2.create_volume(
-            AvailabilityZone=ZONE, Size=size_gib, TagSpecifications=[_tags("volume", tags)]
+        made = self.client("ec2", region).create_volume(
+            AvailabilityZone=f"{region}a", Size=size_gib, TagSpecifications=[_tags("volume", tags)]
         )
         volume_id: str = made["VolumeId"]
         return volume_id
 
-    def instance(self, **tags: str) -> str:
-        """A running instance with a root volume of 8 and a data volume of 20 GiB."""
-        image = self.ec2.describe_images(Owners=["amazon"])["Images"][0]
-        data = {"DeviceName": "/dev/sdf", "Ebs": {"VolumeSize": 20}}
-        run = self.ec2.run_instances(
-            ImageId=image["ImageId"],
-            InstanceType="t3.micro",
-            MinCount=1,
-            MaxCount=1,
-            BlockDeviceMappings=[data],
-            TagSpecifications=[_tags("instance", tags)],
-        )
-        instance_id: str = run["Instances"][0]["InstanceId"]
-        return instance_id
+    def instance(self, volumes: int = 2) -> str:
+        """A running instance with so many volumes, the root among them; returns its id."""
+        (instance_id,) = self.seed(instances=1, volumes_per=volumes)["instances"]
+        return str(instance_id)
 
     def volumes_of(self, instance_id: str) -> dict[str, str]:
         """The volumes of an instance, by device."""
