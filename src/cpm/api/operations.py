@@ -13,7 +13,7 @@ from cpm.api.negotiation import JSON
 from cpm.api.versions import Version
 from cpm.queries.errors import NotFound
 from cpm.services.access import Action
-from cpm.services.fields import Fields
+from cpm.services.fields import Fields, Schema
 from cpm.services.kinds import MOST_ID
 
 BASE = "/api/"
@@ -30,7 +30,7 @@ class Operation:
 
     Addresses, versions, access and the OpenAPI document derive from it. `action` is None where
     nobody needs a token. `body` says what goes in; `answer` (one object) or `listing` (many) what
-    comes out.
+    comes out; `parameters` are those of the query that are no list's.
     """
 
     method: str
@@ -42,6 +42,7 @@ class Operation:
     listing: Listing[Any] | None = None
     status: int = 200
     produces: tuple[str, ...] = (JSON,)
+    parameters: Mapping[str, Schema] = field(default_factory=dict)
 
     @property
     def since(self) -> Version:

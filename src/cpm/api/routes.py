@@ -8,6 +8,7 @@ from cpm.api import (
     recoveries,
     regions,
     schedules,
+    schema,
     snapshots,
     targets,
     tokens,
@@ -15,7 +16,7 @@ from cpm.api import (
 )
 from cpm.api.operations import Router
 
-OPERATIONS = (
+_NOUNS = (
     *tokens.OPERATIONS,
     *users.OPERATIONS,
     *accounts.OPERATIONS,
@@ -28,5 +29,7 @@ OPERATIONS = (
     *recoveries.operations(),
     *alerts.OPERATIONS,
 )
+
+OPERATIONS = (*_NOUNS, *schema.operations(_NOUNS))
 
 ROUTER = Router(OPERATIONS)
