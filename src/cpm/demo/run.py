@@ -58,11 +58,12 @@ class Demo:
         with Simulator(directory, state_file=directory / "aws.state") as simulator:
             estate = self._prepare_aws(simulator)
             with AllInOne(self._server_options(simulator)) as server:
-                visitor = threading.Thread(target=self._visit, args=(server, simulator, estate))
+                visitor = threading.Thread(
+                    target=self._visit, args=(server, simulator, estate), daemon=True
+                )
                 with stop_signals(server.ask_to_stop):
                     visitor.start()
                     server.run()
-                visitor.join()
         if self._failure is not None:
             raise self._failure
 
@@ -93,7 +94,8 @@ class Demo:
         try:
             self._tour(server, simulator, estate)
         except Exception as error:  # noqa: BLE001 - passed on to the main thread
-            self._failure = error
+            if not server.is_stopping:
+                self._failure = error
         if self._options.once or self._failure is not None:
             server.ask_to_stop()
 
@@ -167,7 +169,7 @@ class Demo:
                 row["Region"],
                 row["State"],
             )
-        out = Console(highlight=False)
+        out = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
         for table in (steps, snapshots):
             if table.row_count:
                 out.print(table)

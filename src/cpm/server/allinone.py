@@ -101,6 +101,11 @@ class AllInOne:
         """Ends `run` soon; callable from a signal handler and from any thread."""
         self._supervisor.ask_to_stop()
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether somebody asked it to stop."""
+        return self._supervisor.is_stopping
+
     def _start(self) -> None:
         self.data.prepare()
         self._stack.enter_context(Ownership(self.data))
