@@ -37,6 +37,7 @@ _SUCCESSES = {
     201: "Created, or begun.",
     204: "Done; nothing to say.",
 }
+_DRY_RUN = "A dry run: what would be done."
 _REFUSALS = {
     400: "Something in the request is wrong; every fault is named.",
     401: "No token, or none that is good.",
@@ -173,6 +174,9 @@ def _property(field: Field) -> Schema:
 
 def _responses(operation: Operation) -> dict[str, Any]:
     responses = {str(operation.status): _success(operation)}
+    if operation.status == HTTPStatus.NO_CONTENT and operation.answer is not None:
+        content = {JSON: {"schema": _answer(operation)}}
+        responses = {"200": {"description": _DRY_RUN, "content": content}, **responses}
     for status in _refusals(operation):
         responses[str(status)] = {"$ref": f"#/components/responses/{_phrase(status)}"}
     return responses
@@ -180,6 +184,8 @@ def _responses(operation: Operation) -> dict[str, Any]:
 
 def _success(operation: Operation) -> dict[str, Any]:
     response: dict[str, Any] = {"description": _SUCCESSES[operation.status]}
+    if operation.status == HTTPStatus.NO_CONTENT:
+        return response
     content: dict[str, Any] = {}
     for media in operation.produces:
         if media == CSV:
@@ -193,7 +199,10 @@ def _answer(operation: Operation) -> Schema | None:
     if operation.listing is not None:
         name = operation.listing.shape.struct.__name__
         return {"anyOf": [{"type": "array", "items": _ref(name)}, _ref(_page_name(name))]}
-    return _ref(operation.answer.__name__) if operation.answer else None
+    if operation.answer is None:
+        return None
+    one = _ref(operation.answer.__name__)
+    return {"type": "array", "items": one} if operation.is_array else one
 
 
 def _page_name(name: str) -> str:

@@ -29,8 +29,9 @@ class Operation:
     """One method of one path, and all that is to be known of it.
 
     Addresses, versions, access and the OpenAPI document derive from it. `action` is None where
-    nobody needs a token. `body` says what goes in; `answer` (one object) or `listing` (many) what
-    comes out; `parameters` are those of the query that are no list's.
+    nobody needs a token. `body` says what goes in; `answer` (one object, or an array where it
+    `is_array`) or `listing` (a list to choose from) what comes out; `parameters` are those of the
+    query that are no list's. One that answers nothing (204) answers only a dry run.
     """
 
     method: str
@@ -39,6 +40,7 @@ class Operation:
     action: Action | None
     body: Fields | None = None
     answer: type[Struct] | None = None
+    is_array: bool = False
     listing: Listing[Any] | None = None
     status: int = 200
     produces: tuple[str, ...] = (JSON,)

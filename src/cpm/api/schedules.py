@@ -51,13 +51,15 @@ class Schedule(Struct):
 
 def _build(*row: Any) -> Schedule:
     schedule = Schedule(*row)
-    if not Unit(schedule.every_unit).heeds_weekdays:
+    if schedule.every_unit not in _WITH_WEEKDAYS:
         for day in _DAYS:
             setattr(schedule, day, UNSET)
     return schedule
 
 
 _DAYS = tuple(name for name in Schedule.__struct_fields__ if name.startswith("allow_on_"))
+
+_WITH_WEEKDAYS = frozenset(unit.value for unit in Unit if unit.heeds_weekdays)
 
 SHAPE = Shape(
     Schedule,
