@@ -8,7 +8,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from cpm.api import answers, deletions, pages
 from cpm.api.bound import bound
-from cpm.api.flags import flag
+from cpm.api.flags import VALIDATE, flag
 from cpm.api.lists import Listing, by_column, by_text, number, text
 from cpm.api.operations import Operation
 from cpm.api.request import Request
@@ -139,13 +139,14 @@ def _operations(path: str, *, is_dr: bool) -> tuple[Operation, ...]:
         bound(view, is_dr=is_dr)
         for view in (index_of_kind, create, show, update, delete, delete_snapshots)
     )
+    written: Any = {"body": fields, "answer": Account, "parameters": VALIDATE}
     return (
         Operation("GET", path, list_, Action.READ, listing=LISTING),
-        Operation("POST", path, make, write, body=fields, answer=Account, status=201),
+        Operation("POST", path, make, write, status=201, **written),
         Operation("GET", one, read, Action.READ, answer=Account),
-        Operation("PUT", one, change, write, body=fields, answer=Account),
+        Operation("PUT", one, change, write, **written),
         Operation("DELETE", one, forget, remove, status=204),
-        Operation("DELETE", f"{one}snapshots/", empty, remove, status=204),
+        deletions.operation(f"{one}snapshots/", empty, remove),
     )
 
 

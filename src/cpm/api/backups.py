@@ -200,7 +200,8 @@ def delete_snapshots_of_policy(request: Request, policy_id: int) -> HttpResponse
 def show_logs(request: Request, backup_id: int) -> HttpResponseBase:
     """List what happened in a backup."""
     request.must_see(visible_to(request.person), backup_id)
-    return pages.answer(request, events.of_backup(request.person, backup_id), logs.LISTING)
+    lines = events.of_backup(request.person, backup_id)
+    return logs.answer(request, lines, f"backup_{backup_id}_logs.csv")
 
 
 _READ, _WRITE = Action.READ, Action.CHANGE_BACKUPS
@@ -214,9 +215,9 @@ OPERATIONS = (
     Operation("GET", "/freezer/", freezer, _READ, listing=LISTING),
     Operation("GET", "/backups/{id}/", show, _READ, answer=Backup),
     Operation("PUT", "/backups/{id}/", update, _WRITE, body=FIELDS, answer=Backup),
-    Operation("DELETE", "/backups/{id}/", delete, _WRITE, status=204),
-    Operation("GET", "/backups/{id}/logs/", show_logs, _READ, listing=logs.LISTING),
-    Operation("DELETE", "/backups/{backup_id}/snapshots/", delete_snapshots, _WRITE, status=204),
+    deletions.operation("/backups/{id}/", delete, _WRITE),
+    logs.operation("/backups/{id}/logs/", show_logs),
+    deletions.operation("/backups/{backup_id}/snapshots/", delete_snapshots, _WRITE),
     Operation(
         "POST",
         "/backups/{backup_id}/to_freezer/",

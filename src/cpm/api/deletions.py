@@ -1,4 +1,4 @@
-"""What a deletion that reaches AWS answers: nothing, or with `dry_run` what it would do."""
+"""Deletions that reach AWS: they answer nothing, or with `dry_run` what they would do."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,10 @@ from django.http import HttpResponse
 from msgspec import Struct
 
 from cpm.api import answers
+from cpm.api.flags import DRY_RUN
+from cpm.api.operations import Operation, View
 from cpm.engine.deletions import Choice
+from cpm.services.access import Action
 
 
 class Deletion(Struct):
@@ -17,6 +20,20 @@ class Deletion(Struct):
     region: str
     account: int | None
     kept_because: str | None
+
+
+def operation(path: str, view: View, action: Action) -> Operation:
+    """The declaration of such a deletion."""
+    return Operation(
+        "DELETE",
+        path,
+        view,
+        action,
+        answer=Deletion,
+        is_array=True,
+        status=204,
+        parameters=DRY_RUN,
+    )
 
 
 def answer(choices: Sequence[Choice], *, dry_run: bool) -> HttpResponse:

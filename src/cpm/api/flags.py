@@ -1,8 +1,27 @@
 """Yes-or-no parameters of the query string that change what a write does."""
 
+from collections.abc import Mapping
+
 from cpm.api.request import Request
 from cpm.kernel.invalid import Invalid, Problem
+from cpm.services.fields import Schema
 from cpm.services.kinds import to_boolean
+
+# As operations declare them.
+VALIDATE: Mapping[str, Schema] = {
+    "validate": {
+        "type": "boolean",
+        "default": True,
+        "description": "Whether AWS is asked if it is right.",
+    }
+}
+DRY_RUN: Mapping[str, Schema] = {
+    "dry_run": {
+        "type": "boolean",
+        "default": False,
+        "description": "Say what would be deleted, and delete nothing.",
+    }
+}
 
 
 def flag(request: Request, name: str, *, default: bool) -> bool:

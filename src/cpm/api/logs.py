@@ -1,14 +1,23 @@
-"""Logs on the wire: the lines that backups and recoveries have left."""
+"""Logs on the wire: the lines that backups and recoveries have left, as a list or as CSV."""
 
+from collections.abc import Iterator
+from contextlib import closing
 from datetime import datetime
 from typing import Any
 
+from django.db.models import QuerySet
+from django.http.response import HttpResponseBase
 from msgspec import Struct
 
+from cpm.api import csv_files, pages, rows
 from cpm.api.lists import Listing
+from cpm.api.negotiation import CSV, JSON
+from cpm.api.operations import Operation, View
+from cpm.api.request import Request
 from cpm.api.shapes import Shape
 from cpm.engine.events import text
-from cpm.models.events import Severity
+from cpm.models.events import Event, Severity
+from cpm.services.access import Action
 
 
 class LogLine(Struct):
@@ -24,4 +33,25 @@ def _build(line_id: int, at: datetime, severity: Severity, code: str, values: An
     return LogLine(line_id, at, severity, text(code, values))
 
 
-LISTING = Listing(Shape(LogLine, ("id", "at", "severity", "code", "values"), _build))
+SHAPE = Shape(LogLine, ("id", "at", "severity", "code", "values"), _build)
+LISTING = Listing(SHAPE)
+
+
+def operation(path: str, view: View) -> Operation:
+    """The declaration of a log."""
+    return Operation("GET", path, view, Action.READ, listing=LISTING, produces=(JSON, CSV))
+
+
+def answer(request: Request, lines: QuerySet[Event], filename: str) -> HttpResponseBase:
+    """The lines in order; as CSV all of them."""
+    if request.wants_csv:
+        return csv_files.answer(filename, ("Time", "Severity", "Message"), _cells(lines))
+    return pages.answer(request, lines, LISTING)
+
+
+def _cells(lines: QuerySet[Event]) -> Iterator[tuple[object, ...]]:
+    with closing(rows.chunks(lines.order_by("pk"), SHAPE.columns)) as chunks:
+        for chunk in chunks:
+            for row in chunk:
+                line = _build(*row)
+                yield line.time, Severity(line.severity).label, line.message

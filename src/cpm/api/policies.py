@@ -190,5 +190,13 @@ OPERATIONS = (
     Operation(
         "PUT", "/policies/{id}/options/", update_options, _WRITE, body=OPTIONS, answer=Options
     ),
-    Operation("GET", "/policies/{policy_id}/run_times/", run_times, _READ, answer=RunTime),
+    Operation(
+        "GET",
+        "/policies/{policy_id}/run_times/",
+        run_times,
+        _READ,
+        answer=RunTime,
+        is_array=True,
+        parameters={field.name: field.kind.schema for field in DAYS_AHEAD},
+    ),
 )

@@ -127,7 +127,8 @@ def delete(request: Request, recovery_id: int) -> HttpResponse:
 def show_logs(request: Request, recovery_id: int) -> HttpResponseBase:
     """List what happened in a recovery."""
     request.must_see(visible_to(request.person), recovery_id)
-    return pages.answer(request, events.of_recovery(request.person, recovery_id), logs.LISTING)
+    lines = events.of_recovery(request.person, recovery_id)
+    return logs.answer(request, lines, f"recovery_{recovery_id}_logs.csv")
 
 
 def from_snapshot(
@@ -172,7 +173,7 @@ def operations() -> Iterator[Operation]:
     yield Operation("GET", "/recoveries/", index, read, listing=LISTING)
     yield Operation("GET", "/recoveries/{id}/", show, read, answer=Recovery)
     yield Operation("DELETE", "/recoveries/{id}/", delete, write, status=204)
-    yield Operation("GET", "/recoveries/{id}/logs/", show_logs, read, listing=logs.LISTING)
+    yield logs.operation("/recoveries/{id}/logs/", show_logs)
     for driver in registry.drivers():
         yield from _starting(driver)
 

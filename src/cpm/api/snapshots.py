@@ -228,7 +228,7 @@ def _of_collection(collection: SnapshotCollection) -> Iterator[Operation]:
 
     yield Operation("GET", many, view(index), Action.READ, listing=listing)
     yield Operation("GET", one, view(show), Action.READ, answer=Snapshot)
-    yield Operation("DELETE", one, view(delete), Action.CHANGE_BACKUPS, status=204)
+    yield deletions.operation(one, view(delete), Action.CHANGE_BACKUPS)
 
 
 def _of_resources(driver: Driver) -> Iterator[Operation]:

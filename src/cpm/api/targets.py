@@ -9,7 +9,7 @@ from msgspec import UNSET, Struct, UnsetType, defstruct
 
 from cpm.api import answers, pages
 from cpm.api.bound import bound, struct_name
-from cpm.api.flags import flag
+from cpm.api.flags import VALIDATE, flag
 from cpm.api.lists import Listing, by_text, region
 from cpm.api.operations import Operation, View
 from cpm.api.request import Request
@@ -248,28 +248,30 @@ def operations() -> Iterator[Operation]:
 
 def _of_type(driver: Driver) -> Iterator[Operation]:
     many = f"/policies/{{policy_id}}/targets/{driver.target_collection}/"
-    one, body, listing = f"{many}{{id}}/", fields_of(driver), listing_of(driver)
+    one, listing = f"{many}{{id}}/", listing_of(driver)
     shown = listing.shape.struct
+    written: Any = {"body": fields_of(driver), "answer": shown}
 
     def view(function: View) -> View:
         return bound(function, driver=driver, listing=listing)
 
     yield Operation("GET", many, view(index), _READ, listing=listing)
-    yield Operation("POST", many, view(add), _WRITE, body=body, answer=shown, status=201)
+    yield Operation("POST", many, view(add), _WRITE, status=201, **written, parameters=VALIDATE)
     yield Operation("GET", one, view(show), _READ, answer=shown)
     if driver.target_is_changeable:
-        yield Operation("PUT", one, view(update), _WRITE, body=body, answer=shown)
+        yield Operation("PUT", one, view(update), _WRITE, **written)
     yield Operation("DELETE", one, view(remove), _WRITE, status=204)
 
 
 def _of_volumes(driver: Driver) -> Iterator[Operation]:
     many = f"/policies/{{policy_id}}/targets/{driver.target_collection}/{{target_id}}/volumes/"
-    one, body, shown = f"{many}{{id}}/", VOLUME_FIELDS, TargetVolume
+    one = f"{many}{{id}}/"
+    written: Any = {"body": VOLUME_FIELDS, "answer": TargetVolume, "parameters": VALIDATE}
 
     def view(function: View) -> View:
         return bound(function, driver=driver)
 
     yield Operation("GET", many, view(index_volumes), _READ, listing=VOLUMES)
-    yield Operation("POST", many, view(name_volume), _WRITE, body=body, answer=shown, status=201)
-    yield Operation("GET", one, view(show_volume), _READ, answer=shown)
+    yield Operation("POST", many, view(name_volume), _WRITE, status=201, **written)
+    yield Operation("GET", one, view(show_volume), _READ, answer=TargetVolume)
     yield Operation("DELETE", one, view(forget_volume), _WRITE, status=204)

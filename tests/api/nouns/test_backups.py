@@ -163,6 +163,23 @@ def test_logs_tell_what_happened(estate: Estate, cloud: Cloud) -> None:
     assert {line["severity"] for line in lines} == {"I"}
 
 
+def test_logs_are_a_spreadsheet_as_well(estate: Estate, cloud: Cloud) -> None:
+    estate.target("volumes", cloud.volume())
+    backup = estate.run()
+    path = f"/backups/{backup['id']}/logs/"
+    answer = estate.caller.get(f"{path}?page=7", accept="text/csv; version=1.1")
+    assert answer.status == 200
+    name = f"backup_{backup['id']}_logs.csv"
+    assert answer.headers["Content-Disposition"] == f'attachment; filename="{name}"'
+    assert answer.headers["Content-Length"] == str(len(answer.body))
+    lines = estate.caller.get(path).json
+    header, first, *rest, end = answer.body.decode().split("\r\n")
+    assert header == "Time,Severity,Message"
+    assert first == f"{lines[0]['time']},Info,{lines[0]['message']}"
+    assert (len(rest), end) == (len(lines) - 1, "")
+    assert estate.caller.get("/backups/", accept="text/csv").status == 406
+
+
 def test_the_freezer_keeps_a_backup_out_of_bulk_deletions(estate: Estate, cloud: Cloud) -> None:
     estate.target("volumes", cloud.volume())
     kept, other = estate.run(), estate.run()

@@ -90,7 +90,7 @@ def test_options_override_the_original(estate: Estate, cloud: Cloud) -> None:
 
 
 def test_what_can_be_seen_to_be_wrong_makes_no_record(estate: Estate, cloud: Cloud) -> None:
-    backup, path = backed_up_volume(estate, cloud.volume(size_gib=10))
+    _, path = backed_up_volume(estate, cloud.volume(size_gib=10))
     for asked, codes in (
         ({"size_gib": "big", "volume_type": "gp9"}, ["invalid", "invalid_choice"]),
         ({"size_gib": 9}, ["min_value"]),
