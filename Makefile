@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test check bench lock openapi docs clean
+.PHONY: setup demo test check bench openapi lock clean
 
 setup: $(READY)
 
@@ -17,13 +17,16 @@ demo: setup
 	$(BIN)/cpm demo
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+openapi: setup
+	$(BIN)/python -m cpm.api.openapi_file > docs/openapi.yaml
 
 lock: setup
 	$(BIN)/uv lock --quiet --upgrade

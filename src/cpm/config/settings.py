@@ -31,9 +31,6 @@ INSTALLED_APPS = [
     "django.contrib.postgres",
     "django.contrib.staticfiles",
     "procrastinate.contrib.django",
-    "rest_framework",
-    "drf_spectacular",
-    "django_htmx",
     "cpm.models.apps.ModelsConfig",
 ]
 
