@@ -12,6 +12,7 @@ from cpm.api.flags import flag
 from cpm.api.lists import Listing, boolean, by_column, from_time, number, to_time
 from cpm.api.operations import Operation
 from cpm.api.outcomes import by_status
+from cpm.api.pages import Page
 from cpm.api.request import Request
 from cpm.api.shapes import SINCE_1_1, SINCE_1_2, Shape
 from cpm.api.versions import Version
@@ -134,7 +135,8 @@ LISTING = Listing(
 
 def index(request: Request) -> HttpResponseBase:
     """List backups."""
-    return pages.answer(request, listed(request.person), LISTING)
+    is_whole = Page.asked_for(request.http.GET) is None
+    return pages.answer(request, listed(request.person, many=is_whole), LISTING)
 
 
 def freezer(request: Request) -> HttpResponseBase:

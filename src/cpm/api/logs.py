@@ -1,7 +1,5 @@
 """Logs on the wire: the lines that backups and recoveries have left, as a list or as CSV."""
 
-from collections.abc import Iterator
-from contextlib import closing
 from datetime import datetime
 from typing import Any
 
@@ -9,7 +7,7 @@ from django.db.models import QuerySet
 from django.http.response import HttpResponseBase
 from msgspec import Struct
 
-from cpm.api import csv_files, pages, rows
+from cpm.api import csv_files, pages
 from cpm.api.lists import Listing
 from cpm.api.negotiation import CSV, JSON
 from cpm.api.operations import Operation, View
@@ -44,14 +42,10 @@ def operation(path: str, view: View) -> Operation:
 
 def answer(request: Request, lines: QuerySet[Event], filename: str) -> HttpResponseBase:
     """The lines in order; as CSV all of them."""
-    if request.wants_csv:
-        return csv_files.answer(filename, ("Time", "Severity", "Message"), _cells(lines))
-    return pages.answer(request, lines, LISTING)
-
-
-def _cells(lines: QuerySet[Event]) -> Iterator[tuple[object, ...]]:
-    with closing(rows.chunks(lines.order_by("pk"), SHAPE.columns)) as chunks:
-        for chunk in chunks:
-            for row in chunk:
-                line = _build(*row)
-                yield line.time, Severity(line.severity).label, line.message
+    if not request.wants_csv:
+        return pages.answer(request, lines, LISTING)
+    cells = (
+        (line.time, Severity(line.severity).label, line.message)
+        for line in pages.every(request, lines, LISTING)
+    )
+    return csv_files.answer(filename, ("Time", "Severity", "Message"), cells)

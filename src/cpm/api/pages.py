@@ -26,6 +26,9 @@ from cpm.queries.errors import NotFound
 DEFAULT_SIZE = 20
 MOST_SIZE = 1000
 
+# PostgreSQL works out whole rows also where it then skips them.
+_FAR_ROWS = 10_000
+
 # A page that no list has, and whose rows PostgreSQL can still count.
 _FAR = 10**12
 
@@ -42,9 +45,16 @@ def answer(request: Request, rows: QuerySet[Any], listing: Listing[Any]) -> Http
     page = Page.asked_for(request.http.GET)
     if page is None:
         return _whole(request, selected, listing.shape)
-    built = _built(selected[page.rows], listing.shape, request.version)
+    built = _built(_on_page(selected, page.rows), listing.shape, request.version)
     results = list(chain.from_iterable(built))
     return page.answer(request, results, lambda: counts.of(selected))
+
+
+def _on_page(rows: QuerySet[Any], where: slice) -> QuerySet[Any]:
+    """The rows of a page. Far into a list those before it are passed over by their ids alone."""
+    if where.start < _FAR_ROWS:
+        return rows[where]
+    return rows.filter(pk__in=list(rows.values_list("pk", flat=True)[where]))
 
 
 def answer_values(request: Request, values: Sequence[Struct]) -> HttpResponse:

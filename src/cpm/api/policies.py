@@ -169,7 +169,8 @@ def run_times(request: Request, policy_id: int) -> HttpResponse:
     """List when a policy will run; a disabled one will not."""
     request.must_see(visible_to(request.person), policy_id)
     runs = queries.run_times(request.person, policy_id, _days_ahead(request))
-    return answers.value([RunTime(run.run_at, run.schedule_id, run.schedule_name) for run in runs])
+    times = [RunTime(run.run_at, run.schedule_id, run.schedule_name) for run in runs]
+    return pages.answer_values(request, times)
 
 
 def _days_ahead(request: Request) -> int:

@@ -118,7 +118,7 @@ class Backup(models.Model):
             # Generations are counted for each record that is shown.
             models.Index(
                 fields=["policy", "id"],
-                include=["run"],
+                include=["run", "dr_status"],
                 condition=Q(
                     outcome=BackupOutcome.SUCCEEDED, is_frozen=False, discarded_at__isnull=True
                 ),

@@ -18,8 +18,11 @@ def visible_to(viewer: Person) -> QuerySet[Backup]:
     return Backup.objects.filter(owned_by(viewer), discarded_at=None)
 
 
-def listed(viewer: Person) -> QuerySet[Backup]:
-    """The same, with their progress in percent and what retention makes of them."""
+def listed(viewer: Person, *, many: bool = False) -> QuerySet[Backup]:
+    """The same, with their progress in percent and what retention makes of them.
+
+    `many` is how it is done best for more than a page of them.
+    """
     snapshots = Snapshot.objects.filter(backup=OuterRef("pk")).order_by().values("backup")
     percent = Subquery(
         snapshots.annotate(percent=Cast(Avg(_OF_SNAPSHOT), IntegerField())).values("percent")
@@ -27,4 +30,4 @@ def listed(viewer: Person) -> QuerySet[Backup]:
     progress = Case(
         When(phase=BackupPhase.CLOSED, then=Value(100)), default=Coalesce(percent, Value(0))
     )
-    return retention.annotated(visible_to(viewer)).annotate(progress=progress)
+    return retention.annotated(visible_to(viewer), many=many).annotate(progress=progress)

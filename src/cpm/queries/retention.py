@@ -11,9 +11,11 @@ from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import (
+    BigIntegerField,
     BooleanField,
     Case,
     Exists,
+    F,
     Func,
     IntegerField,
     OuterRef,
@@ -25,7 +27,7 @@ from django.db.models.sql.compiler import SQLCompiler
 
 from cpm.engine.deleted import live_snapshots
 from cpm.kernel.retention import Reason
-from cpm.models.backups import Backup, BackupOutcome, BackupPhase, CopyStatus
+from cpm.models.backups import Backup, BackupOutcome, BackupPhase
 
 # What decides about a record, in the order of `outlook`.
 COLUMNS = (
@@ -35,8 +37,6 @@ COLUMNS = (
 
 # The reason that the kernel does not know: nobody counts generations any longer.
 NO_POLICY = "no_policy"
-
-_COMPLETE_COPIES = (CopyStatus.NONE, CopyStatus.SUCCEEDED, CopyStatus.DELETED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +70,17 @@ def outlook(standing: Sequence[Any]) -> Outlook:
     return Outlook(True, Reason.GENERATION if is_generation else Reason.NOT_YET_OLD, left)
 
 
-def annotated(rows: QuerySet[Backup]) -> QuerySet[Backup]:
-    """The records, with what decides about them."""
+def annotated(rows: QuerySet[Backup], *, many: bool = False) -> QuerySet[Backup]:
+    """The records, with what decides about them.
+
+    For `many` the oldest generation of every policy is found first, and nothing is counted for
+    the records before it.
+    """
     live = live_snapshots().filter(backup=OuterRef("pk"))
     retried_well = Backup.objects.filter(
         run=OuterRef("run"), attempt__gt=0, outcome=BackupOutcome.SUCCEEDED
     )
+    long_ago = [When(pk__lt=_OldestKept("policy_id"), then=F("policy__generations"))]
     return rows.annotate(
         # Of a success nothing need be looked up: it is marked deleted with its last snapshot.
         has_snapshots=_first_that_holds(
@@ -90,7 +95,9 @@ def annotated(rows: QuerySet[Backup]) -> QuerySet[Backup]:
         ),
         newer_generations=Case(
             When(outcome=BackupOutcome.DELETED, then=Value(0)),
+            *(long_ago if many else ()),
             default=_NewerGenerations("policy_id", "pk", "run", "policy__generations"),
+            output_field=IntegerField(),
         ),
     )
 
@@ -99,19 +106,19 @@ def _first_that_holds(*cases: When, default: Any) -> Case:
     return Case(*cases, default=default, output_field=BooleanField())
 
 
-class _NewerGenerations(Func):
-    """How many complete runs of the policy have begun since, counted no further than it keeps."""
+# A run has one record of full success at most, so these records stand for the complete runs.
+_GENERATIONS = """
+    SELECT generation.id FROM cpm_backup AS generation
+    WHERE generation.policy_id = {policy} AND generation.outcome = 'B'
+    AND NOT generation.is_frozen AND generation.discarded_at IS NULL
+    AND generation.dr_status IN ('N', 'S', 'D')
+"""
 
-    template = """(
-        SELECT count(*) FROM (
-            SELECT 1 FROM cpm_backup AS newer
-            WHERE newer.policy_id = {policy} AND newer.id > {backup} AND newer.run <> {run}
-            AND newer.outcome = 'B' AND NOT newer.is_frozen AND newer.discarded_at IS NULL
-            AND newer.dr_status IN ({copies})
-            LIMIT {generations}
-        ) AS counted
-    )"""
-    output_field = IntegerField()
+
+class _OfColumns(Func):
+    """SQL with places for columns, each of which may be needed anywhere in it."""
+
+    places: tuple[str, ...] = ()
 
     def as_sql(
         self,
@@ -120,15 +127,35 @@ class _NewerGenerations(Func):
         *_: Any,
         **__: Any,
     ) -> tuple[str, tuple[str, ...]]:
-        """See `Func`; each column stands where the statement needs it."""
-        policy, backup, run, generations = (
-            compiler.compile(each)[0] for each in self.source_expressions
-        )
-        sql = self.template.format(
-            policy=policy,
-            backup=backup,
-            run=run,
-            generations=generations,
-            copies=", ".join(["%s"] * len(_COMPLETE_COPIES)),
-        )
-        return sql, _COMPLETE_COPIES
+        """See `Func`."""
+        columns = (compiler.compile(each)[0] for each in self.source_expressions)
+        return self.template.format(**dict(zip(self.places, columns, strict=True))), ()
+
+
+class _NewerGenerations(_OfColumns):
+    """How many complete runs of the policy have begun since, counted no further than it keeps."""
+
+    places = ("policy", "backup", "run", "generations")
+    template = f"""(
+        SELECT count(*) FROM (
+            {_GENERATIONS} AND generation.id > {{backup}} AND generation.run <> {{run}}
+            LIMIT {{generations}}
+        ) AS newer
+    )"""  # noqa: S608 - no part of it comes from outside
+    output_field = IntegerField()
+
+
+class _OldestKept(_OfColumns):
+    """A record of the policy before which nothing is kept; null where there is no such record.
+
+    It is looked up in an object of all policies, which PostgreSQL makes once for a statement.
+    """
+
+    places = ("policy",)
+    template = f"""((
+        SELECT jsonb_object_agg(policy.id, (
+            {_GENERATIONS.format(policy="policy.id")}
+            ORDER BY generation.id DESC OFFSET policy.generations LIMIT 1
+        )) FROM cpm_policy AS policy
+    ) -> {{policy}}::text)::bigint"""  # noqa: S608 - no part of it comes from outside
+    output_field = BigIntegerField()
