@@ -88,6 +88,7 @@ def look(policy_id: int) -> None:
         _move_on(link, now)
 
 
+@transaction.atomic
 def _arm(links: QuerySet[PolicySchedule]) -> None:
     for link in links.select_related("policy", "schedule").select_for_update(of=("self",)):
         _move_on(link, clock.now())
