@@ -2,6 +2,7 @@
 
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 from structlog.testing import capture_logs
@@ -88,7 +89,7 @@ def test_a_refusal_carries_the_operation_the_code_and_the_reason(aws: Aws) -> No
 
 def test_wrong_keys_are_denied(cloud: Cloud, keys: StaticKeys) -> None:
     for wrong in (StaticKeys("AKIAUNKNOWN", "x"), StaticKeys(keys.access_key_id, "wrong")):
-        assert fault_of(lambda: identify(cloud.aws(wrong, REGION))).kind is FaultKind.DENIED  # noqa: B023
+        assert fault_of(partial(identify, cloud.aws(wrong, REGION))).kind is FaultKind.DENIED
 
 
 def test_parameters_that_make_no_sense_are_a_fault_too(aws: Aws) -> None:

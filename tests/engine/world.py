@@ -203,7 +203,7 @@ def next_due(*, with_waiting: bool = False) -> datetime | None:
 
 def describe_open() -> str:
     """What is still open, for whoever reads a failed test."""
-    rows = [
+    rows: list[Operation | Backup | Recovery] = [
         *Operation.objects.exclude(phase=OperationPhase.CLOSED),
         *Backup.objects.exclude(phase=BackupPhase.CLOSED),
         *Recovery.objects.exclude(phase=RecoveryPhase.CLOSED),

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 Clients = Callable[..., Any]
 
+Later = Callable[[float], None]
+
 _numbers = itertools.count(1)
+_CLOCK_FILE = "clock.offset"
 _ONE_ATTEMPT = Config(
     retries={"total_max_attempts": 1, "mode": "standard"},
     connect_timeout=5,
@@ -29,8 +32,22 @@ _ONE_ATTEMPT = Config(
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
     """The process that all tests of a session share."""
     directory: Path = tmp_path_factory.mktemp("simulator")
-    with Simulator(directory) as simulator:
+    clock_file = directory / _CLOCK_FILE
+    clock_file.write_text("0")
+    environment = {"CPM_CLOCK_OFFSET_FILE": str(clock_file)}
+    with Simulator(directory, environment=environment) as simulator:
         yield simulator
+
+
+@pytest.fixture
+def later(running: Simulator) -> Callable[[float], None]:
+    """Moves the simulator's clock forward by some seconds; it never goes back."""
+    clock_file = running.log_file.with_name(_CLOCK_FILE)
+
+    def move(seconds: float) -> None:
+        clock_file.write_text(str(float(clock_file.read_text()) + seconds))
+
+    return move
 
 
 @pytest.fixture

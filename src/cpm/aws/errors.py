@@ -59,6 +59,7 @@ _BY_CODE: tuple[tuple[FaultKind, tuple[str, ...]], ...] = (
             "OptInRequired",
             "RegionDisabled*",
             "NotSignedUp",
+            "SubscriptionRequired*",
             "PendingVerification",
             "Blocked",
         ),
@@ -82,7 +83,7 @@ _BY_CODE: tuple[tuple[FaultKind, tuple[str, ...]], ...] = (
         (
             "IncorrectState*",
             "IncorrectInstanceState",
-            "Invalid*State*",
+            "*Invalid*State*",
             "InvalidAMIID.Unavailable",
             "*.InUse",
             "*InUse",

@@ -227,8 +227,8 @@ class Aws:
     def call(self, service: str, operation: str, **parameters: Any) -> Json:
         """Call AWS, with the names of its API reference: `call("ec2", "CreateSnapshots", ...)`.
 
-        Waits for its turn. Raises Fault and nothing else; a write that raises UNKNOWN may have
-        been carried out.
+        Waits for its turn. Whatever AWS, the network or the SDK has against it is raised as Fault;
+        a write that raises UNKNOWN may have been carried out.
         """
         self._wait_for_slot(f"{service}:{operation}")
         keys = self.cloud.keys(self.credentials, self.region)

@@ -8,12 +8,13 @@ Derive a test class from `DriverSuite`, give it a fixture `stage` for each drive
 import json
 from collections.abc import Iterable
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from cpm.kernel import clock
 from cpm.kernel.faults import FaultKind
 from cpm.resources import registry
-from cpm.resources.contract import Effect, Json, Order, Refs, Resource, Source, State
+from cpm.resources.contract import Ask, Effect, Json, Order, Refs, Resource, Source, State
 from cpm.testing.stage import DEADLINE_SECONDS, Begun, Stage, fault_of
 
 MANY = 1200
@@ -78,7 +79,7 @@ class DriverSuite:
         for order in _orders_of_copies(stage):
             effect, ask = stage.driver.effect(order.effect), stage.ask(order)
             with stage.faults({"op": effect.operation, "kind": "lost", "times": 1}):
-                fault = fault_of(lambda: effect.start(stage.aws, ask))  # noqa: B023
+                fault = fault_of(partial(effect.start, stage.aws, ask))
             assert fault.kind is FaultKind.UNKNOWN
             assert effect.find is not None
             found = effect.find(stage.aws, ask)
@@ -90,7 +91,7 @@ class DriverSuite:
         for order in _orders_of_copies(stage):
             effect, ask = stage.driver.effect(order.effect), stage.ask(order)
             with stage.faults({"op": effect.operation, "kind": "drop", "times": 1}):
-                fault = fault_of(lambda: effect.start(stage.aws, ask))  # noqa: B023
+                fault = fault_of(partial(effect.start, stage.aws, ask))
             assert fault.kind is FaultKind.UNKNOWN
             assert effect.find is not None
             assert effect.find(stage.aws, ask) is None
@@ -105,7 +106,7 @@ class DriverSuite:
             verdicts = stage.watch(effect.watch, refs.values())
             assert {each.state for each in verdicts.values()} <= {State.GONE, State.DONE}
             assert clock.wait_until(
-                lambda: effect.find(stage.aws, ask) == refs,  # type: ignore[misc]  # noqa: B023
+                partial(_is_found, stage, effect, ask, refs),
                 timeout_seconds=DEADLINE_SECONDS,
             )
 
@@ -156,7 +157,7 @@ class DriverSuite:
                 ("denied", FaultKind.DENIED),
             ):
                 with stage.faults({"op": f"{_service(begun.effect)}:*", "kind": kind}):
-                    fault = fault_of(lambda: stage.poll(begun))  # noqa: B023
+                    fault = fault_of(partial(stage.poll, begun))
                 assert fault.kind is expected
                 assert fault.operation in stage.driver.watch(begun.effect.watch).permissions
 
@@ -176,7 +177,7 @@ class DriverSuite:
                 ("500", FaultKind.UNKNOWN),
             ):
                 with stage.faults({"op": effect.operation, "kind": kind}):
-                    fault = fault_of(lambda: stage.begin(order))  # noqa: B023
+                    fault = fault_of(partial(stage.begin, order))
                 assert fault.kind is expected
                 assert fault.operation == effect.operation
                 assert fault.code
@@ -216,7 +217,7 @@ class DriverSuite:
                 if each.effect.undo:
                     _undo_twice(stage, each)
             assert clock.wait_until(
-                lambda: stage.rig.remains(stage) == before,  # noqa: B023
+                partial(_has_only, stage, before),
                 timeout_seconds=DEADLINE_SECONDS,
             )
 
@@ -262,6 +263,14 @@ def _again(stage: Stage, begun: Begun) -> Any:
     if begun.effect.find:
         return begun.effect.find(stage.aws, begun.ask)
     return begun.effect.start(stage.aws, begun.ask)
+
+
+def _is_found(stage: Stage, effect: Effect, ask: Ask, refs: Refs) -> bool:
+    return effect.find is not None and effect.find(stage.aws, ask) == refs
+
+
+def _has_only(stage: Stage, things: set[str]) -> bool:
+    return stage.rig.remains(stage) == things
 
 
 def _undo_twice(stage: Stage, begun: Begun) -> None:
