@@ -19,6 +19,9 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
+bench: setup
+	$(BIN)/python -m bench
+
 check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
