@@ -27,6 +27,9 @@ from cpm.services.kinds import array, boolean, choice, password, reference, regi
 DEFAULT_REGION = "us-east-1"
 DEFAULT_SCAN_REGIONS = [2]
 
+# How many users of an account a refusal names.
+_MOST_NAMED = 20
+
 _ACCOUNT_NUMBER = re.compile(r"[0-9]{12}")
 # A role's name, with or without the path before it.
 _ROLE_NAME = re.compile(r"/?([A-Za-z0-9+=,.@_/-]{1,510}/)?[A-Za-z0-9+=,.@_-]{1,64}")
@@ -130,7 +133,9 @@ def delete(account_id: int, *, is_dr: bool, actor: Person) -> None:
     access.require(actor, Action.DELETE_ACCOUNTS)
     account = one(accounts.of_kind(actor, is_dr=is_dr).select_for_update(of=("self",)), account_id)
     if uses := accounts.uses_of(account):
-        raise Invalid(Problem("in_use", f"The account is used by {', '.join(uses)}."))
+        others = len(uses) - _MOST_NAMED
+        named = [*uses[:_MOST_NAMED], *([f"{others} others"] if others > 0 else [])]
+        raise Invalid(Problem("in_use", f"The account is used by {', '.join(named)}."))
     if Recovery.objects.filter(account=account).exclude(phase=RecoveryPhase.CLOSED).exists():
         raise Conflict("A recovery in this account is under way.")
     name = account.name

@@ -85,4 +85,6 @@ def _store(backup: Backup, given: Given, **columns: bool) -> None:
 
 
 def _has_live_snapshots(backup: Backup) -> bool:
-    return Snapshot.objects.filter(backup=backup, status=SnapshotStatus.SUCCEEDED).exists()
+    """Whether something is left to be kept, and not about to be deleted."""
+    good = Snapshot.objects.filter(backup=backup, status=SnapshotStatus.SUCCEEDED)
+    return good.filter(delete_requested_at=None).exists()

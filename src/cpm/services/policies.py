@@ -46,6 +46,7 @@ OPTIONS = Fields(
 )
 
 _COLUMNS = {"account": "account_id", "agent_script_timeout": "agent_script_timeout_seconds"}
+_WHEN_IT_RUNS = frozenset({"enabled", "schedules"})
 # What stands in other columns, or in other tables.
 _APART = frozenset({"user", "schedules"})
 
@@ -79,7 +80,8 @@ def update(policy_id: int, data: Mapping[str, object], *, actor: Person) -> None
         _change(policy, _columns(given))
     if "schedules" in given:
         _link(policy, given["schedules"])
-    tick.arm_policy(policy.pk)
+    if not _WHEN_IT_RUNS.isdisjoint(given):
+        tick.arm_policy(policy.pk)
     audit.record(actor, "update policy", policy.name, ", ".join(given))
 
 

@@ -225,6 +225,21 @@ def test_the_freezer_keeps_a_backup_out_of_bulk_deletions(estate: Estate, cloud:
     assert cloud.snapshots() == {}
 
 
+def test_what_is_being_deleted_is_frozen_no_more_and_its_name_is_free_again(
+    estate: Estate, cloud: Cloud
+) -> None:
+    estate.target("volumes", cloud.volume())
+    first, second = estate.run(), estate.run()
+    name = {"name": "kept"}
+    assert estate.caller.post(f"/backups/{first['id']}/to_freezer/", name).status == 200
+    assert estate.caller.delete(f"/backups/{first['id']}/").status == 204
+    assert estate.caller.post(f"/backups/{second['id']}/to_freezer/", name).status == 200
+    third = estate.run()
+    assert estate.caller.delete(f"/backups/{third['id']}/snapshots/").status == 204
+    late = estate.caller.post(f"/backups/{third['id']}/to_freezer/", {"name": "late"})
+    assert late.codes == {"non_field_errors": ["invalid"]}
+
+
 def test_a_dry_run_tells_what_would_go_and_deletes_nothing(estate: Estate, cloud: Cloud) -> None:
     estate.target("volumes", cloud.volume())
     frozen, other = estate.run(), estate.run()
