@@ -13,6 +13,7 @@ import pytest
 
 from cpm.demo.client import ApiClient
 from cpm.kernel import clock
+from cpm.postgres import discard
 from cpm.server import ports
 from tests.cli.commands import START_SECONDS, cpm, start, stop
 
@@ -70,6 +71,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     yield running
     if running.process.poll() is None:
         assert stop(running.process) == 0, running.output.read_text()
+    discard(running.data / "postgres")
 
 
 def test_a_key_made_beside_the_running_server_opens_the_api(server: Server) -> None:

@@ -26,12 +26,12 @@ stderr = Console(stderr=True, highlight=False)
 
 def say(text: str) -> None:
     """Tells the person at the terminal something; scripts do not read it."""
-    stderr.print(text)
+    stderr.print(text, soft_wrap=True)
 
 
 def complain(text: str) -> None:
     """Tells what is wrong, without any markup being read into it."""
-    stderr.print(text, style="bold red", markup=False)
+    stderr.print(text, style="bold red", markup=False, soft_wrap=True)
 
 
 def fail(text: str) -> NoReturn:
