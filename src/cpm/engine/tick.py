@@ -171,8 +171,8 @@ def _tell_of_missed(links: Sequence[PolicySchedule], slot: Slot | None, now: dat
         category=AlertCategory.BACKUP,
         severity=AlertSeverity.WARNING,
         title=f"Policy {policy.name} has missed runs",
-        message=f"{len(missed)} runs from {times.to_wire(min(missed))} on did not take place, "
-        "because the server was not running.",
+        message="Runs that did not take place, because the server was not running: "
+        f"{len(missed)}, the first due at {times.to_wire(min(missed))}.",
         policy=policy,
     )
 
