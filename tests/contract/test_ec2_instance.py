@@ -296,6 +296,27 @@ class TestRecovery:
         source = stage.source(original, stage.carry_out(stage.plan(original, options)))
         assert refusal_of(stage, source, {}) == ("non_field_errors", "invalid")
 
+    def test_a_volume_whose_snapshot_failed_is_not_silently_left_out(
+        self, stage: Stage, source: Source
+    ) -> None:
+        good = [copy for copy in source.copies if copy.device != "/dev/sdf"]
+        partial = replace(source, copies=good)
+        assert refusal_of(stage, partial, {}) == ("block_devices", "required")
+        without = {"block_devices": [{"device": "/dev/sdf", "skip": True}]}
+        made = recovered(stage, partial, without)
+        instance = instance_of(stage, made["run"]["instance"])
+        devices = {each["DeviceName"] for each in instance["BlockDeviceMappings"]}
+        assert devices == {"/dev/xvda", "/dev/sdg"}
+
+    def test_a_volume_that_was_not_to_be_protected_is_not_missed(
+        self, stage: Stage, original: Resource
+    ) -> None:
+        options = {"volumes_mode": "E", "volumes": ids_at(original, "/dev/sdf")}
+        source = stage.source(original, stage.carry_out(stage.plan(original, options)))
+        made = recovered(stage, source, {})
+        instance = instance_of(stage, made["run"]["instance"])
+        assert len(instance["BlockDeviceMappings"]) == 2
+
     def test_windows_needs_an_image(self, stage: Stage, source: Source) -> None:
         windows = changed(source, platform="windows")
         assert refusal_of(stage, windows, {}) == ("launch_from", "invalid")

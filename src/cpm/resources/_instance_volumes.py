@@ -11,7 +11,9 @@ from cpm.resources.contract import Copied, Json, OptionRefused, Source
 def to_launch_with(aws: Aws, source: Source, options: RecoverOptions) -> dict[str, Json]:
     """The volumes to launch with, by device, in the words of `EbsBlockDevice`."""
     copies = {copy.device: copy for copy in source.copies if copy.device}
-    wishes = _wishes(options, copies, source.facts["root_device"])
+    taken = {device for copy in copies.values() for device in copy.facts.get("set_devices", ())}
+    wishes = _wishes(options, {*copies, *taken}, source.facts["root_device"])
+    _check_all_there(taken - set(copies), wishes)
     wanted = {device: copy for device, copy in copies.items() if not _is_skipped(wishes, device)}
     found = completed_snapshots(aws, {copy.aws_ref: copy for copy in wanted.values()})
     return {
@@ -21,13 +23,13 @@ def to_launch_with(aws: Aws, source: Source, options: RecoverOptions) -> dict[st
 
 
 def _wishes(
-    options: RecoverOptions, copies: Mapping[str, Copied], root_device: str
+    options: RecoverOptions, devices: set[str], root_device: str
 ) -> dict[str, tuple[BlockDevice, str]]:
     """What is asked of each device, with the wire name of where it is asked."""
     wishes: dict[str, tuple[BlockDevice, str]] = {}
     for number, wish in enumerate(options.block_devices):
         place = f"block_devices.{number}."
-        if wish.device not in copies:
+        if wish.device not in devices:
             text = f"the backup has no volume of {wish.device}"
             raise OptionRefused(place + "device", "invalid_choice", text)
         if wish.device in wishes:
@@ -36,6 +38,14 @@ def _wishes(
             raise OptionRefused(place + "skip", "invalid", "the root volume cannot be left out")
         wishes[wish.device] = wish, place
     return wishes
+
+
+def _check_all_there(missing: set[str], wishes: Mapping[str, tuple[BlockDevice, str]]) -> None:
+    """An instance that silently lacks a volume is worse than none."""
+    lost = sorted(device for device in missing if not _is_skipped(wishes, device))
+    if lost:
+        text = f"there is no good snapshot of {', '.join(lost)}; skip it to recover without"
+        raise OptionRefused("block_devices", "required", text)
 
 
 def _is_skipped(wishes: Mapping[str, tuple[BlockDevice, str]], device: str) -> bool:

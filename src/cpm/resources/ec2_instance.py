@@ -68,6 +68,8 @@ def _plan_snapshots(instance: Resource, options: TargetOptions) -> Iterator[Orde
     volumes: list[Json] = instance.facts["volumes"]
     chosen = [volume for volume in volumes if _is_chosen(volume, options)]
     spec = _snapshots_spec(instance, volumes, chosen)
+    # Each copy knows which belong with it, so that a recovery notices when one is missing.
+    chosen = [volume | {"set_devices": spec["devices"]} for volume in chosen]
     if len(spec["exclude"]) > _MOST_EXCLUDED:
         # AWS cannot leave out so many; then each is a call, and consistent by itself.
         yield from map(_ebs_snapshots.single, chosen)
