@@ -13,6 +13,7 @@ from cpm.simulator.process import Simulator
 from tests.api.cast import Caller
 from tests.api.nouns.cloud import Cloud
 from tests.api.nouns.estate import Estate
+from tests.api.nouns.everything import make_one_of_each
 
 _numbers = itertools.count(500000000000)
 
@@ -50,3 +51,9 @@ def other_cloud(simulator: Simulator) -> Cloud:
 def estate(managed: Caller, cloud: Cloud) -> Estate:
     """The managed user's account and a policy in it that protects nothing yet."""
     return Estate.of(managed, cloud)
+
+
+@pytest.fixture
+def ids(estate: Estate) -> dict[str, int]:
+    """The ids of one object of each kind."""
+    return make_one_of_each(estate)

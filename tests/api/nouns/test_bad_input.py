@@ -3,62 +3,17 @@
 import re
 from typing import Any
 
-import pytest
-
-from cpm.api.operations import Operation
-from cpm.api.routes import OPERATIONS
 from tests.api.cast import Caller
 from tests.api.nouns.cloud import Cloud
-from tests.api.nouns.estate import Estate, create, drain, keys
+from tests.api.nouns.estate import Estate
+from tests.api.nouns.everything import OURS, address
 
-NOUNS = ("accounts", "policies", "backups", "freezer", "recoveries", "alerts")
-OURS = [each for each in OPERATIONS if each.path.split("/")[1] in NOUNS]
 WRITES = [each for each in OURS if each.method in ("POST", "PUT")]
 
 VALUES: list[Any] = [
     *(None, True, -1, 1.5, 10**40, "", " ", "x" * 5000, "a\x00b", "\ud800", "<>\\ü", "-1"),
     *([], [None], [[]], [{}], {}, {"a": None}, {"a": {"b": []}}, ["x", 1, None]),
 ]
-
-
-@pytest.fixture
-def ids(estate: Estate, cloud: Cloud) -> dict[str, int]:
-    """Ids of objects that are there, by the first words of the paths below which they are."""
-    volume = estate.target("volumes", cloud.volume())
-    instance = estate.target("instances", cloud.instance())
-    volumes = f"{estate.path}targets/instances/{instance['id']}/volumes/"
-    named = create(estate.caller, f"{volumes}?validate=false", {"volume_id": "vol-1"})
-    backup = estate.run()["id"]
-    path = f"/backups/{backup}/snapshots/"
-    (snapshot, *_) = estate.caller.get(f"{path}volumes/").json
-    (whole,) = estate.caller.get(f"{path}instances/").json
-    recovery = create(estate.caller, f"{path}volumes/{snapshot['id']}/recover/", {})["id"]
-    drain()
-    return {
-        "accounts/backup": estate.account,
-        "accounts/dr": create(estate.caller, "/accounts/dr/", keys(cloud, name="vault"))["id"],
-        "policies": estate.policy,
-        "targets/volumes": volume["id"],
-        "targets/instances": instance["id"],
-        "instances/{}/volumes": named["id"],
-        "backups": backup,
-        "snapshots/volumes": snapshot["id"],
-        "snapshots/instances": whole["id"],
-        "recoveries": recovery,
-    }
-
-
-def address(operation: Operation, ids: dict[str, int]) -> str:
-    """The operation's path with the ids of objects that are there."""
-    path = ""
-    for part in operation.path.strip("/").split("/"):
-        if part.startswith("{"):
-            before = re.sub(r"/[0-9]+", "/{}", path)
-            longest_first = sorted(ids, key=len, reverse=True)
-            path += f"/{next(ids[key] for key in longest_first if before.endswith(key))}"
-        else:
-            path += f"/{part}"
-    return f"{path}/"
 
 
 def test_no_value_of_any_field_is_too_strange(

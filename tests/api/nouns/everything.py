@@ -1,0 +1,50 @@
+"""Every operation of the nouns, with an object for each id in its path."""
+
+import re
+
+from cpm.api.operations import Operation
+from cpm.api.routes import OPERATIONS
+from tests.api.nouns.estate import Estate, create, drain, keys
+
+NOUNS = ("accounts", "policies", "backups", "freezer", "recoveries", "alerts")
+OURS = [each for each in OPERATIONS if each.path.split("/")[1] in NOUNS]
+
+
+def make_one_of_each(estate: Estate) -> dict[str, int]:
+    """Ids of objects that are there, by the first words of the paths below which they are."""
+    cloud = estate.cloud
+    volume = estate.target("volumes", cloud.volume())
+    instance = estate.target("instances", cloud.instance())
+    volumes = f"{estate.path}targets/instances/{instance['id']}/volumes/"
+    named = create(estate.caller, f"{volumes}?validate=false", {"volume_id": "vol-1"})
+    backup = estate.run()["id"]
+    path = f"/backups/{backup}/snapshots/"
+    (snapshot, *_) = estate.caller.get(f"{path}volumes/").json
+    (whole,) = estate.caller.get(f"{path}instances/").json
+    recovery = create(estate.caller, f"{path}volumes/{snapshot['id']}/recover/", {})["id"]
+    drain()
+    return {
+        "accounts/backup": estate.account,
+        "accounts/dr": create(estate.caller, "/accounts/dr/", keys(cloud, name="vault"))["id"],
+        "policies": estate.policy,
+        "targets/volumes": volume["id"],
+        "targets/instances": instance["id"],
+        "instances/{}/volumes": named["id"],
+        "backups": backup,
+        "snapshots/volumes": snapshot["id"],
+        "snapshots/instances": whole["id"],
+        "recoveries": recovery,
+    }
+
+
+def address(operation: Operation, ids: dict[str, int]) -> str:
+    """The operation's path with the ids of objects that are there."""
+    path = ""
+    for part in operation.path.strip("/").split("/"):
+        if part.startswith("{"):
+            before = re.sub(r"/[0-9]+", "/{}", path)
+            longest_first = sorted(ids, key=len, reverse=True)
+            path += f"/{next(ids[key] for key in longest_first if before.endswith(key))}"
+        else:
+            path += f"/{part}"
+    return f"{path}/"
