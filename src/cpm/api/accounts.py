@@ -79,12 +79,12 @@ LISTING = Listing(
 
 def index(request: Request) -> HttpResponseBase:
     """List accounts of both kinds."""
-    return pages.answer(request, visible_to(request.person), LISTING)
+    return pages.answer(request, request.rows(visible_to), LISTING)
 
 
 def index_of_kind(request: Request, *, is_dr: bool) -> HttpResponseBase:
     """List accounts of one kind."""
-    return pages.answer(request, of_kind(request.person, is_dr=is_dr), LISTING)
+    return pages.answer(request, request.rows(of_kind, is_dr=is_dr), LISTING)
 
 
 def create(request: Request, *, is_dr: bool) -> HttpResponse:
@@ -95,17 +95,17 @@ def create(request: Request, *, is_dr: bool) -> HttpResponse:
         actor=request.person,
         validate=flag(request, "validate", default=True),
     )
-    return answers.one(request, visible_to(request.person), account.pk, SHAPE, status=201)
+    return answers.one(request, request.rows(visible_to), account.pk, SHAPE, status=201)
 
 
 def show(request: Request, account_id: int, *, is_dr: bool) -> HttpResponse:
     """Retrieve an account."""
-    return answers.one(request, of_kind(request.person, is_dr=is_dr), account_id, SHAPE)
+    return answers.one(request, request.rows(of_kind, is_dr=is_dr), account_id, SHAPE)
 
 
 def update(request: Request, account_id: int, *, is_dr: bool) -> HttpResponse:
     """Update an account; what is left out stays as it is, secrets included."""
-    visible = of_kind(request.person, is_dr=is_dr)
+    visible = request.rows(of_kind, is_dr=is_dr)
     request.must_see(visible, account_id)
     data = request.body(_fields(is_dr))
     validate = flag(request, "validate", default=True)
@@ -116,7 +116,7 @@ def update(request: Request, account_id: int, *, is_dr: bool) -> HttpResponse:
 
 def delete(request: Request, account_id: int, *, is_dr: bool) -> HttpResponse:
     """Delete an account from the server; nothing is deleted in AWS."""
-    with answers.unchanged(request, of_kind(request.person, is_dr=is_dr), account_id, SHAPE):
+    with answers.unchanged(request, request.rows(of_kind, is_dr=is_dr), account_id, SHAPE):
         accounts.delete(account_id, is_dr=is_dr, actor=request.person)
     return answers.nothing()
 

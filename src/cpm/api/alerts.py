@@ -77,7 +77,7 @@ LISTING = Listing(
 
 def index(request: Request) -> HttpResponseBase:
     """List alerts; those whose cause is gone only when they are asked for."""
-    return pages.answer(request, visible_to(request.person), LISTING)
+    return pages.answer(request, request.rows(visible_to), LISTING)
 
 
 OPERATIONS = (Operation("GET", "/alerts/", index, Action.READ, listing=LISTING),)

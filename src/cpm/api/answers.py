@@ -11,15 +11,17 @@ from django.http import HttpResponse
 from django.utils.http import parse_etags
 
 from cpm.api import rows as read
+from cpm.api import statements
 from cpm.api.negotiation import JSON
 from cpm.api.request import Request
 from cpm.api.shapes import Shape, encode
+from cpm.api.statements import Rows
 from cpm.queries.errors import NotFound
 from cpm.services.errors import Changed
 
 
 def one(
-    request: Request, rows: QuerySet[Any], row_id: int, shape: Shape[Any], *, status: int = 200
+    request: Request, rows: Rows, row_id: int, shape: Shape[Any], *, status: int = 200
 ) -> HttpResponse:
     """One object as it is now. Raises `NotFound`."""
     body = _shown(request, rows, row_id, shape)
@@ -49,9 +51,7 @@ def tagged(request: Request, body: bytes, *, status: int = 200) -> HttpResponse:
 
 
 @contextmanager
-def unchanged(
-    request: Request, rows: QuerySet[Any], row_id: int, shape: Shape[Any]
-) -> Iterator[None]:
+def unchanged(request: Request, rows: Rows, row_id: int, shape: Shape[Any]) -> Iterator[None]:
     """Let what is inside happen only to the object that `If-Match` names, if it names one.
 
     What is inside may refuse for reasons of its own first; then that is what the client is told.
@@ -63,14 +63,14 @@ def unchanged(
         return
     with transaction.atomic():
         # Whoever else is told the same tag waits here, and then sees another one.
-        QuerySet(rows.model).select_for_update().filter(pk=row_id).first()
+        QuerySet(rows.query().model).select_for_update().filter(pk=row_id).first()
         body = _shown(request, rows, row_id, shape)
         yield
         if body is None or not ("*" in named or _tag(body) in named):
             raise Changed
 
 
-def must_match(request: Request, rows: QuerySet[Any], row_id: int, shape: Shape[Any]) -> None:
+def must_match(request: Request, rows: Rows, row_id: int, shape: Shape[Any]) -> None:
     """Raise `Changed` unless the object is what `If-Match` names, if it names one.
 
     For what cannot be taken back: somebody else may still be faster.
@@ -82,10 +82,10 @@ def must_match(request: Request, rows: QuerySet[Any], row_id: int, shape: Shape[
             raise Changed
 
 
-def _shown(request: Request, rows: QuerySet[Any], row_id: int, shape: Shape[Any]) -> bytes | None:
+def _shown(request: Request, rows: Rows, row_id: int, shape: Shape[Any]) -> bytes | None:
     build = shape.builder(request.version)
-    for chunk in read.chunks(rows.filter(pk=row_id), shape.columns):
-        return encode(build(chunk[0]))
+    for row in read.few(statements.named(rows, shape.columns).naming([row_id])):
+        return encode(build(row))
     return None
 
 

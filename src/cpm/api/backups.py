@@ -18,7 +18,7 @@ from cpm.api.shapes import SINCE_1_1, SINCE_1_2, Shape
 from cpm.api.versions import Version
 from cpm.models.backups import BackupOutcome, CopyStatus, Trigger
 from cpm.queries import events, policies, retention
-from cpm.queries.backups import listed, visible_to
+from cpm.queries.backups import frozen, listed, visible_to
 from cpm.queries.outcomes import STATUS, status
 from cpm.services import backups
 from cpm.services import deletions as services
@@ -136,12 +136,12 @@ LISTING = Listing(
 def index(request: Request) -> HttpResponseBase:
     """List backups."""
     is_whole = Page.asked_for(request.http.GET) is None
-    return pages.answer(request, listed(request.person, many=is_whole), LISTING)
+    return pages.answer(request, request.rows(listed, many=is_whole), LISTING)
 
 
 def freezer(request: Request) -> HttpResponseBase:
     """List frozen backups; `GET /backups/?is_frozen=true` does so as well."""
-    response = pages.answer(request, listed(request.person).filter(is_frozen=True), LISTING)
+    response = pages.answer(request, request.rows(frozen), LISTING)
     if request.version >= Version.V1_1:
         response["Deprecation"] = "@1543622400"
         response["Link"] = '</api/backups/?is_frozen=true>; rel="successor-version"'
@@ -150,20 +150,20 @@ def freezer(request: Request) -> HttpResponseBase:
 
 def start(request: Request, policy_id: int) -> HttpResponse:
     """Run a policy now."""
-    request.must_see(policies.visible_to(request.person), policy_id)
+    request.must_see(request.rows(policies.visible_to), policy_id)
     backup = backups.start(policy_id, actor=request.person)
-    return answers.one(request, listed(request.person), backup.pk, SHAPE, status=201)
+    return answers.one(request, request.rows(listed), backup.pk, SHAPE, status=201)
 
 
 def show(request: Request, backup_id: int) -> HttpResponse:
     """Retrieve a backup."""
-    return answers.one(request, listed(request.person), backup_id, SHAPE)
+    return answers.one(request, request.rows(listed), backup_id, SHAPE)
 
 
 def update(request: Request, backup_id: int) -> HttpResponse:
     """Update name and description of a frozen backup."""
-    rows = listed(request.person)
-    request.must_see(visible_to(request.person), backup_id)
+    rows = request.rows(listed)
+    request.must_see(request.rows(visible_to), backup_id)
     data = request.body(FIELDS)
     with answers.unchanged(request, rows, backup_id, SHAPE):
         backups.update(backup_id, data, actor=request.person)
@@ -172,15 +172,15 @@ def update(request: Request, backup_id: int) -> HttpResponse:
 
 def freeze(request: Request, backup_id: int) -> HttpResponse:
     """Take a backup out of retention, under a name."""
-    request.must_see(visible_to(request.person), backup_id)
+    request.must_see(request.rows(visible_to), backup_id)
     backups.freeze(backup_id, request.body(FREEZE_FIELDS), actor=request.person)
-    return answers.one(request, listed(request.person), backup_id, SHAPE)
+    return answers.one(request, request.rows(listed), backup_id, SHAPE)
 
 
 def delete(request: Request, backup_id: int) -> HttpResponse:
     """Delete a backup: its record at once, its snapshots in the background."""
     dry_run = flag(request, "dry_run", default=False)
-    with answers.unchanged(request, listed(request.person), backup_id, SHAPE):
+    with answers.unchanged(request, request.rows(listed), backup_id, SHAPE):
         choices = services.backup(backup_id, actor=request.person, dry_run=dry_run)
     return deletions.answer(choices, dry_run=dry_run)
 
@@ -201,8 +201,8 @@ def delete_snapshots_of_policy(request: Request, policy_id: int) -> HttpResponse
 
 def show_logs(request: Request, backup_id: int) -> HttpResponseBase:
     """List what happened in a backup."""
-    request.must_see(visible_to(request.person), backup_id)
-    lines = events.of_backup(request.person, backup_id)
+    request.must_see(request.rows(visible_to), backup_id)
+    lines = request.rows(events.of_backup, backup_id)
     return logs.answer(request, lines, f"backup_{backup_id}_logs.csv")
 
 

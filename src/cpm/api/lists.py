@@ -16,6 +16,7 @@ from django.http import QueryDict
 from msgspec import Struct
 
 from cpm.api.shapes import Shape
+from cpm.api.statements import Rows
 from cpm.kernel import times
 from cpm.kernel.invalid import Invalid, Problem
 from cpm.services.fields import Schema
@@ -28,6 +29,9 @@ Key = Expression | F
 S = TypeVar("S", bound=Struct)
 
 _NOTHING = Q(pk__in=())
+
+# What can be asked of every list.
+_ALWAYS = ("search", "ordering")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,7 @@ class Filter:
     default: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Listing(Generic[S]):
     """What can be asked of one list.
 
@@ -55,11 +59,22 @@ class Listing(Generic[S]):
     search: tuple[str, ...] = ()
     ordering: Mapping[str, Key] = field(default_factory=dict)
 
-    def select(self, rows: QuerySet[Any], parameters: QueryDict) -> QuerySet[Any]:
-        """The rows that are asked for, in the order asked for. Raises `Invalid`."""
-        return self._narrowed(rows, parameters).order_by(*self._order(parameters))
+    def select(self, rows: Rows, parameters: QueryDict) -> Rows:
+        """The rows that are asked for, in the order asked for.
 
-    def _narrowed(self, rows: QuerySet[Any], parameters: QueryDict) -> QuerySet[Any]:
+        What cannot be asked for is found out when the query is composed.
+        """
+        names = (*self.filters, *_ALWAYS)
+        asked = tuple((name, parameters[name]) for name in names if parameters.get(name))
+        return Rows(self._query, (rows, asked))
+
+    def _query(self, rows: Rows, asked: Iterable[tuple[str, str]]) -> QuerySet[Any]:
+        """The query of the rows that are asked for. Raises `Invalid`."""
+        parameters = dict(asked)
+        narrowed = self._narrowed(rows.query(), parameters)
+        return narrowed.order_by(*self._order(parameters))
+
+    def _narrowed(self, rows: QuerySet[Any], parameters: Mapping[str, str]) -> QuerySet[Any]:
         given = Given()
         for name, one in self.filters.items():
             sent = parameters.get(name, "") or one.default
@@ -78,7 +93,7 @@ class Listing(Generic[S]):
             return _NOTHING
         return reduce(or_, (Q(**{f"{column}__icontains": word}) for column in self.search))
 
-    def _order(self, parameters: QueryDict) -> Iterator[Any]:
+    def _order(self, parameters: Mapping[str, str]) -> Iterator[Any]:
         """The order asked for, as far as it is known; the id decides what it leaves open."""
         for name in parameters.get("ordering", "").split(","):
             expression = self.ordering.get(name.strip().removeprefix("-"))

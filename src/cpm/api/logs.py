@@ -3,7 +3,6 @@
 from datetime import datetime
 from typing import Any
 
-from django.db.models import QuerySet
 from django.http.response import HttpResponseBase
 from msgspec import Struct
 
@@ -13,8 +12,9 @@ from cpm.api.negotiation import CSV, JSON
 from cpm.api.operations import Operation, View
 from cpm.api.request import Request
 from cpm.api.shapes import Shape
+from cpm.api.statements import Rows
 from cpm.engine.events import text
-from cpm.models.events import Event, Severity
+from cpm.models.events import Severity
 from cpm.services.access import Action
 
 
@@ -40,7 +40,7 @@ def operation(path: str, view: View) -> Operation:
     return Operation("GET", path, view, Action.READ, listing=LISTING, produces=(JSON, CSV))
 
 
-def answer(request: Request, lines: QuerySet[Event], filename: str) -> HttpResponseBase:
+def answer(request: Request, lines: Rows, filename: str) -> HttpResponseBase:
     """The lines in order; as CSV all of them."""
     if not request.wants_csv:
         return pages.answer(request, lines, LISTING)

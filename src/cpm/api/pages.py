@@ -8,18 +8,18 @@ from itertools import chain, islice
 from typing import Any, Self
 
 from django.conf import settings
-from django.db.models import QuerySet
 from django.http import HttpResponse, QueryDict, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from msgspec import Struct
 
-from cpm.api import answers, counts
+from cpm.api import answers, counts, statements
 from cpm.api import rows as read
 from cpm.api.lists import Listing
 from cpm.api.negotiation import JSON
 from cpm.api.refusals import Unavailable
 from cpm.api.request import Request
 from cpm.api.shapes import Shape, encode
+from cpm.api.statements import Rows, Statement
 from cpm.api.versions import Version
 from cpm.queries.errors import NotFound
 
@@ -33,28 +33,30 @@ _FAR_ROWS = 10_000
 _FAR = 10**12
 
 # A list of up to this many chunks is answered from memory, with its length.
-_MOST_CHUNKS = 20
+_MOST_CHUNKS = 5
 
 # A reader may be slow, and holds a thread and a database connection while he reads.
 _streams = threading.BoundedSemaphore(max(1, settings.ENVIRONMENT.web_threads // 2))
 
 
-def answer(request: Request, rows: QuerySet[Any], listing: Listing[Any]) -> HttpResponseBase:
+def answer(request: Request, rows: Rows, listing: Listing[Any]) -> HttpResponseBase:
     """The rows that the request asks for. Raises `Invalid`, `NotFound` and `Unavailable`."""
     selected = listing.select(rows, request.http.GET)
+    every_one = statements.every(selected, listing.shape.columns)
     page = Page.asked_for(request.http.GET)
     if page is None:
-        return _whole(request, selected, listing.shape)
-    built = _built(_on_page(selected, page.rows), listing.shape, request.version)
-    results = list(chain.from_iterable(built))
+        return _whole(request, every_one, listing.shape)
+    statement = _on_page(selected, listing.shape.columns, page.rows)
+    results = list(chain.from_iterable(_built(statement, listing.shape, request.version)))
     return page.answer(request, results, lambda: counts.of(selected))
 
 
-def _on_page(rows: QuerySet[Any], where: slice) -> QuerySet[Any]:
+def _on_page(rows: Rows, columns: tuple[str, ...], which: slice) -> Statement:
     """The rows of a page. Far into a list those before it are passed over by their ids alone."""
-    if where.start < _FAR_ROWS:
-        return rows[where]
-    return rows.filter(pk__in=list(rows.values_list("pk", flat=True)[where]))
+    if which.start < _FAR_ROWS:
+        return statements.every(rows, columns).part(which)
+    ids = read.few(statements.every(rows, ("pk",)).part(which))
+    return statements.named(rows, columns).naming([pk for (pk,) in ids])
 
 
 def answer_values(request: Request, values: Sequence[Struct]) -> HttpResponse:
@@ -65,13 +67,11 @@ def answer_values(request: Request, values: Sequence[Struct]) -> HttpResponse:
     return page.answer(request, values[page.rows], lambda: len(values))
 
 
-def every(
-    request: Request, rows: QuerySet[Any], listing: Listing[Any]
-) -> Generator[Any, None, None]:
+def every(request: Request, rows: Rows, listing: Listing[Any]) -> Generator[Any, None, None]:
     """All objects that are asked for, one by one, whatever pages are asked for: for files."""
-    with closing(
-        _built(listing.select(rows, request.http.GET), listing.shape, request.version)
-    ) as built:
+    selected = listing.select(rows, request.http.GET)
+    statement = statements.every(selected, listing.shape.columns)
+    with closing(_built(statement, listing.shape, request.version)) as built:
         for chunk in built:
             yield from chunk
 
@@ -142,9 +142,9 @@ class _Stream:
             _streams.release()
 
 
-def _whole(request: Request, rows: QuerySet[Any], shape: Shape[Any]) -> HttpResponseBase:
+def _whole(request: Request, statement: Statement, shape: Shape[Any]) -> HttpResponseBase:
     """All rows as a bare array; beyond what may be held in memory they go out as they come."""
-    rest = _encoded(rows, shape, request.version)
+    rest = _encoded(statement, shape, request.version)
     head = list(islice(rest, _MOST_CHUNKS))
     if len(head) < _MOST_CHUNKS:
         return HttpResponse(b"[" + b",".join(head) + b"]", content_type=JSON)
@@ -155,19 +155,19 @@ def _whole(request: Request, rows: QuerySet[Any], shape: Shape[Any]) -> HttpResp
 
 
 def _encoded(
-    rows: QuerySet[Any], shape: Shape[Any], version: Version
+    statement: Statement, shape: Shape[Any], version: Version
 ) -> Generator[bytes, None, None]:
     """The JSON of the rows by the chunk, without the array's brackets."""
-    with closing(_built(rows, shape, version)) as built:
+    with closing(_built(statement, shape, version)) as built:
         for chunk in built:
             yield encode(chunk)[1:-1]
 
 
 def _built(
-    rows: QuerySet[Any], shape: Shape[Any], version: Version
+    statement: Statement, shape: Shape[Any], version: Version
 ) -> Generator[list[Struct], None, None]:
     build = shape.builder(version)
-    with closing(read.chunks(rows, shape.columns)) as chunks:
+    with closing(read.chunks(statement)) as chunks:
         for chunk in chunks:
             yield [build(row) for row in chunk]
 

@@ -119,24 +119,24 @@ LISTING = Listing(
 
 def index(request: Request) -> HttpResponseBase:
     """List policies."""
-    return pages.answer(request, listed(request.person), LISTING)
+    return pages.answer(request, request.rows(listed), LISTING)
 
 
 def create(request: Request) -> HttpResponse:
     """Create a policy."""
     policy = policies.create(request.body(FIELDS), actor=request.person)
-    return answers.one(request, listed(request.person), policy.pk, SHAPE, status=201)
+    return answers.one(request, request.rows(listed), policy.pk, SHAPE, status=201)
 
 
 def show(request: Request, policy_id: int) -> HttpResponse:
     """Retrieve a policy."""
-    return answers.one(request, listed(request.person), policy_id, SHAPE)
+    return answers.one(request, request.rows(listed), policy_id, SHAPE)
 
 
 def update(request: Request, policy_id: int) -> HttpResponse:
     """Update a policy; what is left out stays as it is, schedules are replaced as a whole."""
-    rows = listed(request.person)
-    request.must_see(visible_to(request.person), policy_id)
+    rows = request.rows(listed)
+    request.must_see(request.rows(visible_to), policy_id)
     data = request.body(FIELDS)
     with answers.unchanged(request, rows, policy_id, SHAPE):
         policies.update(policy_id, data, actor=request.person)
@@ -145,19 +145,19 @@ def update(request: Request, policy_id: int) -> HttpResponse:
 
 def delete(request: Request, policy_id: int) -> HttpResponse:
     """Delete a policy; its snapshots and the records of its runs stay."""
-    with answers.unchanged(request, listed(request.person), policy_id, SHAPE):
+    with answers.unchanged(request, request.rows(listed), policy_id, SHAPE):
         policies.delete(policy_id, actor=request.person)
     return answers.nothing()
 
 
 def show_options(request: Request, policy_id: int) -> HttpResponse:
     """Retrieve how the runs of a policy behave."""
-    return answers.one(request, visible_to(request.person), policy_id, OPTIONS_SHAPE)
+    return answers.one(request, request.rows(visible_to), policy_id, OPTIONS_SHAPE)
 
 
 def update_options(request: Request, policy_id: int) -> HttpResponse:
     """Update how the runs of a policy behave."""
-    visible = visible_to(request.person)
+    visible = request.rows(visible_to)
     request.must_see(visible, policy_id)
     data = request.body(OPTIONS)
     with answers.unchanged(request, visible, policy_id, OPTIONS_SHAPE):
@@ -167,7 +167,7 @@ def update_options(request: Request, policy_id: int) -> HttpResponse:
 
 def run_times(request: Request, policy_id: int) -> HttpResponse:
     """List when a policy will run; a disabled one will not."""
-    request.must_see(visible_to(request.person), policy_id)
+    request.must_see(request.rows(visible_to), policy_id)
     runs = queries.run_times(request.person, policy_id, _days_ahead(request))
     times = [RunTime(run.run_at, run.schedule_id, run.schedule_name) for run in runs]
     return pages.answer_values(request, times)

@@ -109,25 +109,25 @@ LISTING = Listing(
 
 def index(request: Request) -> HttpResponseBase:
     """List recoveries."""
-    return pages.answer(request, listed(request.person), LISTING)
+    return pages.answer(request, request.rows(listed), LISTING)
 
 
 def show(request: Request, recovery_id: int) -> HttpResponse:
     """Retrieve a recovery."""
-    return answers.one(request, listed(request.person), recovery_id, SHAPE)
+    return answers.one(request, request.rows(listed), recovery_id, SHAPE)
 
 
 def delete(request: Request, recovery_id: int) -> HttpResponse:
     """Forget a recovery; what was recovered stays."""
-    with answers.unchanged(request, listed(request.person), recovery_id, SHAPE):
+    with answers.unchanged(request, request.rows(listed), recovery_id, SHAPE):
         recoveries.delete(recovery_id, actor=request.person)
     return answers.nothing()
 
 
 def show_logs(request: Request, recovery_id: int) -> HttpResponseBase:
     """List what happened in a recovery."""
-    request.must_see(visible_to(request.person), recovery_id)
-    lines = events.of_recovery(request.person, recovery_id)
+    request.must_see(request.rows(visible_to), recovery_id)
+    lines = request.rows(events.of_recovery, recovery_id)
     return logs.answer(request, lines, f"recovery_{recovery_id}_logs.csv")
 
 
@@ -140,7 +140,7 @@ def from_snapshot(
     collection: SnapshotCollection,
 ) -> HttpResponse:
     """Bring back the resource that a snapshot was made of."""
-    rows = snapshots.of_collection(request.person, backup_id, collection.name)
+    rows = request.rows(snapshots.of_collection, backup_id, collection.name)
     request.must_see(rows, snapshot_id)
     recovery = recoveries.from_snapshot(
         backup_id,
@@ -157,14 +157,14 @@ def of_resource(
     request: Request, backup_id: int, target_id: int, *, driver: Driver
 ) -> HttpResponse:
     """Bring back a resource from all that a backup has of it."""
-    request.must_see(snapshots.resources(request.person, backup_id, driver), target_id)
+    request.must_see(request.rows(snapshots.resources, backup_id, driver), target_id)
     data = request.body(fields_of(driver))
     recovery = recoveries.of_resource(backup_id, driver, target_id, data, actor=request.person)
     return _started(request, recovery)
 
 
 def _started(request: Request, recovery: Row) -> HttpResponse:
-    return answers.one(request, listed(request.person), recovery.pk, SHAPE, status=201)
+    return answers.one(request, request.rows(listed), recovery.pk, SHAPE, status=201)
 
 
 def operations() -> Iterator[Operation]:

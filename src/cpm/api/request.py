@@ -1,17 +1,22 @@
 """What a view is given: a request that has passed every check that comes before the view."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Concatenate, ParamSpec
 
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from cpm.api import bodies
+from cpm.api import bodies, statements
+from cpm.api import rows as read
 from cpm.api.negotiation import CSV, Wanted
+from cpm.api.statements import Rows
 from cpm.api.versions import Version
 from cpm.queries.errors import NotFound
 from cpm.queries.people import Person
 from cpm.services.fields import Fields
+
+P = ParamSpec("P")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +54,16 @@ class Request:
         """The values of the body, as far as JSON or a form can tell."""
         return bodies.read(self.http, fields)
 
-    def must_see(self, rows: QuerySet[Any], row_id: int) -> None:
+    def rows(
+        self,
+        compose: Callable[Concatenate[Person, P], QuerySet[Any]],
+        *arguments: P.args,
+        **named: P.kwargs,
+    ) -> Rows:
+        """What a query, called with who asks and these arguments, lets him see."""
+        return Rows(compose, (self.person, *arguments), tuple(named.items()))
+
+    def must_see(self, rows: Rows, row_id: int) -> None:
         """Raise `NotFound` unless the id is among the rows: before a body is looked at."""
-        if not rows.filter(pk=row_id).exists():
+        if not read.few(statements.named(rows, ("pk",)).naming([row_id])):
             raise NotFound

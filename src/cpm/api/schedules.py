@@ -89,23 +89,23 @@ LISTING = Listing(
 
 def index(request: Request) -> HttpResponseBase:
     """List schedules."""
-    return pages.answer(request, visible_to(request.person), LISTING)
+    return pages.answer(request, request.rows(visible_to), LISTING)
 
 
 def create(request: Request) -> HttpResponse:
     """Create a schedule."""
     schedule = schedules.create(request.body(FIELDS), actor=request.person)
-    return answers.one(request, visible_to(request.person), schedule.pk, SHAPE, status=201)
+    return answers.one(request, request.rows(visible_to), schedule.pk, SHAPE, status=201)
 
 
 def show(request: Request, schedule_id: int) -> HttpResponse:
     """Retrieve a schedule."""
-    return answers.one(request, visible_to(request.person), schedule_id, SHAPE)
+    return answers.one(request, request.rows(visible_to), schedule_id, SHAPE)
 
 
 def update(request: Request, schedule_id: int) -> HttpResponse:
     """Update a schedule; what is left out stays as it is."""
-    visible = visible_to(request.person)
+    visible = request.rows(visible_to)
     request.must_see(visible, schedule_id)
     data = request.body(FIELDS)
     with answers.unchanged(request, visible, schedule_id, SHAPE):
@@ -115,7 +115,7 @@ def update(request: Request, schedule_id: int) -> HttpResponse:
 
 def delete(request: Request, schedule_id: int) -> HttpResponse:
     """Delete a schedule; policies that used it lose it."""
-    with answers.unchanged(request, visible_to(request.person), schedule_id, SHAPE):
+    with answers.unchanged(request, request.rows(visible_to), schedule_id, SHAPE):
         schedules.delete(schedule_id, actor=request.person)
     return answers.nothing()
 

@@ -112,16 +112,16 @@ def _inapplicable(collection: SnapshotCollection) -> list[str]:
 
 def index_all(request: Request, backup_id: int, *, listing: Listing[Any]) -> HttpResponseBase:
     """List the snapshots of a backup, of all kinds."""
-    request.must_see(backups.visible_to(request.person), backup_id)
-    return pages.answer(request, snapshots.of_backup(request.person, backup_id), listing)
+    request.must_see(request.rows(backups.visible_to), backup_id)
+    return pages.answer(request, request.rows(snapshots.of_backup, backup_id), listing)
 
 
 def index(
     request: Request, backup_id: int, *, collection: str, listing: Listing[Any]
 ) -> HttpResponseBase:
     """List the snapshots of one kind."""
-    request.must_see(backups.visible_to(request.person), backup_id)
-    rows = snapshots.of_collection(request.person, backup_id, collection)
+    request.must_see(request.rows(backups.visible_to), backup_id)
+    rows = request.rows(snapshots.of_collection, backup_id, collection)
     return pages.answer(request, rows, listing)
 
 
@@ -129,7 +129,7 @@ def show(
     request: Request, backup_id: int, snapshot_id: int, *, collection: str, listing: Listing[Any]
 ) -> HttpResponse:
     """Retrieve a snapshot."""
-    rows = snapshots.of_collection(request.person, backup_id, collection)
+    rows = request.rows(snapshots.of_collection, backup_id, collection)
     return answers.one(request, rows, snapshot_id, listing.shape)
 
 
@@ -138,7 +138,7 @@ def delete(
 ) -> HttpResponse:
     """Delete a snapshot in AWS; its row stays and says so."""
     dry_run = flag(request, "dry_run", default=False)
-    rows = snapshots.of_collection(request.person, backup_id, collection)
+    rows = request.rows(snapshots.of_collection, backup_id, collection)
     answers.must_match(request, rows, snapshot_id, listing.shape)
     choices = services.snapshot(
         backup_id, collection, snapshot_id, actor=request.person, dry_run=dry_run
@@ -150,8 +150,8 @@ def index_resources(
     request: Request, backup_id: int, *, driver: Driver, listing: Listing[Any]
 ) -> HttpResponseBase:
     """List the resources of one type in a backup."""
-    request.must_see(backups.visible_to(request.person), backup_id)
-    rows = snapshots.resources_listed(request.person, backup_id, driver)
+    request.must_see(request.rows(backups.visible_to), backup_id)
+    rows = request.rows(snapshots.resources_listed, backup_id, driver)
     return pages.answer(request, rows, listing)
 
 
@@ -159,7 +159,7 @@ def show_resource(
     request: Request, backup_id: int, target_id: int, *, driver: Driver, listing: Listing[Any]
 ) -> HttpResponse:
     """Retrieve what a backup has of a resource."""
-    rows = snapshots.resources_listed(request.person, backup_id, driver)
+    rows = request.rows(snapshots.resources_listed, backup_id, driver)
     return answers.one(request, rows, target_id, listing.shape)
 
 

@@ -132,21 +132,21 @@ def _options(options: Sequence[OptionSpec], row: Row) -> dict[str, Any]:
 
 def index_all(request: Request, policy_id: int, *, listing: Listing[Any]) -> HttpResponseBase:
     """List what a policy protects, of all types."""
-    request.must_see(policies.visible_to(request.person), policy_id)
-    return pages.answer(request, targets.of_policy(request.person, policy_id), listing)
+    request.must_see(request.rows(policies.visible_to), policy_id)
+    return pages.answer(request, request.rows(targets.of_policy, policy_id), listing)
 
 
 def index(
     request: Request, policy_id: int, *, driver: Driver, listing: Listing[Any]
 ) -> HttpResponseBase:
     """List the targets of one type."""
-    request.must_see(policies.visible_to(request.person), policy_id)
-    return pages.answer(request, targets.of_type(request.person, policy_id, driver), listing)
+    request.must_see(request.rows(policies.visible_to), policy_id)
+    return pages.answer(request, request.rows(targets.of_type, policy_id, driver), listing)
 
 
 def add(request: Request, policy_id: int, *, driver: Driver, listing: Listing[Any]) -> HttpResponse:
     """Let a policy protect one more resource; AWS is asked whether it exists."""
-    request.must_see(policies.visible_to(request.person), policy_id)
+    request.must_see(request.rows(policies.visible_to), policy_id)
     target = service.add(
         policy_id,
         driver,
@@ -154,7 +154,7 @@ def add(request: Request, policy_id: int, *, driver: Driver, listing: Listing[An
         actor=request.person,
         validate=flag(request, "validate", default=True),
     )
-    rows = targets.of_type(request.person, policy_id, driver)
+    rows = request.rows(targets.of_type, policy_id, driver)
     return answers.one(request, rows, target.pk, listing.shape, status=201)
 
 
@@ -162,7 +162,7 @@ def show(
     request: Request, policy_id: int, target_id: int, *, driver: Driver, listing: Listing[Any]
 ) -> HttpResponse:
     """Retrieve a target."""
-    rows = targets.of_type(request.person, policy_id, driver)
+    rows = request.rows(targets.of_type, policy_id, driver)
     return answers.one(request, rows, target_id, listing.shape)
 
 
@@ -170,7 +170,7 @@ def update(
     request: Request, policy_id: int, target_id: int, *, driver: Driver, listing: Listing[Any]
 ) -> HttpResponse:
     """Update the options of a target; what is left out stays as it is."""
-    rows, shape = targets.of_type(request.person, policy_id, driver), listing.shape
+    rows, shape = request.rows(targets.of_type, policy_id, driver), listing.shape
     request.must_see(rows, target_id)
     data = request.body(fields_of(driver))
     with answers.unchanged(request, rows, target_id, shape):
@@ -182,7 +182,7 @@ def remove(
     request: Request, policy_id: int, target_id: int, *, driver: Driver, listing: Listing[Any]
 ) -> HttpResponse:
     """Take a resource out of a policy; its snapshots stay."""
-    rows = targets.of_type(request.person, policy_id, driver)
+    rows = request.rows(targets.of_type, policy_id, driver)
     with answers.unchanged(request, rows, target_id, listing.shape):
         service.remove(policy_id, driver, target_id, actor=request.person)
     return answers.nothing()
@@ -192,8 +192,8 @@ def index_volumes(
     request: Request, policy_id: int, target_id: int, *, driver: Driver
 ) -> HttpResponseBase:
     """List the volumes that a target names."""
-    request.must_see(targets.of_type(request.person, policy_id, driver), target_id)
-    rows = targets.volumes(request.person, policy_id, driver, target_id)
+    request.must_see(request.rows(targets.of_type, policy_id, driver), target_id)
+    rows = request.rows(targets.volumes, policy_id, driver, target_id)
     return pages.answer(request, rows, VOLUMES)
 
 
@@ -201,7 +201,7 @@ def name_volume(
     request: Request, policy_id: int, target_id: int, *, driver: Driver
 ) -> HttpResponse:
     """Name a volume of a target; AWS is asked whether it is one."""
-    request.must_see(targets.of_type(request.person, policy_id, driver), target_id)
+    request.must_see(request.rows(targets.of_type, policy_id, driver), target_id)
     volume = service.name_volume(
         policy_id,
         driver,
@@ -210,7 +210,7 @@ def name_volume(
         actor=request.person,
         validate=flag(request, "validate", default=True),
     )
-    rows = targets.volumes(request.person, policy_id, driver, target_id)
+    rows = request.rows(targets.volumes, policy_id, driver, target_id)
     return answers.one(request, rows, volume.pk, VOLUMES.shape, status=201)
 
 
@@ -218,7 +218,7 @@ def show_volume(
     request: Request, policy_id: int, target_id: int, volume_id: int, *, driver: Driver
 ) -> HttpResponse:
     """Retrieve a volume that a target names."""
-    rows = targets.volumes(request.person, policy_id, driver, target_id)
+    rows = request.rows(targets.volumes, policy_id, driver, target_id)
     return answers.one(request, rows, volume_id, VOLUMES.shape)
 
 
@@ -226,7 +226,7 @@ def forget_volume(
     request: Request, policy_id: int, target_id: int, volume_id: int, *, driver: Driver
 ) -> HttpResponse:
     """Name a volume no longer."""
-    rows = targets.volumes(request.person, policy_id, driver, target_id)
+    rows = request.rows(targets.volumes, policy_id, driver, target_id)
     with answers.unchanged(request, rows, volume_id, VOLUMES.shape):
         service.forget_volume(policy_id, driver, target_id, volume_id, actor=request.person)
     return answers.nothing()

@@ -77,23 +77,23 @@ LISTING = Listing(
 
 def index(request: Request) -> HttpResponseBase:
     """List users; root sees all of them, others themselves."""
-    return pages.answer(request, visible_to(request.person), LISTING)
+    return pages.answer(request, request.rows(visible_to), LISTING)
 
 
 def create(request: Request) -> HttpResponse:
     """Create a user."""
     user = users.create(request.body(FIELDS), actor=request.person)
-    return answers.one(request, visible_to(request.person), user.pk, SHAPE, status=201)
+    return answers.one(request, request.rows(visible_to), user.pk, SHAPE, status=201)
 
 
 def show(request: Request, user_id: int) -> HttpResponse:
     """Retrieve a user."""
-    return answers.one(request, visible_to(request.person), user_id, SHAPE)
+    return answers.one(request, request.rows(visible_to), user_id, SHAPE)
 
 
 def update(request: Request, user_id: int) -> HttpResponse:
     """Update a user; what is left out stays as it is."""
-    visible = visible_to(request.person)
+    visible = request.rows(visible_to)
     request.must_see(visible, user_id)
     data = request.body(FIELDS)
     with answers.unchanged(request, visible, user_id, SHAPE):
@@ -103,14 +103,14 @@ def update(request: Request, user_id: int) -> HttpResponse:
 
 def delete(request: Request, user_id: int) -> HttpResponse:
     """Delete a user with all that is his here; nothing in AWS is touched."""
-    with answers.unchanged(request, visible_to(request.person), user_id, SHAPE):
+    with answers.unchanged(request, request.rows(visible_to), user_id, SHAPE):
         users.delete(user_id, actor=request.person)
     return answers.nothing()
 
 
 def reset_password(request: Request, user_id: int) -> HttpResponse:
     """Give a user a new password."""
-    request.must_see(visible_to(request.person), user_id)
+    request.must_see(request.rows(visible_to), user_id)
     users.reset_password(user_id, request.body(RESET_FIELDS), actor=request.person)
     return answers.nothing()
 

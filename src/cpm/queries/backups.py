@@ -31,3 +31,8 @@ def listed(viewer: Person, *, many: bool = False) -> QuerySet[Backup]:
         When(phase=BackupPhase.CLOSED, then=Value(100)), default=Coalesce(percent, Value(0))
     )
     return retention.annotated(visible_to(viewer), many=many).annotate(progress=progress)
+
+
+def frozen(viewer: Person) -> QuerySet[Backup]:
+    """Those of them that are outside retention."""
+    return listed(viewer).filter(is_frozen=True)

@@ -4,7 +4,7 @@ A `Person` is the `viewer` of every query and the `actor` of every service. It i
 row: it may be a few seconds old, and it is never written back.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from django.db.models import Q, QuerySet
@@ -38,7 +38,8 @@ class Person:
     is_delegate: bool = False
     switches: frozenset[Switch] = frozenset()
     owner_may_change_accounts: bool = True
-    source_address: str = ""
+    # Where he calls from does not make him another person.
+    source_address: str = field(default="", compare=False)
 
     @property
     def acts_for_root(self) -> bool:

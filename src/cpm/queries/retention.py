@@ -6,8 +6,7 @@ are newer, and stops at as many as its policy keeps.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import (
@@ -39,8 +38,7 @@ COLUMNS = (
 NO_POLICY = "no_policy"
 
 
-@dataclass(frozen=True, slots=True)
-class Outlook:
+class Outlook(NamedTuple):
     """What becomes of a record's snapshots.
 
     `expires_after` is how many further full successes of its policy it takes until they go; None

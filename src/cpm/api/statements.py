@@ -1,0 +1,101 @@
+"""What is asked of the database, as SQL that is made once for all who ask the same.
+
+To compose a query with Django and to turn it into SQL takes many times as long as to read a record
+with it, and what comes out depends on nothing but the function that composes it and its arguments.
+"""
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from django.core.exceptions import EmptyResultSet
+from django.db.models import BooleanField, DateTimeField, F, Func, QuerySet, Value
+
+_MOST_KEPT = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows, as the function that composes their query and what it is called with.
+
+    Equal ones stand for equal queries: the function may look at nothing but its arguments.
+    """
+
+    compose: Callable[..., QuerySet[Any]]
+    arguments: tuple[Hashable, ...] = ()
+    named: tuple[tuple[str, Hashable], ...] = ()
+
+    def query(self) -> QuerySet[Any]:
+        """The query, composed anew."""
+        return self.compose(*self.arguments, **dict(self.named))
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """SQL with its parameters. Times among the columns are cut to the second."""
+
+    sql: str
+    parameters: tuple[Any, ...]
+
+    def part(self, which: slice) -> "Statement":
+        """Some of the rows only."""
+        size = which.stop - which.start
+        return Statement(f"{self.sql} LIMIT {size} OFFSET {which.start}", self.parameters)
+
+    def naming(self, ids: Sequence[int]) -> "Statement":
+        """The statement of `named` for these ids."""
+        wanted = list(ids)
+        given = (wanted if one is _IDS else one for one in self.parameters)
+        return Statement(self.sql, tuple(given))
+
+
+@lru_cache(_MOST_KEPT)
+def every(rows: Rows, columns: tuple[str, ...]) -> Statement:
+    """All of the rows, in their order."""
+    return _statement(rows.query(), columns)
+
+
+@lru_cache(_MOST_KEPT)
+def named(rows: Rows, columns: tuple[str, ...]) -> Statement:
+    """Those of the rows, in their order, whose ids `Statement.naming` gives."""
+    return _statement(rows.query().filter(_IsOneOf("pk", Value(_IDS))), columns)
+
+
+@lru_cache(_MOST_KEPT)
+def count(rows: Rows) -> Statement:
+    """One row: how many there are."""
+    ids = _statement(rows.query().order_by(), ("pk",))
+    return Statement(f"SELECT count(*) FROM ({ids.sql}) AS counted", ids.parameters)  # noqa: S608
+
+
+class _ToTheSecond(Func):
+    """A time cut to the second, as all times leave the API."""
+
+    template = "date_trunc('second', %(expressions)s)"
+    output_field = DateTimeField()
+
+
+# Stands among the parameters where ids are to be put.
+_IDS = object()
+
+
+class _IsOneOf(Func):
+    """Whether the first is among the elements of the second."""
+
+    template = "%(expressions)s)"
+    arg_joiner = " = ANY("
+    output_field = BooleanField()
+
+
+def _statement(query: QuerySet[Any], columns: tuple[str, ...]) -> Statement:
+    selected = (_ToTheSecond(name) if _is_time(query, name) else name for name in columns)
+    try:
+        return Statement(*query.values_list(*selected).query.sql_with_params())
+    except EmptyResultSet:
+        return Statement("SELECT WHERE false", ())
+
+
+def _is_time(query: QuerySet[Any], column: str) -> bool:
+    expression: Any = F(column).resolve_expression(query.query.clone())
+    return isinstance(expression.output_field, DateTimeField)
