@@ -26,7 +26,7 @@ def unhurried(world: World, settings: Any) -> World:
     return world
 
 
-def fleet(world: World, **estate: int) -> list[Target]:
+def fleet(world: World, **estate: Any) -> list[Target]:
     """Targets for an estate of this size."""
     seeded = world.seed(**estate)
     return [

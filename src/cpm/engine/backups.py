@@ -186,7 +186,8 @@ def _repeat(failed: Backup) -> None:
                 region=target.region,
                 options=target.options,
             )
-            for target in _failed(failed).filter(is_missing=False).order_by("pk")
+            # What is missing comes along: a run is not complete while something is left out.
+            for target in _failed(failed).order_by("pk")
         ]
     )
     events.log("backup_repeats", backup=repeat, of=failed.pk, attempt=repeat.attempt)

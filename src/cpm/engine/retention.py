@@ -16,7 +16,7 @@ from cpm.engine import deletions, events, jobs
 from cpm.engine.deleted import live_snapshots
 from cpm.kernel import retention
 from cpm.kernel.retention import Decision, Reason, Record
-from cpm.models.backups import Backup, BackupOutcome, BackupPhase, BackupTarget, CopyStatus
+from cpm.models.backups import Backup, BackupOutcome, BackupPhase, CopyStatus
 from cpm.models.policies import Policy
 from cpm.models.recoveries import Recovery, RecoveryPhase
 
@@ -73,7 +73,6 @@ class _Member:
     is_frozen: bool
     has_snapshots: bool
     is_needed: bool
-    has_left_out: bool
 
     @property
     def is_in_progress(self) -> bool:
@@ -90,12 +89,7 @@ def _members(policy: Policy) -> Iterator[_Member]:
     this = OuterRef("pk")
     kept = live_snapshots().filter(backup=this, delete_requested_at=None)
     recoveries = Recovery.objects.filter(backup=this).exclude(phase=RecoveryPhase.CLOSED)
-    left_out = BackupTarget.objects.filter(backup=this, is_missing=True).exclude(error="")
-    found = {
-        "has_snapshots": Exists(kept),
-        "is_needed": Exists(recoveries),
-        "has_left_out": Exists(left_out),
-    }
+    found = {"has_snapshots": Exists(kept), "is_needed": Exists(recoveries)}
     columns = [each.name for each in fields(_Member) if each.name not in found]
     records = Backup.objects.filter(policy=policy, discarded_at=None).order_by("pk")
     return (_Member(**row) for row in records.values(*columns, **found))
@@ -115,10 +109,8 @@ def _generation(members: list[_Member]) -> Record:
 
 def _is_complete(members: list[_Member]) -> bool:
     """Whether everything was protected in the end, and copied where it was to be copied."""
-    return (
-        any(member.outcome == BackupOutcome.SUCCEEDED for member in members)
-        and not any(member.has_left_out for member in members)
-        and not any(member.dr_status in _DR_OPEN for member in members)
+    return any(member.outcome == BackupOutcome.SUCCEEDED for member in members) and not any(
+        member.dr_status in _DR_OPEN for member in members
     )
 
 
