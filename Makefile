@@ -1,8 +1,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+# Django without a server: its settings, and a data directory that nobody keeps.
+DJANGO = CPM_DATA=$$(mktemp -d) DJANGO_SETTINGS_MODULE=cpm.config.settings $(BIN)/python
 
-.PHONY: setup demo test check bench openapi lock clean
+.PHONY: setup demo test check bench openapi migrations lock clean
 
 setup: $(READY)
 
@@ -27,9 +29,13 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m pytest tests/meta tests/api/test_schema.py
 
 openapi: setup
-	$(BIN)/python -m cpm.api.openapi_file > docs/openapi.yaml
+	$(DJANGO) -m cpm.api.openapi_file > docs/openapi.yaml
+
+migrations: setup
+	$(DJANGO) -m django makemigrations cpm
 
 lock: setup
 	$(BIN)/uv lock --quiet --upgrade
