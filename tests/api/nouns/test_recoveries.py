@@ -126,16 +126,27 @@ def test_an_instance_comes_back_with_its_volumes(estate: Estate, cloud: Cloud) -
     assert cloud.volumes_of(result).keys() == cloud.volumes_of(instance_id).keys()
 
 
-def test_an_instance_without_its_root_cannot_be_recovered(estate: Estate, cloud: Cloud) -> None:
+def test_an_instance_is_not_recovered_without_a_volume_unless_told_so(
+    estate: Estate, cloud: Cloud
+) -> None:
     instance_id = cloud.instance(volumes=2)
     estate.target("instances", instance_id)
     backup = estate.run()["id"]
     path = f"/backups/{backup}/snapshots/"
     (instance,) = estate.caller.get(f"{path}instances/").json
-    root = instance["volumes"][0]
-    assert estate.caller.delete(f"{path}volumes/{root}/").status == 204
-    answer = estate.caller.post(f"{path}instances/{instance['id']}/recover/", {})
-    assert (answer.status, answer.codes) == (400, {"non_field_errors": ["invalid"]})
+    root, data = (estate.caller.get(f"{path}volumes/{each}/").json for each in instance["volumes"])
+    recover = f"{path}instances/{instance['id']}/recover/"
+    assert estate.caller.delete(f"{path}volumes/{data['id']}/").status == 204
+    assert estate.caller.post(recover, {}).codes == {"block_devices": ["required"]}
+    assert estate.caller.get("/recoveries/").json == []
+    skipped = {"block_devices": [{"device": data["volume_device"], "skip": True}]}
+    recovery = create(estate.caller, recover, skipped)
+    drain()
+    done = estate.caller.get(f"/recoveries/{recovery['id']}/").json
+    assert done["status"] == "S"
+    assert list(cloud.volumes_of(done["result_resource_id"])) == [root["volume_device"]]
+    assert estate.caller.delete(f"{path}volumes/{root['id']}/").status == 204
+    assert estate.caller.post(recover, {}).codes == {"non_field_errors": ["invalid"]}
 
 
 def test_a_record_outlives_its_backup(estate: Estate, cloud: Cloud) -> None:
