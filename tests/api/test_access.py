@@ -113,7 +113,7 @@ def test_ordinary_users_may_do_what_concerns_their_own(db: None, kind: UserKind)
     assert refusals(caller(make_user("ordinary", kind))) == expected(kind.value)
 
 
-@pytest.mark.parametrize("switches", COMBINATIONS, ids=" ".join)
+@pytest.mark.parametrize("switches", COMBINATIONS, ids=lambda switches: " ".join(sorted(switches)))
 @pytest.mark.parametrize("kind", ["R", "M"])
 def test_delegates_may_do_what_their_switches_say(
     root: Caller, managed: Caller, kind: str, switches: set[str]
