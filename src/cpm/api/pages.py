@@ -12,7 +12,7 @@ from django.http import HttpResponse, QueryDict, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from msgspec import Struct
 
-from cpm.api import answers, counts, statements
+from cpm.api import answers, counts, positions, statements
 from cpm.api import rows as read
 from cpm.api.lists import Listing
 from cpm.api.negotiation import JSON
@@ -55,8 +55,7 @@ def _on_page(rows: Rows, columns: tuple[str, ...], which: slice) -> Statement:
     """The rows of a page. Far into a list those before it are passed over by their ids alone."""
     if which.start < _FAR_ROWS:
         return statements.every(rows, columns).part(which)
-    ids = read.few(statements.every(rows, ("pk",)).part(which))
-    return statements.named(rows, columns).naming([pk for (pk,) in ids])
+    return statements.named(rows, columns).naming(positions.ids_of(rows, which))
 
 
 def answer_values(request: Request, values: Sequence[Struct]) -> HttpResponse:
@@ -108,7 +107,8 @@ class Page:
         if not results and self.number > 1:
             raise NotFound("Invalid page.")
         count = self.rows.start + len(results)
-        if len(results) == self.size:
+        # Of a far page a record may have gone since its ids were read: it need not be the last.
+        if len(results) == self.size or self.rows.start >= _FAR_ROWS:
             count = max(count, count_all())
         following = self.number + 1 if count > self.rows.stop else None
         previous = self.number - 1 or None

@@ -11,6 +11,7 @@ from typing import Any
 
 from django.core.exceptions import EmptyResultSet
 from django.db.models import BooleanField, DateTimeField, F, Func, QuerySet, Value
+from django.db.models.lookups import GreaterThanOrEqual
 
 _MOST_KEPT = 1000
 
@@ -43,10 +44,11 @@ class Statement:
         size = which.stop - which.start
         return Statement(f"{self.sql} LIMIT {size} OFFSET {which.start}", self.parameters)
 
-    def naming(self, ids: Sequence[int]) -> "Statement":
-        """The statement of `named` for these ids."""
-        wanted = list(ids)
-        given = (wanted if one is _IDS else one for one in self.parameters)
+    def naming(self, wanted: int | Sequence[int]) -> "Statement":
+        """The statement with what it was left open for: the ids of `named`, or the one id of
+        `following`.
+        """
+        given = (wanted if one is _WANTED else one for one in self.parameters)
         return Statement(self.sql, tuple(given))
 
 
@@ -59,7 +61,20 @@ def every(rows: Rows, columns: tuple[str, ...]) -> Statement:
 @lru_cache(_MOST_KEPT)
 def named(rows: Rows, columns: tuple[str, ...]) -> Statement:
     """Those of the rows, in their order, whose ids `Statement.naming` gives."""
-    return _statement(rows.query().filter(_IsOneOf("pk", Value(_IDS))), columns)
+    return _statement(rows.query().filter(_IsOneOf("pk", Value(_WANTED))), columns)
+
+
+@lru_cache(_MOST_KEPT)
+def following(rows: Rows, columns: tuple[str, ...]) -> Statement:
+    """Those of the rows, in the order of ids, from the id on that `Statement.naming` gives."""
+    is_from = GreaterThanOrEqual(F("pk"), Value(_WANTED))
+    return _statement(rows.query().filter(is_from).order_by("pk"), columns)
+
+
+@lru_cache(_MOST_KEPT)
+def are_in_order_of_ids(rows: Rows) -> bool:
+    """Whether their query says so."""
+    return rows.query().query.order_by == ("pk",)
 
 
 @lru_cache(_MOST_KEPT)
@@ -76,8 +91,8 @@ class _ToTheSecond(Func):
     output_field = DateTimeField()
 
 
-# Stands among the parameters where ids are to be put.
-_IDS = object()
+# Stands among the parameters for what is not known yet.
+_WANTED = object()
 
 
 class _IsOneOf(Func):
