@@ -13,11 +13,11 @@ from django.conf import settings
 from django.db import connection
 from django.db.models import Min
 
-from cpm.engine import queue, sweep, tick, worker
+from cpm.engine import queue, recoveries, sweep, tick, worker
 from cpm.kernel import clock
 from cpm.models.accounts import Account, Authentication
 from cpm.models.alerts import Alert
-from cpm.models.backups import Backup, BackupPhase
+from cpm.models.backups import Backup, BackupPhase, BackupTarget
 from cpm.models.events import Event
 from cpm.models.operations import Operation, OperationPhase
 from cpm.models.policies import Policy, PolicySchedule, Target, TargetVolume
@@ -25,6 +25,8 @@ from cpm.models.recoveries import Recovery, RecoveryPhase
 from cpm.models.schedules import Schedule
 from cpm.models.snapshots import Snapshot
 from cpm.models.users import User, UserKind
+from cpm.resources import options, registry
+from cpm.resources.contract import Driver
 from cpm.simulator.process import Credentials, Simulator
 
 T = TypeVar("T")
@@ -172,6 +174,44 @@ def make_account(user: User, credentials: Credentials) -> Account:
     )
 
 
+def recover(snapshot: Snapshot, **asked: Any) -> Recovery:
+    """Start to bring back the volume that a snapshot was made of."""
+    driver = registry.driver("ebs_volume")
+    resource = (snapshot.resource_id, snapshot.resource_name, snapshot.facts)
+    return start_recovery(driver, snapshot.backup, resource, [snapshot], asked)
+
+
+def recover_instance(target: BackupTarget, **asked: Any) -> Recovery:
+    """Start to bring back an instance from all that a backup has of it."""
+    driver = registry.driver("ec2_instance")
+    resource = (target.resource_id, target.resource_name, target.facts)
+    snapshots = list(target.snapshots.order_by("pk"))
+    return start_recovery(driver, target.backup, resource, snapshots, asked)
+
+
+def start_recovery(
+    driver: Driver,
+    backup: Backup,
+    resource: tuple[str, str | None, dict[str, Any]],
+    snapshots: list[Snapshot],
+    asked: dict[str, Any],
+) -> Recovery:
+    """Plan a recovery into the account of the snapshots, and set it going."""
+    assert driver.recover_options is not None
+    assert snapshots[0].account is not None
+    wish = recoveries.Wish(
+        driver,
+        backup,
+        *resource,
+        snapshots,
+        account=snapshots[0].account,
+        region=snapshots[0].region,
+        options=options.make(driver.recover_options, asked),
+        asked=asked,
+    )
+    return recoveries.start(wish, recoveries.plan(wish))
+
+
 def volume_target(volume_id: str, region: str = REGION) -> Target:
     """A volume as a policy names it."""
     return Target(kind="ebs_volume", resource_id=volume_id, region=region)
@@ -232,9 +272,10 @@ def describe_open() -> str:
     return "\n".join(f"{row} {row.phase} {row.due_at}" for row in rows)
 
 
-def log_of(backup: Backup) -> list[str]:
-    """The codes of a backup's log, in order."""
-    return list(Event.objects.filter(backup=backup).order_by("pk").values_list("code", flat=True))
+def log_of(record: Backup | Recovery) -> list[str]:
+    """The codes of a record's log, in order."""
+    of = {"backup": record} if isinstance(record, Backup) else {"recovery": record}
+    return list(Event.objects.filter(**of).order_by("pk").values_list("code", flat=True))
 
 
 def refs_of(backup: Backup) -> set[str]:

@@ -29,6 +29,7 @@ DEADLINE = timedelta(hours=24)
 _MOST_DEFERRED = 500
 # How often a deletion that somebody waits for is sent, when AWS does not answer.
 _ATTEMPTS = 2
+_NEEDED = "a recovery needs it"
 
 
 class Kept(Exception):
@@ -71,12 +72,11 @@ def choose(snapshots: QuerySet[Snapshot], *, spare_frozen: bool = True) -> list[
 @transaction.atomic
 def request(choices: Iterable[Choice]) -> int:
     """Have those that may go deleted in the background; says how many that are."""
-    going = [choice.snapshot for choice in choices if choice.kept_because is None]
-    ids = [snapshot.pk for snapshot in going]
-    wanted = Snapshot.objects.filter(pk__in=ids, delete_requested_at=None)
-    wanted.update(delete_requested_at=clock.now())
+    chosen = [choice.snapshot.pk for choice in choices if choice.kept_because is None]
+    going = _claim(Snapshot.objects.filter(pk__in=chosen))
     Operation.objects.bulk_create(map(_operation, going), batch_size=500, ignore_conflicts=True)
-    asked = Operation.objects.filter(snapshot__in=ids[:_MOST_DEFERRED])
+    first = [snapshot.pk for snapshot in going[:_MOST_DEFERRED]]
+    asked = Operation.objects.filter(snapshot__in=first)
     jobs.defer_operations(asked.exclude(phase=OperationPhase.CLOSED))
     return len(going)
 
@@ -94,14 +94,39 @@ def discard(backup: Backup) -> None:
 def delete_in_aws(snapshot: Snapshot) -> None:
     """Delete one snapshot while the caller waits, who then marks it deleted.
 
-    A deletion is safe to repeat, so nothing needs to be written before AWS is asked. Raises Fault
-    when AWS refuses, and Kept.
+    A deletion is safe to repeat: one whose caller dies meanwhile is finished by cleanup. Raises
+    Fault when AWS refuses, and Kept.
     """
-    (choice,) = choose(Snapshot.objects.filter(pk=snapshot.pk), spare_frozen=False)
+    this = Snapshot.objects.filter(pk=snapshot.pk)
+    (choice,) = choose(this, spare_frozen=False)
     if choice.kept_because is not None:
         raise Kept(choice.kept_because)
     if not snapshot.aws_ref:
         return
+    if not _claim(this):
+        raise Kept(_NEEDED)
+    try:
+        _delete_now(snapshot)
+    except Fault:
+        this.update(delete_requested_at=snapshot.delete_requested_at)
+        raise
+
+
+@transaction.atomic
+def _claim(snapshots: QuerySet[Snapshot]) -> list[Snapshot]:
+    """Mark snapshots as wanted away, but for those that a recovery has come to need just now.
+
+    A recovery locks its snapshots likewise, so that one of the two sees the other.
+    """
+    locked = list(snapshots.select_for_update().order_by("pk"))
+    needed = _needed_by_recoveries(snapshots)
+    going = [snapshot for snapshot in locked if snapshot.pk not in needed]
+    unmarked = [snapshot.pk for snapshot in going if snapshot.delete_requested_at is None]
+    Snapshot.objects.filter(pk__in=unmarked).update(delete_requested_at=clock.now())
+    return going
+
+
+def _delete_now(snapshot: Snapshot) -> None:
     driver, collection = registry.by_snapshot_collection(snapshot.collection)
     aws = accounts.aws_of(snapshot.account, snapshot.region)
     effect = driver.effect(collection.delete)
@@ -126,7 +151,7 @@ def _open_recoveries() -> QuerySet[Recovery]:
 
 def _why_kept(snapshot: Snapshot, needed: set[int], *, spare_frozen: bool) -> str | None:
     if snapshot.pk in needed:
-        return "a recovery needs it"
+        return _NEEDED
     if snapshot.backup.phase != BackupPhase.CLOSED:
         return "its backup is under way"
     if spare_frozen and snapshot.backup.is_frozen:
