@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 import msgspec
 import psycopg
+from django.db import connection
 
 from bench.client import Client
 from bench.database import database_url
@@ -27,6 +28,9 @@ class Contender(Protocol):
     def every(self) -> Iterator[bytes]:
         """All records, as they come."""
 
+    def postgres_pid(self) -> int:
+        """The process that does PostgreSQL's part."""
+
 
 class OverHttp:
     """A view, from the WSGI handler on."""
@@ -46,6 +50,11 @@ class OverHttp:
     def every(self) -> Iterator[bytes]:
         """See `Contender`."""
         return self._client.parts(self._base)
+
+    def postgres_pid(self) -> int:
+        """See `Contender`."""
+        connection.ensure_connection()
+        return int(connection.connection.info.backend_pid)
 
 
 class Floor:
@@ -90,6 +99,10 @@ class Floor:
                 opening = b","
                 chunk.clear()
         yield opening + msgspec.json.encode(chunk)[1:]
+
+    def postgres_pid(self) -> int:
+        """See `Contender`."""
+        return self._connection.info.backend_pid
 
     def _narrowed(self, ids: str) -> str:
         every = self._statement(many=False)

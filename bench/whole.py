@@ -4,13 +4,13 @@ The parent's memory says nothing of one list, so each is measured in a fresh pro
 """
 
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from bench.contenders import MAKERS
+from bench.cost import Cost, Meter
 
 _MIB_PER_KIB = 1 / 1024
 
@@ -19,9 +19,8 @@ _MIB_PER_KIB = 1 / 1024
 class Whole:
     """What it took to read a list to its end."""
 
+    cost: Cost
     first_byte_ms: float
-    wall_seconds: float
-    cpu_seconds: float
     grown_mib: float
     body_mib: float
 
@@ -32,15 +31,14 @@ def read(contender_name: str, token: str) -> Whole:
     contender.page(1)
     _forget_peak()
     before_mib = _memory_mib("VmRSS")
-    wall, cpu = time.perf_counter(), time.process_time()
+    meter = Meter(contender.postgres_pid())
     parts = contender.every()
     body_bytes = len(next(iter(parts)))
-    first_byte_ms = (time.perf_counter() - wall) * 1000
+    first_byte_ms = meter.taken().wall_ms
     body_bytes += sum(map(len, parts))
     return Whole(
+        cost=meter.taken(),
         first_byte_ms=first_byte_ms,
-        wall_seconds=time.perf_counter() - wall,
-        cpu_seconds=time.process_time() - cpu,
         grown_mib=_memory_mib("VmHWM") - before_mib,
         body_mib=body_bytes / 1024 / 1024,
     )
