@@ -24,7 +24,7 @@ def of(rows: Rows) -> int:
         return count
     ((counted,),) = read.few(statements.count(rows))
     count = int(counted)
-    if count >= _LARGE:
+    if count >= _LARGE and rows.is_kept:
         _keep(rows, now, count)
     return count
 

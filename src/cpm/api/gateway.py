@@ -39,6 +39,7 @@ def serve(http: HttpRequest, path: str = "") -> HttpResponseBase:
         milliseconds = (clock.monotonic() - began) * 1000
         log.info("%s %s %d %.1f ms", http.method, http.path, response.status_code, milliseconds)
     response["X-Request-ID"] = request_id
+    response["Vary"] = "Accept"
     return _finish(response, http.method or "")
 
 

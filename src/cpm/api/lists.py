@@ -33,6 +33,9 @@ _NOTHING = Q(pk__in=())
 # What can be asked of every list.
 _ALWAYS = ("search", "ordering")
 
+# What is asked for at more length than this (in characters) is not asked for twice.
+_LONGEST_KEPT = 500
+
 
 @dataclass(frozen=True, slots=True)
 class Filter:
@@ -66,7 +69,8 @@ class Listing(Generic[S]):
         """
         names = (*self.filters, *_ALWAYS)
         asked = tuple((name, parameters[name]) for name in names if parameters.get(name))
-        return Rows(self._query, (rows, asked))
+        is_short = sum(len(value) for _name, value in asked) <= _LONGEST_KEPT
+        return Rows(self._query, (rows, asked), is_kept=is_short)
 
     def _query(self, rows: Rows, asked: Iterable[tuple[str, str]]) -> QuerySet[Any]:
         """The query of the rows that are asked for. Raises `Invalid`."""

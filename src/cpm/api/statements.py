@@ -5,15 +5,18 @@ with it, and what comes out depends on nothing but the function that composes it
 """
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
+from dataclasses import dataclass, field
+from functools import lru_cache, wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from django.core.exceptions import EmptyResultSet
 from django.db.models import BooleanField, DateTimeField, F, Func, QuerySet, Value
 from django.db.models.lookups import GreaterThanOrEqual
 
 _MOST_KEPT = 1000
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,8 @@ class Rows:
     compose: Callable[..., QuerySet[Any]]
     arguments: tuple[Hashable, ...] = ()
     named: tuple[tuple[str, Hashable], ...] = ()
+    # Whether others will ask the same: what is long is rare, and would fill the memory.
+    is_kept: bool = field(default=True, compare=False)
 
     def query(self) -> QuerySet[Any]:
         """The query, composed anew."""
@@ -52,32 +57,47 @@ class Statement:
         return Statement(self.sql, tuple(given))
 
 
-@lru_cache(_MOST_KEPT)
+def _kept(
+    make: Callable[Concatenate[Rows, P], R],
+) -> Callable[Concatenate[Rows, P], R]:
+    """Find each answer about rows once, where the rows are worth it."""
+    keep = lru_cache(_MOST_KEPT)(make)
+
+    @wraps(make)
+    def made(rows: Rows, /, *rest: P.args, **named: P.kwargs) -> R:
+        if rows.is_kept:
+            return keep(rows, *rest, **named)  # type: ignore[arg-type]  # columns are hashable
+        return make(rows, *rest, **named)
+
+    return made
+
+
+@_kept
 def every(rows: Rows, columns: tuple[str, ...]) -> Statement:
     """All of the rows, in their order."""
     return _statement(rows.query(), columns)
 
 
-@lru_cache(_MOST_KEPT)
+@_kept
 def named(rows: Rows, columns: tuple[str, ...]) -> Statement:
     """Those of the rows, in their order, whose ids `Statement.naming` gives."""
     return _statement(rows.query().filter(_IsOneOf("pk", Value(_WANTED))), columns)
 
 
-@lru_cache(_MOST_KEPT)
+@_kept
 def following(rows: Rows, columns: tuple[str, ...]) -> Statement:
     """Those of the rows, in the order of ids, from the id on that `Statement.naming` gives."""
     is_from = GreaterThanOrEqual(F("pk"), Value(_WANTED))
     return _statement(rows.query().filter(is_from).order_by("pk"), columns)
 
 
-@lru_cache(_MOST_KEPT)
+@_kept
 def are_in_order_of_ids(rows: Rows) -> bool:
     """Whether their query says so."""
     return rows.query().query.order_by == ("pk",)
 
 
-@lru_cache(_MOST_KEPT)
+@_kept
 def count(rows: Rows) -> Statement:
     """One row: how many there are."""
     ids = _statement(rows.query().order_by(), ("pk",))

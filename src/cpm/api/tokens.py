@@ -39,7 +39,7 @@ def obtain(request: Request) -> HttpResponse:
         raise Unauthenticated("authentication_failed", "Incorrect API key.") from None
     except TooMany as error:
         raise Throttled(error.retry_after_seconds) from None
-    return answers.value(Tokens(pair.access, pair.refresh))
+    return _kept_nowhere(Tokens(pair.access, pair.refresh))
 
 
 def refresh(request: Request) -> HttpResponse:
@@ -52,7 +52,14 @@ def refresh(request: Request) -> HttpResponse:
         raise authentication.not_valid() from None
     except TooMany as error:
         raise Throttled(error.retry_after_seconds) from None
-    return answers.value(AccessToken(access))
+    return _kept_nowhere(AccessToken(access))
+
+
+def _kept_nowhere(issued: Struct) -> HttpResponse:
+    """Tokens, which nobody on the way may keep a copy of."""
+    response = answers.value(issued)
+    response["Cache-Control"] = "no-store"
+    return response
 
 
 OPERATIONS = (

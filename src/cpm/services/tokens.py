@@ -64,6 +64,8 @@ def create_key(user: User, *, actor: Person | None) -> str:
     """Give a person a new API key and end the old one; only now can it be read."""
     key = secrets.token_urlsafe(32)
     with transaction.atomic():
+        # Of two who make one at the same time, the later one's counts.
+        User.objects.select_for_update().get(pk=user.pk)
         ApiKey.objects.filter(user=user).delete()
         ApiKey.objects.create(user=user, digest=_digest(key), created_at=clock.now())
         audit.record(actor, "create API key", user.username)
