@@ -103,13 +103,19 @@ class Connection:
         self._headers = {"Authorization": f"Bearer {pair['access']}"}
 
     def open(
-        self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+        *,
+        base: str = "/api",
     ) -> http.client.HTTPResponse:
         """Send a request and return the answer before its body is read."""
         chunked = body is not None and not isinstance(body, bytes)
         sent = {**self._headers, **(headers or {})}
         sent |= {"Transfer-Encoding": "chunked"} if chunked else {}
-        self.raw.request(method, f"/api{path}", body, sent, encode_chunked=chunked)
+        self.raw.request(method, f"{base}{path}", body, sent, encode_chunked=chunked)
         return self.raw.getresponse()
 
     def send(

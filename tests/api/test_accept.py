@@ -1,7 +1,9 @@
 """Which version and form an Accept header gets."""
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 
+from cpm.api.versions import Version, further_spellings
 from tests.api.cast import Caller
 
 LATEST = "1.2.0"
@@ -65,6 +67,16 @@ def test_what_cannot_be_produced_is_refused(root: Caller, accept: str) -> None:
     assert answer.status == 406
     assert answer.codes == {"non_field_errors": ["not_acceptable"]}
     assert "API-Version" not in answer.headers
+
+
+def test_a_setting_adds_spellings_of_versions() -> None:
+    assert further_spellings(("1.7=1.2.0", " 2 = 1.1 ")) == {
+        "1.7": Version.V1_2,
+        "2": Version.V1_1,
+    }
+    for nonsense in ("1.7", "1.7=", "1.7=9", "=1.2.0", ""):
+        with pytest.raises(ImproperlyConfigured):
+            further_spellings((nonsense,))
 
 
 def test_no_accept_header_means_the_latest_version(root: Caller) -> None:

@@ -146,6 +146,13 @@ def test_a_filter_that_nothing_meets_gives_nothing(
     assert root.get(f"/schedules/?{query}&page=1").json["results"] == []
 
 
+def test_what_is_asked_at_length_is_answered_like_everything_else(root: Caller) -> None:
+    make(root, "here")
+    for _ in range(2):
+        assert names(root.get(f"/schedules/?search={'%20here' * 200}&page=1")) == ["here"]
+        assert names(root.get(f"/schedules/?search={'x' * 2000}")) == []
+
+
 def test_search_wants_every_word_somewhere(root: Caller) -> None:
     make(root, "alpha", description="The First 100% one")
     make(root, "beta", description="the second_one")

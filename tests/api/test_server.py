@@ -2,8 +2,9 @@
 
 import http.client
 import json
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import psycopg
 import pytest
@@ -14,6 +15,9 @@ from tests.api.server import Connection, WebServer
 JSON = {"Content-Type": "application/json"}
 SCHEDULE = {"name": "nightly", "every_unit": "D", "every_how_many": 1}
 MANY = 60_000
+AT_ONCE = 8
+
+T = TypeVar("T")
 
 
 @pytest.fixture(scope="module")
@@ -135,14 +139,68 @@ def test_a_long_list_takes_no_memory(api: Connection, server: WebServer) -> None
     assert server.memory_kib() - before < 20_000
 
 
+def test_of_those_who_change_the_same_object_at_once_one_succeeds(
+    api: Connection, server: WebServer
+) -> None:
+    _answer, made = api.send("POST", "/schedules/", json.dumps(SCHEDULE).encode(), JSON)
+    path = f"/schedules/{made['id']}/"
+    tag = api.send("GET", path)[0].headers["ETag"]
+
+    def change(connection: Connection, number: int) -> int:
+        body = json.dumps({"description": f"by {number}"}).encode()
+        answer, _told = connection.send("PUT", path, body, {**JSON, "If-Match": tag})
+        return answer.status
+
+    assert sorted(at_once(server, change)) == [200, *[412] * (AT_ONCE - 1)]
+    assert api.send("DELETE", path)[0].status == 204
+
+
+def test_of_those_who_take_the_same_name_at_once_one_succeeds(server: WebServer) -> None:
+    def create(connection: Connection, _number: int) -> int:
+        body = json.dumps({**SCHEDULE, "name": "wanted"}).encode()
+        answer, told = connection.send("POST", "/schedules/", body, JSON)
+        assert answer.status == 201 or told["errors"][0]["name"][0]["code"] == "unique"
+        return answer.status
+
+    assert sorted(at_once(server, create)) == [201, *[400] * (AT_ONCE - 1)]
+
+
+def test_bad_attempts_are_counted_over_all_processes(server: WebServer) -> None:
+    def attempt(connection: Connection, _number: int) -> list[int]:
+        path, body = "/token/obtain/api_key/", b"api_key=wrong"
+        return [connection.send("POST", path, body)[0].status for _ in range(3)]
+
+    statuses = [status for some in at_once(server, attempt) for status in some]
+    assert statuses.count(401) == 10
+    assert statuses.count(429) == 3 * AT_ONCE - 10
+
+
 def test_while_the_database_is_away_the_server_says_so(api: Connection, server: WebServer) -> None:
     server.database.stop()
     answer, told = api.send("GET", "/schedules/1/")
     assert answer.status == 503
     assert int(answer.headers["Retry-After"]) > 0
     assert told["errors"][0]["non_field_errors"][0]["code"] == "unavailable"
+    assert _health(api, "/readyz") == 503
+    assert _health(api, "/healthz") == 200
     server.database.start()
     assert api.send("GET", "/schedules/1/")[0].status == 200
+
+
+def at_once(server: WebServer, do: Callable[[Connection, int], T]) -> list[T]:
+    """What comes of it when several callers do the same at the same time."""
+    connections = [Connection(server) for _ in range(AT_ONCE)]
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        found = list(threads.map(do, connections, range(AT_ONCE)))
+    for connection in connections:
+        connection.raw.close()
+    return found
+
+
+def _health(api: Connection, path: str) -> int:
+    answer = api.open("GET", path, base="")
+    assert answer.read()
+    return answer.status
 
 
 def _when_there_is_room(api: Connection) -> http.client.HTTPResponse:

@@ -29,7 +29,7 @@ def further_spellings(entries: Iterable[str]) -> dict[str, Version]:
     found = {}
     for entry in entries:
         spelling, _, version = entry.partition("=")
-        if version.strip() not in _SPELLINGS:
+        if not spelling.strip() or version.strip() not in _SPELLINGS:
             raise ImproperlyConfigured(f"CPM_API_VERSIONS: {entry!r} is not like 1.7=1.2.0")
         found[spelling.strip()] = _SPELLINGS[version.strip()]
     return found
