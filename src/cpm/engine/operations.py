@@ -81,8 +81,7 @@ def _begin(operation: Operation) -> None:
     if not _has_its_turn_in_the_chain(operation):
         return
     if clock.now() >= operation.deadline_at:
-        reason = operation.error or "it was not its turn in time"
-        closing.fail(operation, f"given up at the deadline: {reason}", fault=operation.fault)
+        _give_up_at_the_deadline(operation)
         return
     try:
         aws = _aws(operation)
@@ -91,6 +90,13 @@ def _begin(operation: Operation) -> None:
         return
     if _has_its_turn_in_the_budget(operation, aws):
         _ask(operation, aws)
+
+
+def _give_up_at_the_deadline(operation: Operation) -> None:
+    error = f"given up at the deadline: {operation.error or 'it was not its turn in time'}"
+    if operation.fault == FaultKind.UNKNOWN:
+        error += f" (should AWS have done it, what it made carries token {operation.token})"
+    closing.fail(operation, error, fault=operation.fault)
 
 
 def _has_its_turn_in_the_chain(operation: Operation) -> bool:
