@@ -80,13 +80,28 @@ _OWN = (
 )
 
 
-def _build(*row: Any) -> Backup:
-    own, standing = row[: len(_OWN)], row[len(_OWN) :]
-    record, user, account, policy, policy_name, name, description = own[:7]
-    started_at, finished_at, outcome = own[7:10]
-    dr_status, dr_finished_at, s3_status, s3_finished_at = own[10:14]
-    is_frozen, attempt, trigger, scheduled_at, progress = own[14:]
-    outlook = retention.outlook(standing)
+def _build(  # noqa: PLR0917 - the columns, in their order
+    record: int,
+    user: int,
+    account: int | None,
+    policy: int | None,
+    policy_name: str,
+    name: str | None,
+    description: str | None,
+    started_at: datetime,
+    finished_at: datetime | None,
+    outcome: str,
+    dr_status: CopyStatus,
+    dr_finished_at: datetime | None,
+    s3_status: CopyStatus,
+    s3_finished_at: datetime | None,
+    is_frozen: bool,
+    attempt: int,
+    trigger: Trigger,
+    scheduled_at: datetime | None,
+    progress: int,
+    *standing: Any,
+) -> Backup:
     return Backup(
         record,
         user,
@@ -105,7 +120,7 @@ def _build(*row: Any) -> Backup:
         trigger,
         scheduled_at,
         progress,
-        Retention(outlook.kept, outlook.reason, outlook.expires_after),
+        Retention(*retention.outlook(standing)),
     )
 
 
