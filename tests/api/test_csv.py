@@ -14,7 +14,9 @@ from cpm.api import csv_files
 
 
 def content(answer: FileResponse) -> bytes:
-    with closing(answer):
+    """What is in the file, which is closed then, as a server does it."""
+    assert answer.file_to_stream is not None
+    with closing(answer.file_to_stream):
         return answer.getvalue()
 
 
