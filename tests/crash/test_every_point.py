@@ -1,0 +1,109 @@
+"""Whatever dies at whatever point: what was wanted is done once, and the record says so."""
+
+import random
+from collections.abc import Callable
+
+import pytest
+
+from cpm.engine import queue
+from cpm.models.backups import Backup
+from cpm.models.budgets import ApiBudget
+from tests.crash.death import Fate, Killed, mortal
+from tests.crash.stories import (
+    BackupStory,
+    DeletionStory,
+    InstanceRecoveryStory,
+    Story,
+    UndoneRecoveryStory,
+    VolumeRecoveryStory,
+    check_quiet,
+)
+from tests.crash.time import TimedWorld
+
+# A story that has not come to its end after so many points does not get on at all.
+MOST_POINTS = 1000
+
+
+def test_a_backup_survives_a_crash_at_every_point(world: TimedWorld) -> None:
+    crash_at_every_point(world, lambda: BackupStory(world))
+
+
+def test_a_deletion_survives_a_crash_at_every_point(world: TimedWorld) -> None:
+    kept = protected(world)
+    crash_at_every_point(world, lambda: DeletionStory(world, kept))
+
+
+@pytest.mark.parametrize("behavior", ["F", "S", "D"])
+def test_the_recovery_of_a_volume_survives_a_crash_at_every_point(
+    world: TimedWorld, behavior: str
+) -> None:
+    backup = protected(world)
+    crash_at_every_point(world, lambda: VolumeRecoveryStory(world, backup, behavior))
+
+
+def test_what_a_failed_recovery_made_is_taken_back_wherever_it_crashes(world: TimedWorld) -> None:
+    backup = protected(world)
+    crash_at_every_point(world, lambda: UndoneRecoveryStory(world, backup))
+
+
+def test_the_recovery_of_an_instance_survives_a_crash_at_every_point(world: TimedWorld) -> None:
+    backup = protected(world)
+    crash_at_every_point(world, lambda: InstanceRecoveryStory(world, backup))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_server_that_dies_again_and_again_gets_there_in_the_end(
+    world: TimedWorld, seed: int
+) -> None:
+    chance = random.Random(seed)
+    backup = protected(world)
+    stories: list[Callable[[], Story]] = [
+        lambda: BackupStory(world),
+        lambda: VolumeRecoveryStory(world, backup, "D"),
+        lambda: InstanceRecoveryStory(world, backup),
+        lambda: DeletionStory(world, backup),
+    ]
+    for make in stories:
+        assert tell(world, make(), Fate(lambda _: chance.random() < 0.2)) > 1
+
+
+def protected(world: TimedWorld) -> Backup:
+    """A backup to recover from."""
+    return world.backup(BackupStory(world).policy)
+
+
+def crash_at_every_point(world: TimedWorld, make: Callable[[], Story]) -> None:
+    """Tell the story again and again, each time with a crash one point later, to its end."""
+    for last in range(1, MOST_POINTS):
+        if tell(world, make(), Fate(last.__eq__)) == 0:
+            return
+    raise AssertionError(f"no end after {MOST_POINTS} points")
+
+
+def tell(world: TimedWorld, story: Story, fate: Fate) -> int:
+    """Tell the story to its end, through all crashes that are its fate; says how many."""
+    # Cleanup, now and then, is no part of the story; nor are the calls of those before it.
+    world.work()
+    ApiBudget.objects.all().delete()
+    crashes = 0
+    try:
+        while not comes_to_its_end(world, story, fate):
+            crashes += 1
+            queue.take_over_stalled(silent_seconds=0)
+        check_quiet()
+        story.check()
+    except Exception as error:
+        error.add_note(str(fate))
+        raise
+    return crashes
+
+
+def comes_to_its_end(world: TimedWorld, story: Story, fate: Fate) -> bool:
+    """Work on the story until nothing is open, or until the process dies."""
+    try:
+        with mortal(fate):
+            story.ask()
+            world.drain()
+    except Killed:
+        return False
+    return True

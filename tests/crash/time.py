@@ -1,0 +1,65 @@
+"""One clock for the test, the emulated AWS, and the processes that the test starts.
+
+The time that the engine waits for AWS's lists must pass in AWS, too. The clock never goes back:
+what an earlier test has made in AWS was made in the past.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from cpm.kernel import clock
+from cpm.simulator.process import Simulator
+from tests.engine.world import REGION, World, make_world
+
+
+@dataclass
+class SharedClock:
+    """How far all are ahead of the real time, in a file that they read."""
+
+    path: Path
+    ahead: timedelta = field(default_factory=timedelta)
+
+    def __post_init__(self) -> None:
+        self.move(timedelta())
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a process needs to know to follow the clock."""
+        return {"CPM_CLOCK_OFFSET_FILE": str(self.path)}
+
+    def move(self, by: timedelta) -> None:
+        """Go on; readers see the time before or the time after, nothing between."""
+        self.ahead += by
+        written = self.path.with_suffix(".new")
+        written.write_text(str(self.ahead.total_seconds()))
+        written.replace(self.path)
+
+
+@dataclass
+class TimedWorld(World):
+    """A world whose AWS is as late as the engine."""
+
+    shared_clock: SharedClock | None = None
+    clients: dict[str, Any] = field(default_factory=dict)
+
+    def ec2(self, region: str = REGION) -> Any:
+        """The account as its owner sees it; a client is slow to make, so one is kept."""
+        if region not in self.clients:
+            self.clients[region] = super().ec2(region)
+        return self.clients[region]
+
+    def move_to(self, moment: datetime) -> None:
+        """Move the clock on, AWS's included."""
+        ahead = moment - clock.now()
+        if ahead > timedelta() and self.shared_clock is not None:
+            self.shared_clock.move(ahead)
+
+
+def make_timed_world(simulator: Simulator, shared_clock: SharedClock) -> TimedWorld:
+    """A new user with an account that nobody has used before."""
+    made = make_world(simulator)
+    return TimedWorld(
+        made.simulator, made.user, made.account, made.credentials, shared_clock=shared_clock
+    )
