@@ -47,13 +47,14 @@ class SharedBudget:
     ) -> float:
         """See `Budget`."""
         values = {**_values(account, region, operation), "patience": patience_seconds}
-        wait = _one_number(_RESERVE, values)
-        if wait is None:
+        while (taken := _one_number(_RESERVE, values)) is None:
             wait = _one_number(_WAIT, values)
-        if wait is None:
-            _run(_CREATE, values)
-            return self.reserve(account, region, operation, patience_seconds=patience_seconds)
-        return max(0.0, wait)
+            if wait is None:
+                _run(_CREATE, values)
+            elif wait > patience_seconds:
+                return wait
+            # Else somebody has made the bucket just now: its slots have yet to be taken.
+        return max(0.0, taken)
 
     def throttled(self, account: str, region: str, operation: str) -> None:
         """See `Budget`."""
