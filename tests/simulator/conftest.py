@@ -65,6 +65,10 @@ def simulator(running: Simulator) -> Iterator[Simulator]:
             "pending_per_volume": 5,
             "pending_per_account": None,
             "volume_interval_seconds": None,
+            "rds_snapshots": 100,
+            "rds_copies": 20,
+            "redshift_snapshots": 20,
+            "dynamodb_restores": 50,
         },
     )
 

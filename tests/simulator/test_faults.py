@@ -7,9 +7,9 @@ from botocore.exceptions import ConnectionClosedError, ReadTimeoutError
 
 from cpm.kernel import clock
 from cpm.simulator.process import Credentials, Simulator, SimulatorFailed
-from tests.simulator.conftest import Clients
+from tests.simulator.conftest import Clients, Later
 from tests.simulator.expect import refused
-from tests.simulator.resources import look, make_snapshot, make_volume, run_instance
+from tests.simulator.resources import look, make_snapshot, make_volume, run_instance, tagged
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
@@ -213,28 +213,22 @@ class TestLateListing:
     """The kind `unlisted`: made, but not listed yet."""
 
     def test_a_snapshot_is_missing_from_listings_for_a_while(
-        self, simulator: Simulator, ec2: "EC2Client"
+        self, simulator: Simulator, ec2: "EC2Client", later: Later
     ) -> None:
         volume_id = make_volume(ec2)
         simulator.faults(
-            [{"op": "ec2:CreateSnapshot", "kind": "unlisted", "seconds": 2, "times": 1}]
+            [{"op": "ec2:CreateSnapshot", "kind": "unlisted", "seconds": 3600, "times": 1}]
         )
-        snapshot_id = make_snapshot(
-            ec2,
-            volume_id,
-            TagSpecifications=[
-                {"ResourceType": "snapshot", "Tags": [{"Key": "cpm_token", "Value": "t"}]}
-            ],
-        )
+        wanted = tagged("snapshot", cpm_token="t")
+        snapshot_id = make_snapshot(ec2, volume_id, TagSpecifications=wanted)
         by_tag: list[Any] = [{"Name": "tag:cpm_token", "Values": ["t"]}]
         by_key: list[Any] = [{"Name": "key", "Values": ["cpm_token"]}]
         assert not ec2.describe_snapshots(Filters=by_tag)["Snapshots"]
         assert not ec2.describe_tags(Filters=by_key)["Tags"]
         with refused("InvalidSnapshot.NotFound"):
             look(ec2, snapshot_id)
-        assert clock.wait_until(
-            lambda: bool(ec2.describe_snapshots(Filters=by_tag)["Snapshots"]), timeout_seconds=30
-        )
+        later(3600)
+        assert ec2.describe_snapshots(Filters=by_tag)["Snapshots"]
         assert look(ec2, snapshot_id)["State"] == "completed"
         assert ec2.describe_tags(Filters=by_key)["Tags"]
 

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cpm.kernel import clock
 from cpm.simulator.process import Credentials, Simulator
+from tests.simulator.conftest import Later
 from tests.simulator.expect import refused
 from tests.simulator.resources import (
     BASE_IMAGE,
@@ -113,16 +113,15 @@ class TestStates:
         assert look(ec2, instance_id)["State"]["Name"] == "terminated"
 
     def test_the_state_on_the_way_lasts_a_while(
-        self, simulator: Simulator, ec2: "EC2Client"
+        self, simulator: Simulator, ec2: "EC2Client", later: Later
     ) -> None:
-        simulator.config(pending=20)
+        simulator.config(pending=36_000)
         instance_id = run_instance(ec2)["InstanceId"]
         assert look(ec2, instance_id)["State"]["Name"] == "pending"
         with refused("IncorrectInstanceState"):
             ec2.stop_instances(InstanceIds=[instance_id])
-        assert clock.wait_until(
-            lambda: look(ec2, instance_id)["State"]["Name"] == "running", timeout_seconds=60
-        )
+        later(3600)
+        assert look(ec2, instance_id)["State"]["Name"] == "running"
 
     def test_a_protected_instance_is_not_terminated(self, ec2: "EC2Client") -> None:
         instance_id = run_instance(ec2, DisableApiTermination=True)["InstanceId"]
@@ -177,6 +176,17 @@ class TestListing:
         found = ec2.describe_instances(Filters=[{"Name": name, "Values": [value]}])
         instances = [item for one in found["Reservations"] for item in one["Instances"]]
         assert [item["InstanceId"] for item in instances] == [wanted]
+
+
+def test_whether_a_volume_ends_with_its_instance_can_be_changed(ec2: "EC2Client") -> None:
+    instance_id = run_instance(ec2)["InstanceId"]
+    root = volume_at(ec2, instance_id, "/dev/xvda")["VolumeId"]
+    ec2.modify_instance_attribute(
+        InstanceId=instance_id,
+        BlockDeviceMappings=[{"DeviceName": "/dev/xvda", "Ebs": {"DeleteOnTermination": False}}],
+    )
+    ec2.terminate_instances(InstanceIds=[instance_id])
+    assert look(ec2, root)["State"] == "available"
 
 
 class TestTags:

@@ -14,12 +14,16 @@ class BadConfig(ValueError):
 
 @dataclass
 class Limits:
-    """AWS's quotas on snapshots; None switches one off."""
+    """AWS's quotas on snapshots; None switches one off. Without a service's name they are EBS's."""
 
     copies: int | None = 20
     pending_per_volume: int | None = 5
     pending_per_account: int | None = None
     volume_interval_seconds: float | None = None
+    rds_snapshots: int | None = 100
+    rds_copies: int | None = 20
+    redshift_snapshots: int | None = 20
+    dynamodb_restores: int | None = 50
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""The one way this layer changes moto's classes: loudly, when moto is no longer as expected."""
+"""How this layer changes moto's classes: loudly, when moto is no longer as expected."""
 
 from typing import Any
 
@@ -12,3 +12,10 @@ def replace(owner: Any, name: str, replacement: Any) -> None:
     if not hasattr(owner, name):
         raise MotoChanged(f"{owner!r} has no {name}")
     setattr(owner, name, replacement)
+
+
+def extend(owner: Any, name: str, addition: Any) -> None:
+    """Give `owner` an attribute of ours; raises MotoChanged when it has one by that name."""
+    if hasattr(owner, name) and getattr(owner, name) is not addition:
+        raise MotoChanged(f"{owner!r} has its own {name}")
+    setattr(owner, name, addition)

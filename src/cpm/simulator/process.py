@@ -78,6 +78,7 @@ class Simulator:
                 stdout=log,
                 stderr=log,
                 env={**os.environ, **self._environment},
+                start_new_session=True,  # Ctrl-C is for the parent, which ends this one last
             )
         process = self._process
         clock.wait_until(

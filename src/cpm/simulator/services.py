@@ -17,6 +17,12 @@ from cpm.simulator import (
     ec2_tags,
     ec2_volume_changes,
     ec2_volumes,
+    rds_databases,
+    rds_restores,
+    rds_sharing,
+    rds_snapshot_copies,
+    rds_snapshot_making,
+    rds_snapshots,
     sts,
 )
 from cpm.simulator.calls import Handlers
@@ -38,6 +44,12 @@ _MODULES = (
     ec2_tags,
     ec2_volume_changes,
     ec2_volumes,
+    rds_databases,
+    rds_restores,
+    rds_sharing,
+    rds_snapshot_copies,
+    rds_snapshot_making,
+    rds_snapshots,
     sts,
 )
 

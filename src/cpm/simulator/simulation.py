@@ -12,7 +12,7 @@ from moto.core.exceptions import ServiceException
 from werkzeug.exceptions import HTTPException
 
 from cpm.kernel import clock
-from cpm.simulator import credentials, errors, models, permissions, xml
+from cpm.simulator import credentials, errors, models, permissions, wire
 from cpm.simulator.calls import Call, Handlers
 from cpm.simulator.config import Config
 from cpm.simulator.counts import Counts
@@ -136,7 +136,7 @@ class Simulation:
                 self._permit(caller, operation, call.get("RoleArn"))
                 _refuse_dry_run(call)
                 result = handler(call)
-            answer = xml.answer(operation.service, operation.name, result)
+            answer = wire.answer(operation.service, operation.name, result)
         if not operation.name.startswith(_READ_ONLY):
             self.changed.set()
         return answer

@@ -31,6 +31,7 @@ from cpm.simulator.ec2_snapshots import Snapshot
 from cpm.simulator.ec2_volume_types import Performance
 from cpm.simulator.ec2_volumes import Attachment, Volume
 from cpm.simulator.lives import Life
+from cpm.simulator.making import Making
 from cpm.simulator.simulation import Simulation
 
 _log = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ _KINDS: tuple[Any, ...] = (
     Identity,
     Image,
     Life,
+    Making,
     Performance,
     Session,
     Snapshot,
