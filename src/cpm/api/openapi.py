@@ -29,7 +29,7 @@ _REF = "#/components/schemas/{name}"
 _TITLE = "Cloud Protection Manager"
 _DESCRIPTION = (
     "Protects AWS accounts: policies, schedules, snapshots, recovery.\n\n"
-    "The version is chosen by the Accept header, `application/json; version={version}`."
+    "The version is chosen by the Accept header: application/json; version={version}."
 )
 
 _SUCCESSES = {

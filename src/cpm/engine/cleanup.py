@@ -17,12 +17,15 @@ from cpm.models.events import Event, Stream
 from cpm.models.operations import Operation, OperationPhase
 from cpm.models.policies import Policy
 from cpm.models.settings import Setting
+from cpm.models.users import BadAttempt
 
 SECTION = "cleanup"
 DEFAULTS = {"cleanup_interval_hours": 6, "keep_records_days": 90}
 LAST = "last_cleanup_time"
 # The API shows those of the last 30 days.
 _KEEP_LOGS = timedelta(days=60)
+# No window in which bad attempts are counted is longer.
+_KEEP_ATTEMPTS = timedelta(days=1)
 
 
 def is_due(now: datetime) -> bool:
@@ -45,6 +48,7 @@ def run() -> None:
     retried = _retry_deletions()
     records = _forget_old_records()
     Event.objects.exclude(stream="").filter(at__lt=clock.now() - _KEEP_LOGS).delete()
+    BadAttempt.objects.filter(window_started_at__lt=clock.now() - _KEEP_ATTEMPTS).delete()
     events.log(
         "cleanup_finished",
         stream=Stream.CLEANUP,
