@@ -12,8 +12,7 @@ from typing import Any
 from django.db import connection
 
 from cpm.aws import tags
-from cpm.engine import deletions, operations, tick
-from cpm.kernel.faults import FaultKind
+from cpm.engine import deletions, tick
 from cpm.models.backups import Backup, BackupOutcome
 from cpm.models.operations import Operation, OperationPhase
 from cpm.models.recoveries import Recovery, RecoveryOutcome
@@ -62,7 +61,10 @@ class BackupStory(Story):
             tick.run_now(self.policy)
 
     def check(self) -> None:
-        backup = Backup.objects.get(policy=self.policy)
+        self.check_backup(self.policy.backups.get())
+
+    def check_backup(self, backup: Backup) -> None:
+        """One snapshot of each volume, known to AWS and to the record."""
         made = self.world.snapshots_in_aws(cpm_backup_id=str(backup.pk))
         assert Counter(each["VolumeId"] for each in made) == dict.fromkeys(self.volumes, 1)
         assert {each["SnapshotId"] for each in made} == refs_of(backup)
@@ -70,6 +72,26 @@ class BackupStory(Story):
         assert {tags.from_aws(each["Tags"])[tags.TOKEN] for each in made} == tokens
         assert set(backup.snapshots.values_list("status", flat=True)) == {SnapshotStatus.SUCCEEDED}
         assert backup.outcome == BackupOutcome.SUCCEEDED
+
+
+class RetentionStory(BackupStory):
+    """The next run of a policy that keeps one generation."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self.policy.generations = 1
+        self.policy.save()
+        self.old = world.backup(self.policy)
+
+    def ask(self) -> None:
+        if not self.policy.backups.exclude(pk=self.old.pk).exists():
+            tick.run_now(self.policy)
+
+    def check(self) -> None:
+        self.old.refresh_from_db()
+        assert self.old.outcome == BackupOutcome.DELETED
+        assert self.world.snapshots_in_aws(cpm_backup_id=str(self.old.pk)) == []
+        self.check_backup(self.policy.backups.exclude(pk=self.old.pk).get())
 
 
 class DeletionStory(Story):
@@ -158,19 +180,17 @@ class VolumeRecoveryStory(RecoveryStory):
 
 
 class UndoneRecoveryStory(VolumeRecoveryStory):
-    """A recovery that cannot be completed: AWS does not allow to attach the new volume."""
+    """A recovery to be taken back: AWS did not allow to attach the new volume."""
 
     def __init__(self, world: World, backup: Backup) -> None:
         super().__init__(world, backup, "S")
-
-    def ask(self) -> None:
-        super().ask()
-        attach = self.recovery.operations.get(effect="attach_volume", undoes=None)
-        # As often as the engine believes that rights may be about to change; afterwards they have,
-        # for the old volume has to be attached again.
-        times = operations.REFUSALS[FaultKind.DENIED] - attach.refusals
-        denied = [{"op": "ec2:AttachVolume", "kind": "denied", "times": times}]
-        self.world.simulator.faults([] if attach.phase == OperationPhase.CLOSED else denied)
+        world.simulator.faults([{"op": "ec2:AttachVolume", "kind": "denied"}])
+        self.ask()
+        attach = self.recovery.operations.filter(effect="attach_volume", outcome="")
+        while attach.exists() and world.next_look():
+            world.work()
+        # The old volume is to be attached again.
+        world.simulator.faults([])
 
     def check(self) -> None:
         assert made_by(self.recovery, self.world.ec2().describe_volumes, "Volumes") == []

@@ -33,10 +33,11 @@ def test_a_deletion_survives_a_crash_at_every_point(world: TimedWorld) -> None:
     crash_at_every_point(world, lambda: DeletionStory(world, kept))
 
 
-@pytest.mark.parametrize("behavior", ["F", "S", "D"])
+@pytest.mark.parametrize("behavior", ["F", "D"])
 def test_the_recovery_of_a_volume_survives_a_crash_at_every_point(
     world: TimedWorld, behavior: str
 ) -> None:
+    # To switch without deleting is the beginning of `D`.
     backup = protected(world)
     crash_at_every_point(world, lambda: VolumeRecoveryStory(world, backup, behavior))
 
@@ -51,7 +52,7 @@ def test_the_recovery_of_an_instance_survives_a_crash_at_every_point(world: Time
     crash_at_every_point(world, lambda: InstanceRecoveryStory(world, backup))
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 def test_a_server_that_dies_again_and_again_gets_there_in_the_end(
     world: TimedWorld, seed: int
 ) -> None:
@@ -59,7 +60,7 @@ def test_a_server_that_dies_again_and_again_gets_there_in_the_end(
     backup = protected(world)
     stories: list[Callable[[], Story]] = [
         lambda: BackupStory(world),
-        lambda: VolumeRecoveryStory(world, backup, "D"),
+        lambda: VolumeRecoveryStory(world, backup, "S"),
         lambda: InstanceRecoveryStory(world, backup),
         lambda: DeletionStory(world, backup),
     ]

@@ -22,6 +22,7 @@ def worker(
     """Run a worker process; any number of them may run, on any number of machines."""
     settings = connect(data)
     from cpm.engine import worker as engine_worker
+    from cpm.engine.queue import Pace
 
     stop = threading.Event()
     with stop_signals(stop.set):
@@ -29,4 +30,5 @@ def worker(
             stop=stop,
             queues=[name.strip() for name in queues.split(",") if name.strip()],
             concurrency=concurrency or settings.worker_concurrency,
+            pace=Pace.stalling_after(settings.worker_stalled_seconds),
         )

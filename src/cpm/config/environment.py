@@ -53,6 +53,9 @@ class Environment:
 
     workers: int = _setting(2, "Worker processes of `cpm serve`.")
     worker_concurrency: int = _setting(10, "Jobs that each of them does at once.")
+    worker_stalled_seconds: float = _setting(
+        60.0, "A worker that is silent for so long is taken for dead; others do its jobs."
+    )
 
     access_token_minutes: int = _setting(60, "How long an access token lives.")
     refresh_token_hours: int = _setting(24, "How long a refresh token lives.")
@@ -138,6 +141,8 @@ def _check(environment: Environment) -> None:
         ) from error
     if not 0 < environment.aws_budget_share <= 1:
         raise BadEnvironment("CPM_AWS_BUDGET_SHARE must be above 0 and at most 1")
+    if environment.worker_stalled_seconds < 1:
+        raise BadEnvironment("CPM_WORKER_STALLED_SECONDS must be at least 1")
     if not 0 <= environment.port < 65536:
         raise BadEnvironment("CPM_PORT must be between 1 and 65535")
     if bool(environment.tls_certificate) != bool(environment.tls_key):

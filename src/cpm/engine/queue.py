@@ -60,6 +60,11 @@ class Pace:
     # How long running jobs are waited for when the worker is to stop.
     stop_within_seconds: float = 25.0
 
+    @classmethod
+    def stalling_after(cls, seconds: float) -> "Pace":
+        """The pace at which silence for `seconds` means death; some signs of life may get lost."""
+        return cls(heartbeat_seconds=seconds / 6, stalled_after_seconds=seconds)
+
 
 class Task:
     """One kind of work, declared by name: whoever asks for it need not know the code that does it.

@@ -1,0 +1,87 @@
+"""Processes of the server on the test's database, which are killed without warning."""
+
+import signal
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from django.db import connections
+
+from cpm.kernel import clock
+from tests.cli import commands
+from tests.crash.time import TimedWorld
+
+DEADLINE_SECONDS = 120.0
+# How fast time goes while something is waited for: in each step of `STEP_SECONDS`.
+STEP, STEP_SECONDS = timedelta(seconds=2), 0.1
+
+
+@dataclass
+class Fleet:
+    """The processes that a test has started, and how they find database, AWS and time."""
+
+    world: TimedWorld
+    directory: Path
+    environment: Mapping[str, str]
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    @property
+    def output(self) -> Path:
+        """What all of them print."""
+        return self.directory / "output"
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start a command of the server."""
+        command = (*arguments, "--data", str(self.directory))
+        process = commands.start(*command, output=self.output, **self.environment)
+        self.processes.append(process)
+        return process
+
+    def worker(self, concurrency: int = 1) -> subprocess.Popen[bytes]:
+        """Start a worker; one that does one job at a time takes the steps in their order."""
+        return self.start("worker", "--concurrency", str(concurrency))
+
+    def wait_for(self, condition: Callable[[], bool], *, time_passes: bool = True) -> None:
+        """Wait until it is so; meanwhile time goes fast, for AWS too, unless it must not."""
+        deadline = clock.monotonic() + DEADLINE_SECONDS
+        while not condition():
+            assert clock.monotonic() < deadline, self.output.read_text()[-5000:]
+            if time_passes and self.world.shared_clock is not None:
+                self.world.shared_clock.move(STEP)
+            clock.sleep(STEP_SECONDS)
+
+    def end(self) -> None:
+        """Kill whatever still runs."""
+        for process in self.processes:
+            kill(process)
+
+
+@contextmanager
+def a_fleet(
+    world: TimedWorld, directory: Path, database_url: str, **environment: str
+) -> Iterator[Fleet]:
+    """Room for processes; none outlives it."""
+    known: dict[str, Any] = {
+        "DATABASE_URL": database_url,
+        "CPM_SECRET_KEY": "the key of the tests",
+        "CPM_AWS_ENDPOINT": world.simulator.endpoint,
+        "CPM_WORKER_STALLED_SECONDS": "3",
+        "CPM_LOG_FORMAT": "text",
+        **environment,
+    }
+    fleet = Fleet(world, directory, known)
+    try:
+        yield fleet
+    finally:
+        fleet.end()
+        connections.close_all()
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """End a process as a power cut does."""
+    process.send_signal(signal.SIGKILL)
+    process.wait()
