@@ -170,3 +170,13 @@ def test_an_account_that_is_taken_away_ends_what_it_was_needed_for(world: World)
     backup.refresh_from_db()
     assert backup.outcome == BackupOutcome.FAILED
     assert backup.operations.get().error == "the account was deleted from the server"
+
+
+def test_tags_that_cannot_be_put_are_told_of_and_cost_no_snapshot(world: World) -> None:
+    tags = {f"key-{n}": "value" for n in range(48)}  # too many for AWS to copy beside ours
+    (instance_id,) = world.seed(instances=1, volumes_per=2, tags=tags)["instances"]
+    fault(world, "denied", "ec2:CreateTags", times=None)
+    backup = world.backup(world.policy(instance_target(instance_id)))
+    assert backup.outcome == BackupOutcome.SUCCEEDED
+    assert len(made(world, backup)) == 2
+    assert "step_failed" in log_of(backup)

@@ -90,10 +90,10 @@ def _follow_success(operations: Sequence[Operation]) -> None:
 def _follow_failure(operation: Operation) -> None:
     if operation.snapshot is not None:
         deleted.mark_refused(operation.snapshot, operation)
-    elif operation.recovery is not None:
-        _log_failed_step(operation)
-    else:
+    elif operation.snapshots.exists():
         _fail_snapshots(operation)
+    else:
+        _log_failed_step(operation)
 
 
 def _fail_snapshots(operation: Operation) -> None:
@@ -123,6 +123,7 @@ def _log_failed_step(operation: Operation) -> None:
     elif operation.outcome == OperationOutcome.FAILED:
         events.log(
             "step_failed",
+            backup=operation.backup,
             recovery=operation.recovery,
             effect=operation.effect,
             error=operation.error,

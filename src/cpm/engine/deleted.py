@@ -28,7 +28,7 @@ def mark_deleted(snapshot: Snapshot) -> None:
     """AWS has let go of the snapshot."""
     with transaction.atomic():
         # Locked, so that of two last deletions the later one sees that nothing is left.
-        backup = Backup.objects.select_for_update().get(pk=snapshot.backup_id)
+        backup = Backup.objects.select_for_update(no_key=True).get(pk=snapshot.backup_id)
         Snapshot.objects.filter(pk=snapshot.pk).update(
             status=SnapshotStatus.DELETED, deleted_at=clock.now()
         )

@@ -86,7 +86,8 @@ def discard(backup: Backup) -> None:
     """Hide a record at once; it goes for good when AWS has let go of its snapshots."""
     locked = Backup.objects.select_for_update().get(pk=backup.pk)
     locked.discarded_at = clock.now()
-    locked.save(update_fields=["discarded_at"])
+    locked.retry_at = None
+    locked.save(update_fields=["discarded_at", "retry_at"])
     request(of_backup(locked))
     settle_emptied(locked)
 

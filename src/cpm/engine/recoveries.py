@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db import transaction
 
-from cpm.engine import accounts, alerts, events, jobs, operations, orders, transitions
+from cpm.engine import accounts, alerts, closing, events, jobs, operations, orders, transitions
 from cpm.kernel import clock
 from cpm.models.accounts import Account
 from cpm.models.alerts import AlertCategory, AlertSeverity
@@ -97,6 +97,9 @@ def give_up(recovery_id: int) -> None:
     """Close a recovery at which our own code fails again and again."""
     recovery = Recovery.objects.select_related("user", "policy").filter(pk=recovery_id).first()
     if recovery is not None and recovery.phase != RecoveryPhase.CLOSED:
+        for step in recovery.operations.filter(phase=OperationPhase.PLANNED):
+            closing.cancel(step, "the recovery was given up")
+        recovery.refresh_from_db()
         _finish(recovery, RecoveryOutcome.FAILED, [], "an error of the server; see its log")
 
 
