@@ -1,6 +1,7 @@
 """The corrections of all services, put together. A new service is one more module here."""
 
 from cpm.simulator import (
+    dynamodb_backups,
     ec2_attachments,
     ec2_image_copies,
     ec2_image_listing,
@@ -28,6 +29,7 @@ from cpm.simulator import (
 from cpm.simulator.calls import Handlers
 
 _MODULES = (
+    dynamodb_backups,
     ec2_attachments,
     ec2_image_copies,
     ec2_image_listing,
