@@ -9,6 +9,7 @@ import pytest
 from cpm.aws.budget import NoBudget
 from cpm.aws.sessions import Cloud
 from cpm.resources import registry
+from cpm.resources.contract import Driver
 from cpm.simulator.process import Simulator
 from cpm.testing.stage import Stage
 from tests.contract.rigs import RIGS
@@ -17,7 +18,7 @@ pytest.register_assert_rewrite("cpm.testing.driver_suite")
 
 _numbers = itertools.count(300000000001)
 
-Staging = Callable[[str], Stage]
+Staging = Callable[..., Stage]
 
 
 @pytest.fixture(scope="session")
@@ -40,15 +41,30 @@ def cloud(running: Simulator) -> Iterator[Cloud]:
 def staged(running: Simulator, cloud: Cloud) -> Iterator[Staging]:
     """Makes stages: one driver on an account that nothing has touched yet."""
 
-    def stage_of(kind: str) -> Stage:
-        return Stage(registry.driver(kind), RIGS[kind], running, cloud, str(next(_numbers)))
+    def stage_of(kind: str, way: str = "") -> Stage:
+        return Stage(registry.driver(kind), RIGS[kind][way], running, cloud, str(next(_numbers)))
 
     yield stage_of
     running.faults([])
     running.config(pending=0, fail=[])
 
 
-@pytest.fixture(params=[driver.kind for driver in registry.drivers()])
+@pytest.fixture(
+    params=[(kind, way) for kind, rigs in RIGS.items() for way in rigs],
+    ids=lambda names: " ".join(filter(None, names)),
+)
 def stage(request: pytest.FixtureRequest, staged: Staging) -> Stage:
-    """The stage of each driver in turn."""
-    return staged(request.param)
+    """The stage of each driver in turn, for each way in which it protects."""
+    return staged(*request.param)
+
+
+@pytest.fixture(params=[driver.kind for driver in registry.drivers()])
+def driver(request: pytest.FixtureRequest) -> Driver:
+    """Each driver in turn."""
+    return registry.driver(request.param)
+
+
+@pytest.fixture
+def stages(driver: Driver, staged: Staging) -> list[Stage]:
+    """The stages of the driver: one for each way in which it protects."""
+    return [staged(driver.kind, way) for way in RIGS[driver.kind]]

@@ -1,6 +1,7 @@
 """What the driver suite has to know of each resource type: how AWS gets, loses and shows things."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from ipaddress import ip_network
 from typing import Any
 
@@ -42,6 +43,30 @@ def snapshots_with(stage: Stage, token: str) -> list[str]:
     by_token = {"Name": f"tag:{tags.TOKEN}", "Values": [token]}
     found = describe(stage, "DescribeSnapshots", "Snapshots", OwnerIds=["self"], Filters=[by_token])
     return [snapshot["SnapshotId"] for snapshot in found]
+
+
+def images_with(stage: Stage, token: str) -> list[str]:
+    """The AMIs that carry a token."""
+    by_token = {"Name": f"tag:{tags.TOKEN}", "Values": [token]}
+    found = describe(stage, "DescribeImages", "Images", Owners=["self"], Filters=[by_token])
+    return [image["ImageId"] for image in found]
+
+
+def image_of(stage: Stage, image_id: str) -> Json:
+    """An AMI as AWS describes it."""
+    (image,) = describe(stage, "DescribeImages", "Images", ImageIds=[image_id])
+    return image
+
+
+def behind_image(stage: Stage, image_id: str) -> list[str]:
+    """The snapshots that an AMI is made of."""
+    devices = image_of(stage, image_id)["BlockDeviceMappings"]
+    return [device["Ebs"]["SnapshotId"] for device in devices]
+
+
+def lose_image(stage: Stage, image_id: str) -> object:
+    """Deregister an AMI as if somebody else had."""
+    return stage.hand.call("ec2", "DeregisterImage", ImageId=image_id)
 
 
 def lose_snapshot(stage: Stage, snapshot_id: str) -> object:
@@ -331,4 +356,22 @@ EC2_INSTANCE = Rig(
     more_targets=_more_instances,
 )
 
-RIGS = {"ebs_volume": EBS_VOLUME, "ec2_instance": EC2_INSTANCE}
+_ONLY_AMI = replace(
+    EC2_INSTANCE,
+    lose=lose_image,
+    copies_with=images_with,
+    made_of=behind_image,
+    absent_ref="ami-0123456789abcdef0",
+    more_targets=lambda _: (),
+    recoveries=(),
+)
+
+# Each type, in each of the ways in which it protects.
+RIGS: Mapping[str, Mapping[str, Rig]] = {
+    "ebs_volume": {"": EBS_VOLUME},
+    "ec2_instance": {
+        "": EC2_INSTANCE,
+        "by AMI": replace(_ONLY_AMI, target_options={"backup_option": "A"}),
+        "by AMI without reboot": replace(_ONLY_AMI, target_options={"backup_option": "N"}),
+    },
+}

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 from cpm.aws import tags
 from cpm.aws.sessions import Aws
-from cpm.kernel.faults import Fault, FaultKind
 from cpm.resources import _ec2
 from cpm.resources._volumes import USE_OF_KEYS
 from cpm.resources.contract import Ask, Effect, Json, Refs, Resource, State, Verdict, Watch
@@ -83,41 +82,6 @@ def _metadata(instance: Json) -> Json:
     known = ("HttpTokens", "HttpPutResponseHopLimit", "HttpEndpoint", "InstanceMetadataTags")
     options = instance.get("MetadataOptions", {})
     return {"metadata": {name: options[name] for name in known if name in options}}
-
-
-def _register(aws: Aws, ask: Ask) -> Refs:
-    registered = aws.call(
-        "ec2",
-        "RegisterImage",
-        Name=_image_name(ask),
-        Description="Made to launch a recovered instance; goes when it runs.",
-        TagSpecifications=[tags.specification("image", ask.marks)],
-        **ask.spec["parameters"],
-    )
-    return {"image": registered["ImageId"]}
-
-
-def _find_registered(aws: Aws, ask: Ask) -> Refs | None:
-    by_name = _ec2.filter_by("name", _image_name(ask))
-    found = aws.call("ec2", "DescribeImages", Owners=["self"], Filters=[by_name])["Images"]
-    return {"image": found[0]["ImageId"]} if found else None
-
-
-def _image_name(ask: Ask) -> str:
-    return f"cpm-{ask.token}"
-
-
-def _deregister(aws: Aws, ask: Ask) -> Refs:
-    _undo_register(aws, ask.earlier["image"])
-    return {}
-
-
-def _undo_register(aws: Aws, refs: Refs) -> None:
-    try:
-        aws.call("ec2", "DeregisterImage", ImageId=refs["image"])
-    except Fault as fault:
-        if fault.kind is not FaultKind.MISSING and fault.code != "InvalidAMIID.Unavailable":
-            raise
 
 
 def _run(aws: Aws, ask: Ask) -> Refs:
@@ -210,38 +174,9 @@ def _watch(name: str, verdict: Callable[[Json], Verdict]) -> Watch:
     return Watch(name, ("ec2:DescribeInstances",), poll, batch=_ec2.INSTANCES.per_call)
 
 
-def _poll_images(aws: Aws, refs: Sequence[str]) -> Mapping[str, Verdict]:
-    found = {image["ImageId"]: image for image in _ec2.by_ids(aws, _ec2.IMAGES, refs)}
-    return {ref: _image_verdict(found.get(ref)) for ref in refs}
-
-
-def _image_verdict(image: Json | None) -> Verdict:
-    if image is None:
-        return Verdict(State.GONE)
-    match image["State"]:
-        case "available":
-            return Verdict(State.DONE, 100)
-        case "pending" | "transient":
-            return Verdict(State.PENDING)
-        case "deregistered":
-            return Verdict(State.GONE)
-    return Verdict(State.FAILED, reason=image.get("StateReason", {}).get("Message", ""))
-
-
 RUNNING = _watch("instance_running", _running)
 STOPPED = _watch("instance_stopped", _stopped)
-IMAGE = Watch("image", ("ec2:DescribeImages",), _poll_images, batch=_ec2.IMAGES.per_call)
 
-REGISTER = Effect(
-    name="register_image",
-    operation="ec2:RegisterImage",
-    permissions=("ec2:RegisterImage", "ec2:CreateTags", "ec2:DescribeImages"),
-    start=_register,
-    find=_find_registered,
-    watch=IMAGE.name,
-    undo=_undo_register,
-    undo_permissions=("ec2:DeregisterImage",),
-)
 RUN = Effect(
     name="run_instances",
     operation="ec2:RunInstances",
@@ -269,11 +204,4 @@ STOP = Effect(
     permissions=("ec2:StopInstances",),
     start=_stop,
     watch=STOPPED.name,
-)
-DEREGISTER = Effect(
-    name="deregister_image",
-    operation="ec2:DeregisterImage",
-    permissions=("ec2:DeregisterImage",),
-    start=_deregister,
-    tidies_up=True,
 )

@@ -1,16 +1,41 @@
-"""EC2 instances: crash-consistent snapshots of their volumes, and instances launched from these."""
+"""EC2 instances: crash-consistent snapshots of their volumes, AMIs, and launches from these."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
 from cpm.aws import tags
 from cpm.aws.sessions import Aws
-from cpm.resources import _ebs_snapshots, _ec2, _instance_recovery, _instances, _volumes
+from cpm.resources import (
+    _ebs_snapshots,
+    _ec2,
+    _images,
+    _instance_recovery,
+    _instances,
+    _volumes,
+)
 from cpm.resources._instance_options import RecoverOptions
-from cpm.resources.contract import Ask, Driver, Effect, Json, Order, Refs, Resource
+from cpm.resources.contract import (
+    Ask,
+    Driver,
+    Effect,
+    Json,
+    OptionRefused,
+    Order,
+    Part,
+    Refs,
+    Resource,
+    SnapshotCollection,
+)
 from cpm.resources.options import option
 
+ONLY_AMIS = "only_amis"
+_BACKUP_OPTIONS = {
+    "S": "Snapshots only",
+    "A": "AMI only",
+    "N": "AMI only, without reboot",
+}
+_IMAGES_ONLY = ("A", "N")
 # `CreateSnapshots` takes so many volumes to leave out.
 _MOST_EXCLUDED = 40
 
@@ -19,7 +44,7 @@ _MOST_EXCLUDED = 40
 class TargetOptions:
     """How an instance is protected. `volumes` are those that `volumes_mode` speaks of."""
 
-    backup_option: str = option("S", label="Backup option", choices={"S": "Snapshots only"})
+    backup_option: str = option("S", label="Backup option", choices=_BACKUP_OPTIONS)
     volumes_mode: str = option(
         "A",
         label="Volumes",
@@ -65,20 +90,56 @@ def _with_volumes(aws: Aws, instances: list[Json]) -> Iterator[Resource]:
 
 
 def _plan_snapshots(instance: Resource, options: TargetOptions) -> Iterator[Order]:
-    volumes: list[Json] = instance.facts["volumes"]
-    chosen = [volume for volume in volumes if _is_chosen(volume, options)]
-    spec = _snapshots_spec(instance, volumes, chosen)
+    chosen = [volume for volume in instance.facts["volumes"] if _is_chosen(volume, options)]
+    if not chosen:
+        return
+    if options.backup_option in _IMAGES_ONLY:
+        no_reboot = options.backup_option == "N"
+        yield _image(instance, chosen, ONLY_AMIS, no_reboot=no_reboot)
+    else:
+        yield from _snapshots_of(instance, chosen)
+
+
+def _image(
+    instance: Resource, chosen: Sequence[Json], collection: str, *, no_reboot: bool
+) -> Order:
+    """The order of an AMI with the chosen volumes; raises OptionRefused when it would not boot."""
+    devices = [volume["device"] for volume in chosen]
+    if instance.facts["root_device"] not in devices:
+        text = "an AMI needs the root volume, which is left out"
+        raise OptionRefused("volumes_mode", "invalid", text)
+    left_out = [volume["device"] for volume in instance.facts["volumes"] if volume not in chosen]
+    spec = {
+        "instance_id": instance.resource_id,
+        "devices": devices,
+        "left_out": left_out,
+        "no_reboot": no_reboot,
+        "tags": dict(instance.tags),
+    }
+    part = Part(
+        kind=_instances.KIND,
+        collection=collection,
+        resource_id=instance.resource_id,
+        resource_name=instance.name,
+        instance_id=instance.resource_id,
+        size_gib=sum(volume["size_gib"] for volume in chosen),
+        encrypted=all(volume["encrypted"] for volume in chosen),
+    )
+    return Order(_images.CREATE.name, spec, (part,), step="image")
+
+
+def _snapshots_of(instance: Resource, chosen: list[Json]) -> Iterator[Order]:
+    spec = _snapshots_spec(instance, instance.facts["volumes"], chosen)
     # Each copy knows which belong with it, so that a recovery notices when one is missing.
     chosen = [volume | {"set_devices": spec["devices"]} for volume in chosen]
     if len(spec["exclude"]) > _MOST_EXCLUDED:
         # AWS cannot leave out so many; then each is a call, and consistent by itself.
         yield from map(_ebs_snapshots.single, chosen)
-    elif chosen:
-        parts = tuple(map(_volumes.part, chosen))
-        yield Order("snapshots", spec, parts, step="snapshots")
-        if not spec["copy_tags"]:
-            wanted = {volume["volume_id"]: volume["tags"] for volume in chosen}
-            yield Order("tag_snapshots", {"tags": wanted}, step="tags", after="snapshots")
+        return
+    yield Order("snapshots", spec, tuple(map(_volumes.part, chosen)), step="snapshots")
+    if not spec["copy_tags"]:
+        wanted = {volume["volume_id"]: volume["tags"] for volume in chosen}
+        yield Order("tag_snapshots", {"tags": wanted}, step="tags", after="snapshots")
 
 
 def _is_chosen(volume: Json, options: TargetOptions) -> bool:
@@ -129,7 +190,9 @@ DRIVER = Driver(
     target_collection="instances",
     target_id_alias="instance_id",
     recovery_type="I",
-    snapshot_collections=(),
+    snapshot_collections=(
+        SnapshotCollection(name=ONLY_AMIS, label="AMIs", extra_keys=("instance_id",)),
+    ),
     effects=(
         Effect(
             name="snapshots",
@@ -147,15 +210,17 @@ DRIVER = Driver(
             tidies_up=True,
         ),
         _ebs_snapshots.SINGLE,
-        _instances.REGISTER,
+        _images.CREATE,
+        _images.DELETE,
+        _images.REGISTER,
         _instances.RUN,
         _instances.TAG_VOLUMES,
         _instances.STOP,
-        _instances.DEREGISTER,
+        _images.DEREGISTER,
     ),
     watches=(
         _ebs_snapshots.WATCH,
-        _instances.IMAGE,
+        _images.WATCH,
         _instances.RUNNING,
         _instances.STOPPED,
     ),

@@ -1,12 +1,13 @@
 # ruff: noqa: S101 - these are tests
 """What a driver is, in tests: a resource type that passes keeps every promise of the contract.
 
-Derive a test class from `DriverSuite`, give it a fixture `stage` for each driver of the registry
-(see `cpm.testing.stage.Rig` for what it needs to know of a type), and let pytest collect it.
+Derive a test class from `DriverSuite` and let pytest collect it. It needs fixtures: `stage` for
+each way in which a driver of the registry protects (see `cpm.testing.stage.Rig` for what it needs
+to know of it), `driver` for each driver, and `stages`, all those of that driver.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 from cpm.kernel import clock
 from cpm.kernel.faults import FaultKind
 from cpm.resources import registry
-from cpm.resources.contract import Ask, Effect, Json, Order, Refs, Resource, Source, State
+from cpm.resources.contract import Ask, Driver, Effect, Json, Order, Refs, Resource, Source, State
 from cpm.testing.stage import DEADLINE_SECONDS, Begun, Stage, fault_of
 
 MANY = 1200
@@ -116,7 +117,7 @@ class DriverSuite:
         for begun in map(stage.begin, orders):
             pending = stage.poll(begun)
             assert {each.state for each in pending.values()} == {State.PENDING}
-            stage.simulator.finish(*begun.refs.values())
+            stage.finish(begun)
             for part in begun.parts:
                 done = stage.poll(begun)[begun.refs[part.resource_id]]
                 assert done.state is State.DONE
@@ -221,16 +222,18 @@ class DriverSuite:
                 timeout_seconds=DEADLINE_SECONDS,
             )
 
-    def test_declared_permissions_are_those_that_the_calls_need(self, stage: Stage) -> None:
+    def test_declared_permissions_are_those_that_the_calls_need(
+        self, driver: Driver, stages: Sequence[Stage]
+    ) -> None:
         declared, needed = _Permissions(), _Permissions()
-        driver = stage.driver
         for effect in driver.effects:
             declared.add(f"effect {effect.name}", effect.permissions)
             declared.add(f"undo of {effect.name}", effect.undo_permissions)
         for watch in driver.watches:
             declared.add(f"watch {watch.name}", watch.permissions)
         declared.add("reading", driver.read_permissions)
-        _walk(stage, needed)
+        for stage in stages:
+            _walk(stage, needed)
         assert needed.by_part == declared.by_part
 
 

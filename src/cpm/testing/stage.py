@@ -110,6 +110,8 @@ class Rig:
     absent_id: str
     absent_ref: str
     target_options: Json = field(default_factory=dict)
+    # What has to be finished in AWS before a copy is: itself, or what it is made of.
+    made_of: Callable[["Stage", str], Sequence[str]] = lambda _, ref: [ref]
     # Resources, with target options, that take other paths through the driver.
     more_targets: Callable[["Stage"], Sequence[tuple[str, Json]]] = lambda _: ()
 
@@ -171,6 +173,11 @@ class Stage:
     def poll(self, begun: Begun) -> Mapping[str, Verdict]:
         """What AWS says of it now."""
         return self.watch(begun.effect.watch, begun.refs.values())
+
+    def finish(self, begun: Begun) -> None:
+        """Let AWS be done with it."""
+        for ref in begun.refs.values():
+            self.simulator.finish(*self.rig.made_of(self, ref))
 
     def watch(self, name: str, refs: Iterable[str]) -> Mapping[str, Verdict]:
         """What a watch says of `refs` now."""

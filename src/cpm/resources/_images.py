@@ -1,0 +1,195 @@
+"""AMIs: made of instances or registered from snapshots, watched, and taken away again.
+
+An AMI's name carries the token of whoever makes it. EC2 gives no two AMIs of an account the same
+name, so that no call, however often it is repeated, makes a second one.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cpm.aws import tags
+from cpm.aws.sessions import Aws
+from cpm.kernel.faults import Fault, FaultKind
+from cpm.resources import _ebs_snapshots, _ec2
+from cpm.resources.contract import Ask, Effect, Json, Refs, State, Verdict, Watch
+
+_TAKEN = "InvalidAMIName.Duplicate"
+_DEREGISTERED = "InvalidAMIID.Unavailable"
+
+
+def snapshots_of(image: Json) -> dict[str, str]:
+    """The snapshots behind an AMI, by device."""
+    return {
+        mapping["DeviceName"]: mapping["Ebs"]["SnapshotId"]
+        for mapping in image.get("BlockDeviceMappings", ())
+        if mapping.get("Ebs", {}).get("SnapshotId")
+    }
+
+
+def _create(aws: Aws, ask: Ask) -> Refs:
+    spec = ask.spec
+    what = " ".join([spec["instance_id"], *spec["devices"]])
+    carried = tags.merged(ask.marks, spec["tags"])
+    left_out = [{"DeviceName": device, "NoDevice": ""} for device in spec["left_out"]]
+    image_id = _make(
+        aws,
+        ask,
+        "CreateImage",
+        InstanceId=spec["instance_id"],
+        Description=_ebs_snapshots.description(ask.marks, what),
+        NoReboot=spec["no_reboot"],
+        TagSpecifications=[tags.specification(each, carried) for each in ("image", "snapshot")],
+        **({"BlockDeviceMappings": left_out} if left_out else {}),
+    )
+    return {spec["instance_id"]: image_id}
+
+
+def _find_created(aws: Aws, ask: Ask) -> Refs | None:
+    image_id = _named(aws, ask)
+    return {ask.spec["instance_id"]: image_id} if image_id else None
+
+
+def _register(aws: Aws, ask: Ask) -> Refs:
+    image_id = _make(
+        aws,
+        ask,
+        "RegisterImage",
+        Description="Made to launch a recovered instance; goes when it runs.",
+        TagSpecifications=[tags.specification("image", ask.marks)],
+        **ask.spec["parameters"],
+    )
+    return {"image": image_id}
+
+
+def _find_registered(aws: Aws, ask: Ask) -> Refs | None:
+    image_id = _named(aws, ask)
+    return {"image": image_id} if image_id else None
+
+
+def _make(aws: Aws, ask: Ask, operation: str, **parameters: Any) -> str:
+    try:
+        made = aws.call("ec2", operation, Name=_name(ask), **parameters)
+    except Fault as fault:
+        if fault.code != _TAKEN:
+            raise
+        return _made_before(aws, ask, fault)
+    image_id: str = made["ImageId"]
+    return image_id
+
+
+def _made_before(aws: Aws, ask: Ask, fault: Fault) -> str:
+    """The AMI that has the name, made by a call whose answer nobody got."""
+    image_id = _named(aws, ask)
+    if image_id is None:
+        # It is there and not listed yet.
+        raise Fault(FaultKind.TRANSIENT, fault.message, operation=fault.operation, code=fault.code)
+    return image_id
+
+
+def _named(aws: Aws, ask: Ask) -> str | None:
+    by_name = _ec2.filter_by("name", _name(ask))
+    found = aws.call("ec2", "DescribeImages", Owners=["self"], Filters=[by_name])["Images"]
+    return found[0]["ImageId"] if found else None
+
+
+def _name(ask: Ask) -> str:
+    return f"cpm-{ask.token}"
+
+
+def _deregister_registered(aws: Aws, ask: Ask) -> Refs:
+    _undo_register(aws, ask.earlier["image"])
+    return {}
+
+
+def _undo_register(aws: Aws, refs: Refs) -> None:
+    _deregister(aws, refs["image"])
+
+
+def _deregister(aws: Aws, image_id: str) -> None:
+    try:
+        aws.call("ec2", "DeregisterImage", ImageId=image_id)
+    except Fault as fault:
+        if fault.kind is not FaultKind.MISSING and fault.code != _DEREGISTERED:
+            raise
+
+
+def _delete(aws: Aws, ask: Ask) -> Refs:
+    """Deregister an AMI, then delete its snapshots; each may have been done before."""
+    image_id: str = ask.spec["aws_ref"]
+    known: Mapping[str, str] = ask.spec["facts"].get("snapshots", {})
+    snapshot_ids = list(known.values()) or _snapshots_made_for(aws, image_id)
+    _deregister(aws, image_id)
+    for snapshot_id in snapshot_ids:
+        _ebs_snapshots.delete_snapshot(aws, snapshot_id)
+    return {}
+
+
+def _snapshots_made_for(aws: Aws, image_id: str) -> list[str]:
+    """The snapshots of an AMI that we made, also when it is gone: EC2 describes them so."""
+    described = _ec2.filter_by("description", f"Created by CreateImage(*) for {image_id}*")
+    ours = _ec2.filter_by("tag-key", tags.TOKEN)
+    own: Json = {"OwnerIds": ["self"], "MaxResults": _ec2.SNAPSHOTS.per_call}
+    made = aws.pages("ec2", "DescribeSnapshots", "Snapshots", Filters=[described, ours], **own)
+    return [snapshot["SnapshotId"] for snapshot in made]
+
+
+def _poll(aws: Aws, refs: Sequence[str]) -> Mapping[str, Verdict]:
+    found = {image["ImageId"]: image for image in _ec2.by_ids(aws, _ec2.IMAGES, refs)}
+    return {ref: _verdict(found.get(ref)) for ref in refs}
+
+
+def _verdict(image: Json | None) -> Verdict:
+    if image is None:
+        return Verdict(State.GONE)
+    match image["State"]:
+        case "available":
+            return Verdict(State.DONE, 100, facts=_facts(image))
+        case "pending" | "transient":
+            return Verdict(State.PENDING)
+        case "deregistered":
+            return Verdict(State.GONE)
+    return Verdict(State.FAILED, reason=image.get("StateReason", {}).get("Message", ""))
+
+
+def _facts(image: Json) -> Json:
+    devices = [each["Ebs"] for each in image.get("BlockDeviceMappings", ()) if "Ebs" in each]
+    return {
+        "snapshots": snapshots_of(image),
+        "size_gib": sum(device.get("VolumeSize", 0) for device in devices),
+        "encrypted": all(device.get("Encrypted", False) for device in devices),
+    }
+
+
+WATCH = Watch("image", ("ec2:DescribeImages",), _poll, batch=_ec2.IMAGES.per_call)
+
+CREATE = Effect(
+    name="create_image",
+    operation="ec2:CreateImage",
+    permissions=("ec2:CreateImage", "ec2:CreateTags", "ec2:DescribeImages"),
+    start=_create,
+    find=_find_created,
+    watch=WATCH.name,
+)
+DELETE = Effect(
+    name="delete",
+    operation="ec2:DeregisterImage",
+    permissions=("ec2:DeregisterImage", "ec2:DeleteSnapshot", "ec2:DescribeSnapshots"),
+    start=_delete,
+)
+REGISTER = Effect(
+    name="register_image",
+    operation="ec2:RegisterImage",
+    permissions=("ec2:RegisterImage", "ec2:CreateTags", "ec2:DescribeImages"),
+    start=_register,
+    find=_find_registered,
+    watch=WATCH.name,
+    undo=_undo_register,
+    undo_permissions=("ec2:DeregisterImage",),
+)
+DEREGISTER = Effect(
+    name="deregister_image",
+    operation="ec2:DeregisterImage",
+    permissions=("ec2:DeregisterImage",),
+    start=_deregister_registered,
+    tidies_up=True,
+)
