@@ -50,7 +50,7 @@ class Fleet:
         deadline = clock.monotonic() + DEADLINE_SECONDS
         while not condition():
             assert clock.monotonic() < deadline, self.output.read_text()[-5000:]
-            if time_passes and self.world.shared_clock is not None:
+            if time_passes:
                 self.world.shared_clock.move(STEP)
             clock.sleep(STEP_SECONDS)
 

@@ -41,7 +41,7 @@ class SharedClock:
 class TimedWorld(World):
     """A world whose AWS is as late as the engine."""
 
-    shared_clock: SharedClock | None = None
+    shared_clock: SharedClock = field(kw_only=True)
     clients: dict[str, Any] = field(default_factory=dict)
 
     def ec2(self, region: str = REGION) -> Any:
@@ -53,7 +53,7 @@ class TimedWorld(World):
     def move_to(self, moment: datetime) -> None:
         """Move the clock on, AWS's included."""
         ahead = moment - clock.now()
-        if ahead > timedelta() and self.shared_clock is not None:
+        if ahead > timedelta():
             self.shared_clock.move(ahead)
 
 
