@@ -24,6 +24,9 @@ from cpm.simulator import (
     rds_snapshot_copies,
     rds_snapshot_making,
     rds_snapshots,
+    redshift_clusters,
+    redshift_sharing,
+    redshift_snapshots,
     sts,
 )
 from cpm.simulator.calls import Handlers
@@ -52,6 +55,9 @@ _MODULES = (
     rds_snapshot_copies,
     rds_snapshot_making,
     rds_snapshots,
+    redshift_clusters,
+    redshift_sharing,
+    redshift_snapshots,
     sts,
 )
 

@@ -121,7 +121,7 @@ class Keeper(threading.Thread):
     def _save(self) -> None:
         try:
             save(self._simulation, self._path)
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever it was, the next change is saved again
             _log.exception("the state could not be written to %s", self._path)
 
 
