@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from cpm.simulator import counts, credentials, ec2_state, faults, seed
+from cpm.simulator import counts, credentials, ec2_state, faults, seed, ssm_agents, ssm_commands
 from cpm.simulator.config import BadConfig
 from cpm.simulator.ec2_snapshots import table as snapshots_of
 from cpm.simulator.simulation import Simulation
@@ -91,6 +91,22 @@ def _show_accounts(simulation: Simulation, _: Request) -> Any:
         return [asdict(credentials.open_account(item)) for item in credentials.accounts()]
 
 
+def _set_agents(simulation: Simulation, request: Request) -> Any:
+    wanted = _object(request)
+    with simulation.lock:
+        instances = ssm_agents.set_agents(wanted)
+    simulation.changed.set()
+    return {"agents": instances}
+
+
+def _set_outcomes(simulation: Simulation, request: Request) -> Any:
+    wanted = _object(request)
+    with simulation.lock:
+        count = ssm_commands.set_outcomes(wanted)
+    simulation.changed.set()
+    return {"outcomes": count}
+
+
 def _finish(simulation: Simulation, request: Request) -> Any:
     wanted = set(_object(request).get("ids", []))
     finished = []
@@ -135,6 +151,8 @@ _ACTIONS: dict[tuple[str, str], Action] = {
     ("POST", "seed"): _plant,
     ("GET", "accounts"): _show_accounts,
     ("POST", "accounts"): _open_account,
+    ("POST", "agents"): _set_agents,
+    ("POST", "commands"): _set_outcomes,
     ("POST", "finish"): _finish,
     ("POST", "reset"): _reset,
 }

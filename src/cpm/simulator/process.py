@@ -164,6 +164,20 @@ class Simulator:
         planted: dict[str, Any] = self.post("seed", estate)
         return planted
 
+    def agents(self, account: str, agents: Any = "all", region: str = "us-east-1") -> list[str]:
+        """Let these instances run an agent of Systems Manager, and no others there.
+
+        Each is an id or an object such as `{"instance_id": ..., "online": False}`.
+        """
+        wanted = {"account": account, "region": region, "agents": agents}
+        instances: list[str] = self.post("agents", wanted)["agents"]
+        return instances
+
+    def commands(self, account: str, *outcomes: Any, region: str = "us-east-1") -> None:
+        """Say how commands will end there: objects with `status`, `output`, `seconds` and so on."""
+        wanted = {"account": account, "region": region, "outcomes": list(outcomes)}
+        self.post("commands", wanted)
+
     def finish(self, *ids: str) -> None:
         """Let pending snapshots, these or all, be over at once."""
         self.post("finish", {"ids": list(ids)})

@@ -27,6 +27,8 @@ from cpm.simulator import (
     redshift_clusters,
     redshift_sharing,
     redshift_snapshots,
+    ssm_agents,
+    ssm_commands,
     sts,
 )
 from cpm.simulator.calls import Handlers
@@ -58,6 +60,8 @@ _MODULES = (
     redshift_clusters,
     redshift_sharing,
     redshift_snapshots,
+    ssm_agents,
+    ssm_commands,
     sts,
 )
 

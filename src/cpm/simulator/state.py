@@ -33,16 +33,21 @@ from cpm.simulator.ec2_volumes import Attachment, Volume
 from cpm.simulator.lives import Life
 from cpm.simulator.making import Making
 from cpm.simulator.simulation import Simulation
+from cpm.simulator.ssm_agents import Agent
+from cpm.simulator.ssm_commands import Invocation, Outcome
 
 _log = logging.getLogger(__name__)
 _KINDS: tuple[Any, ...] = (
+    Agent,
     Attachment,
     Device,
     Encryption,
     Identity,
     Image,
+    Invocation,
     Life,
     Making,
+    Outcome,
     Performance,
     Session,
     Snapshot,
