@@ -89,13 +89,13 @@ def test_what_failed_is_repeated_as_a_new_record_of_the_same_run(world: World) -
     good, bad = world.volume(), world.volume()
     world.simulator.config(fail=[bad])
     policy = world.policy(
-        volume_target(good), volume_target(bad), retry_count=2, retry_wait_minutes=5
+        volume_target(good), volume_target(bad), retry_count=2, retry_wait_minutes=60
     )
     first = world.backup(policy)
     world.simulator.config(fail=[])
-    world.pass_time(timedelta(minutes=4))
+    world.pass_time(timedelta(minutes=50))
     assert Backup.objects.count() == 1
-    world.pass_time(timedelta(minutes=2))
+    world.pass_time(timedelta(minutes=11))
     repeat = Backup.objects.exclude(pk=first.pk).get()
     assert (repeat.trigger, repeat.attempt, repeat.run) == (Trigger.RETRY, 1, first.run)
     assert repeat.outcome == SUCCEEDED
