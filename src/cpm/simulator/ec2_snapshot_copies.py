@@ -3,8 +3,16 @@
 from collections.abc import Mapping
 from typing import Any
 
-from cpm.simulator import ec2_encryption, ec2_quotas, ec2_snapshots, ec2_state, ec2_tags
+from cpm.simulator import (
+    ec2_encryption,
+    ec2_quotas,
+    ec2_snapshots,
+    ec2_state,
+    ec2_tags,
+    kms_keys,
+)
 from cpm.simulator.calls import Call, Handlers
+from cpm.simulator.ec2_encryption import Encryption
 from cpm.simulator.ec2_errors import incorrect_state
 from cpm.simulator.ec2_snapshots import Snapshot
 from cpm.simulator.lives import State
@@ -40,9 +48,14 @@ def make_copy(
     """A pending copy of `source` in the caller's account and region; `origins` as in snapshots.
 
     An encrypted one is encrypted anew: with the key that is named, or with the region's default.
+    AWS looks at the keys only while it copies: a key that the caller may not use lets the copy
+    fail, not the call.
     """
     ec2 = ec2_state.backend(call.account, call.region)
     encrypted = bool(call.get("Encrypted") or source.encryption.encrypted)
+    encryption = ec2_encryption.requested(
+        ec2, encrypted, call.get("KmsKeyId"), ec2_encryption.PLAIN
+    )
     return ec2_snapshots.make(
         ec2,
         call,
@@ -50,8 +63,19 @@ def make_copy(
         volume_id=NO_VOLUME,
         volume_size=source.volume_size,
         description=description,
-        encryption=ec2_encryption.requested(
-            ec2, encrypted, call.get("KmsKeyId"), ec2_encryption.PLAIN
-        ),
+        encryption=encryption,
+        trouble=_key_trouble(call, source, encryption),
         origins=frozenset((source.id, *origins)),
     )
+
+
+def _key_trouble(call: Call, source: Snapshot, target: Encryption) -> str:
+    read, write = source.encryption.kms_key_id, target.kms_key_id
+    readable = read is None or _may_use(call, read, "Decrypt")
+    writable = write is None or _may_use(call, write, "GenerateDataKey")
+    return "" if readable and writable else "Given key ID is not accessible"
+
+
+def _may_use(call: Call, arn: str, operation: str) -> bool:
+    key = kms_keys.find(call.account, call.region, arn)
+    return key is not None and kms_keys.may_use(call.caller, key, operation)

@@ -27,6 +27,7 @@ class Snapshot:
     """A snapshot of a volume, or a copy of one.
 
     `origins` are ids of what it came from: it fails when the configuration says that one fails.
+    `trouble` is why it will fail anyway.
     """
 
     id: str
@@ -37,6 +38,7 @@ class Snapshot:
     description: str = ""
     encryption: Encryption = PLAIN
     origins: frozenset[str] = frozenset()
+    trouble: str = ""
     delete_requested: bool = False
     user_ids: set[str] = field(default_factory=set)
     is_public: bool = False
@@ -59,11 +61,15 @@ class Snapshot:
 
     def settle(self, config: Config) -> State:
         """Look at the clock: the state by now."""
-        return self.life.settle(fails=bool(config.fail & (self.origins | {self.id})))
+        fails = bool(self.trouble or config.fail & (self.origins | {self.id}))
+        return self.life.settle(fails=fails)
 
     def is_usable_by(self, account: str) -> bool:
         """Whether `account` may make volumes of it and copy it."""
         return self.is_public or account == self.owner_id or account in self.user_ids
+
+    def _state_message(self) -> str | None:
+        return self.trouble or None if self.life.state is State.FAILED else None
 
     def shown(self, viewer: str) -> dict[str, Any]:
         """As the API shows it to the account `viewer`, with the tags that this account gave it."""
@@ -72,6 +78,7 @@ class Snapshot:
             "SnapshotId": self.id,
             "VolumeId": self.volume_id,
             "State": self.status,
+            "StateMessage": self._state_message(),
             "StartTime": self.start_time,
             "Progress": f"{self.life.progress_percent()}%",
             "OwnerId": self.owner_id,
