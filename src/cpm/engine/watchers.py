@@ -12,7 +12,7 @@ import structlog
 from django.conf import settings
 from django.db import transaction
 
-from cpm.engine import accounts, closing, jobs
+from cpm.engine import accounts, bulk, closing, jobs
 from cpm.kernel import clock
 from cpm.kernel.faults import Fault
 from cpm.models.operations import Operation, OperationPhase
@@ -171,7 +171,7 @@ def _wait(operations: Iterable[Operation], because: str = "") -> None:
         else:
             operation.due_at = _next_look(operation)
             waiting.append(operation)
-    Operation.objects.bulk_update(waiting, ["progress_percent", "due_at"], batch_size=500)
+    bulk.update(waiting, ["progress_percent", "due_at"])
 
 
 def _next_look(operation: Operation) -> datetime:
@@ -187,7 +187,7 @@ def _write_snapshots(seen: Iterable[Seen]) -> None:
         operation__in=by_operation, status=SnapshotStatus.IN_PROGRESS
     ).exclude(aws_ref="")
     changed = [row for row in rows if _learn(row, by_operation[row.operation_id or 0])]
-    Snapshot.objects.bulk_update(changed, _LEARNT, batch_size=500)
+    bulk.update(changed, _LEARNT)
 
 
 _LEARNT = [
