@@ -60,7 +60,7 @@ def test_nothing_is_searched_or_asked_for_before_aws_has_settled(
     settings.ENVIRONMENT = replace(settings.ENVIRONMENT, settle_seconds=7200)
     fault(world, "lost")
     backup = tick.run_now(volume_policy(world))
-    world.pass_time(timedelta(hours=1))
+    world.pass_time(timedelta(minutes=10))
     assert world.simulator.counts()[ONE] == 1
     assert LIST not in world.simulator.counts()
     assert backup.operations.get().phase == OperationPhase.STARTING
