@@ -4,8 +4,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from moto.ssm.models import SimpleSystemManagerBackend, ssm_backends
-
 from cpm.kernel import clock
 from cpm.simulator import ec2_state, markers
 from cpm.simulator.calls import Call, Handlers
@@ -33,19 +31,12 @@ def install(handlers: Handlers) -> None:
     handlers.add("ssm", {"DescribeInstanceInformation": describe_instance_information})
 
 
-def backend(account: str, region: str) -> SimpleSystemManagerBackend:
-    """The Systems Manager of one account in one region."""
-    found: SimpleSystemManagerBackend = ssm_backends[account][region]
-    return found
-
-
 def table(account: str, region: str) -> dict[str, Agent]:
-    """The agents of one account in one region, by instance."""
-    ssm: Any = backend(account, region)
-    if not hasattr(ssm, "agents"):
-        ssm.agents = {}
-    found: dict[str, Agent] = ssm.agents
-    return found
+    """The agents of one account in one region, by instance.
+
+    They hang on EC2, where the instances are: moto's Systems Manager does not fit a state file.
+    """
+    return ec2_state.table(ec2_state.backend(account, region), "agents")
 
 
 def set_agents(wanted: Mapping[str, Any]) -> list[str]:

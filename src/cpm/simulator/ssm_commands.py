@@ -10,7 +10,7 @@ from cpm.kernel import clock
 from cpm.simulator import ec2_state, ec2_tags
 from cpm.simulator.calls import Call, Handlers
 from cpm.simulator.errors import AwsError
-from cpm.simulator.ssm_agents import answers, backend, page
+from cpm.simulator.ssm_agents import answers, page
 from cpm.simulator.ssm_agents import table as agents_of
 
 _ENDS = ("Success", "Failed", "TimedOut")
@@ -90,8 +90,7 @@ def set_outcomes(wanted: Mapping[str, Any]) -> int:
     if not account.isdigit():
         raise BadOutcome("outcomes need the number of an account")
     outcomes = [_outcome(item) for item in wanted.get("outcomes", [])]
-    ssm: Any = backend(account, region)
-    ssm.outcomes = outcomes
+    _outcomes(account, region)["all"] = outcomes
     return len(outcomes)
 
 
@@ -107,7 +106,7 @@ def send_command(call: Call) -> Mapping[str, Any]:
     for instance_id in instance_ids:
         if instance_id in known:
             invocation = _invocation(call, command_id, instance_id)
-            _table(call)[command_id, instance_id] = invocation
+            _table(call)[f"{command_id}/{instance_id}"] = invocation
     return {"Command": _command(call, command_id)}
 
 
@@ -160,12 +159,12 @@ def cancel_command(call: Call) -> Mapping[str, Any]:
     return {}
 
 
-def _table(call: Call) -> dict[tuple[str, str], Invocation]:
-    ssm: Any = backend(call.account, call.region)
-    if not hasattr(ssm, "invocations"):
-        ssm.invocations = {}
-    found: dict[tuple[str, str], Invocation] = ssm.invocations
-    return found
+def _table(call: Call) -> dict[str, Invocation]:
+    return ec2_state.table(ec2_state.backend(call.account, call.region), "invocations")
+
+
+def _outcomes(account: str, region: str) -> dict[str, list[Outcome]]:
+    return ec2_state.table(ec2_state.backend(account, region), "command_outcomes")
 
 
 def _of_command(call: Call, command_id: str) -> Iterator[Invocation]:
@@ -173,7 +172,7 @@ def _of_command(call: Call, command_id: str) -> Iterator[Invocation]:
 
 
 def _own(call: Call, command_id: str, instance_id: str) -> Invocation:
-    found = _table(call).get((command_id, instance_id))
+    found = _table(call).get(f"{command_id}/{instance_id}")
     if found is None:
         raise AwsError("InvocationDoesNotExist", "The command did not run on the instance.")
     return found
@@ -194,8 +193,7 @@ def _invocation(call: Call, command_id: str, instance_id: str) -> Invocation:
 
 def _expected(call: Call, instance_id: str) -> Outcome:
     text = "\n".join(line for lines in call.get("Parameters", {}).values() for line in lines)
-    outcomes: list[Outcome] = getattr(backend(call.account, call.region), "outcomes", [])
-    for outcome in outcomes:
+    for outcome in _outcomes(call.account, call.region).get("all", []):
         is_here = outcome.instance_id in (None, instance_id)
         if is_here and (outcome.contains is None or outcome.contains in text):
             return outcome
