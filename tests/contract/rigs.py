@@ -356,6 +356,21 @@ EC2_INSTANCE = Rig(
     more_targets=_more_instances,
 )
 
+
+def _lose_either(stage: Stage, ref: str) -> object:
+    return (lose_image if ref.startswith("ami-") else lose_snapshot)(stage, ref)
+
+
+def _behind_either(stage: Stage, ref: str) -> list[str]:
+    return behind_image(stage, ref) if ref.startswith("ami-") else [ref]
+
+
+def _with_named_image(stage: Stage) -> list[tuple[str, Json]]:
+    instance_id = plant_instance(stage)
+    own = stage.hand.call("ec2", "CreateImage", InstanceId=instance_id, Name="golden")["ImageId"]
+    return [(instance_id, {"backup_option": "I", "initial_ami": own})]
+
+
 _ONLY_AMI = replace(
     EC2_INSTANCE,
     lose=lose_image,
@@ -372,6 +387,17 @@ RIGS: Mapping[str, Mapping[str, Rig]] = {
     "ec2_instance": {
         "": EC2_INSTANCE,
         "by AMI": replace(_ONLY_AMI, target_options={"backup_option": "A"}),
+        "with an initial AMI": replace(
+            EC2_INSTANCE,
+            lose=_lose_either,
+            copies_with=lambda stage, token: (
+                images_with(stage, token) or snapshots_with(stage, token)
+            ),
+            made_of=_behind_either,
+            target_options={"backup_option": "I"},
+            more_targets=_with_named_image,
+            recoveries=(),
+        ),
         "by AMI without reboot": replace(_ONLY_AMI, target_options={"backup_option": "N"}),
     },
 }

@@ -7,6 +7,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Count, Q, QuerySet
 
 from cpm.engine import backup_alerts, events, jobs, planner, transitions
+from cpm.engine.deleted import shared_collections
 from cpm.kernel import clock
 from cpm.models.backups import Backup, BackupOutcome, BackupPhase, BackupTarget, Trigger
 from cpm.models.operations import OperationPhase
@@ -85,7 +86,9 @@ def retry(backup_id: int) -> None:
 
 def tally(backup: Backup) -> Tally:
     """Count what was protected and what was not."""
-    good = Count("snapshots", filter=Q(snapshots__status=SnapshotStatus.SUCCEEDED))
+    # What records share is no copy of what the target is now.
+    succeeded = Q(snapshots__status=SnapshotStatus.SUCCEEDED)
+    good = Count("snapshots", filter=succeeded & ~Q(snapshots__collection__in=shared_collections()))
     targets = backup.targets.annotate(good=good)
     counted = list(targets.values_list("pk", "good", "is_missing"))
     return Tally(

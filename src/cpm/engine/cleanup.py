@@ -9,7 +9,7 @@ from typing import Any
 
 from django.db.models import Exists, OuterRef
 
-from cpm.engine import deletions, events, jobs, retention
+from cpm.engine import deletions, events, jobs, retention, sharing
 from cpm.engine.deleted import live_snapshots, wanted_away
 from cpm.kernel import clock, times
 from cpm.models.backups import Backup, BackupPhase, CopyStatus
@@ -20,7 +20,11 @@ from cpm.models.settings import Setting
 from cpm.models.users import BadAttempt
 
 SECTION = "cleanup"
-DEFAULTS = {"cleanup_interval_hours": 6, "keep_records_days": 90}
+DEFAULTS = {
+    "cleanup_interval_hours": 6,
+    "keep_records_days": 90,
+    "rotate_single_amis_days": sharing.DEFAULT_ROTATION_DAYS,
+}
 LAST = "last_cleanup_time"
 # The API shows those of the last 30 days.
 _KEEP_LOGS = timedelta(days=60)

@@ -12,11 +12,22 @@ from cpm.models.backups import Backup, BackupOutcome, BackupPhase
 from cpm.models.events import Stream
 from cpm.models.operations import Operation
 from cpm.models.snapshots import Snapshot, SnapshotStatus
+from cpm.resources import registry
 
 
 def live_snapshots() -> QuerySet[Snapshot]:
     """Snapshots that AWS keeps for us, good ones and others."""
     return Snapshot.objects.exclude(status=SnapshotStatus.DELETED).exclude(aws_ref="")
+
+
+def shared_collections() -> list[str]:
+    """The collections of which records share copies."""
+    return [
+        collection.name
+        for driver in registry.drivers()
+        for collection in driver.snapshot_collections
+        if collection.shared_watch
+    ]
 
 
 def wanted_away() -> QuerySet[Snapshot]:
@@ -67,12 +78,17 @@ def mark_refused(snapshot: Snapshot, operation: Operation) -> None:
 def settle_emptied(backup: Backup) -> None:
     """Let the record say that nothing is left of it, or go if its owner has thrown it away.
 
-    The caller has locked the row.
+    The caller has locked the row. What it shares with others says nothing of what is left of it,
+    but has to be let go of before it goes.
     """
-    if backup.phase != BackupPhase.CLOSED or live_snapshots().filter(backup=backup).exists():
+    if backup.phase != BackupPhase.CLOSED:
+        return
+    left = live_snapshots().filter(backup=backup)
+    if left.exclude(collection__in=shared_collections()).exists():
         return
     if backup.discarded_at is not None:
-        backup.delete()
+        if not left.exists():
+            backup.delete()
     elif backup.outcome in {BackupOutcome.SUCCEEDED, BackupOutcome.PARTIAL}:
         Backup.objects.filter(pk=backup.pk).update(outcome=BackupOutcome.DELETED)
 

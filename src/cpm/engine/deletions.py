@@ -10,7 +10,7 @@ from datetime import timedelta
 from django.db import transaction
 from django.db.models import QuerySet
 
-from cpm.engine import accounts, jobs
+from cpm.engine import accounts, jobs, sharing
 from cpm.engine.deleted import live_snapshots, settle_emptied
 from cpm.kernel import clock
 from cpm.kernel.faults import Fault
@@ -34,6 +34,10 @@ _NEEDED = "a recovery needs it"
 
 class Kept(Exception):
     """The snapshot must not be deleted now; the text says why."""
+
+
+class Shared(Exception):
+    """Other records refer to the same copy in AWS."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +77,13 @@ def choose(snapshots: QuerySet[Snapshot], *, spare_frozen: bool = True) -> list[
 def request(choices: Iterable[Choice]) -> int:
     """Have those that may go deleted in the background; says how many that are."""
     chosen = [choice.snapshot.pk for choice in choices if choice.kept_because is None]
-    going = _claim(Snapshot.objects.filter(pk__in=chosen))
+    claimed = _claim(Snapshot.objects.filter(pk__in=chosen))
+    going = sharing.let_go(claimed)
     Operation.objects.bulk_create(map(_operation, going), batch_size=500, ignore_conflicts=True)
     first = [snapshot.pk for snapshot in going[:_MOST_DEFERRED]]
     asked = Operation.objects.filter(snapshot__in=first)
     jobs.defer_operations(asked.exclude(phase=OperationPhase.CLOSED))
-    return len(going)
+    return len(claimed)
 
 
 @transaction.atomic
@@ -96,7 +101,7 @@ def delete_in_aws(snapshot: Snapshot) -> None:
     """Delete one snapshot while the caller waits, who then marks it deleted.
 
     A deletion is safe to repeat: one whose caller dies meanwhile is finished by cleanup. Raises
-    Fault when AWS refuses, and Kept.
+    Fault when AWS refuses, Kept, and Shared.
     """
     this = Snapshot.objects.filter(pk=snapshot.pk)
     (choice,) = choose(this, spare_frozen=False)
@@ -104,8 +109,13 @@ def delete_in_aws(snapshot: Snapshot) -> None:
         raise Kept(choice.kept_because)
     if not snapshot.aws_ref:
         return
-    if not _claim(this):
-        raise Kept(_NEEDED)
+    with transaction.atomic():
+        if not _claim(this):
+            raise Kept(_NEEDED)
+        if sharing.others_need(snapshot):
+            raise Shared
+    if sharing.is_given(snapshot):
+        return
     try:
         _delete_now(snapshot)
     except Fault:
@@ -119,9 +129,11 @@ def _claim(snapshots: QuerySet[Snapshot]) -> list[Snapshot]:
 
     A recovery locks its snapshots likewise, so that one of the two sees the other.
     """
-    locked = list(snapshots.select_for_update().order_by("pk"))
+    chosen = set(snapshots.values_list("pk", flat=True))
+    locked = sharing.with_sharers(snapshots).select_for_update().order_by("pk")
+    claimed = [snapshot for snapshot in locked if snapshot.pk in chosen]
     needed = _needed_by_recoveries(snapshots)
-    going = [snapshot for snapshot in locked if snapshot.pk not in needed]
+    going = [snapshot for snapshot in claimed if snapshot.pk not in needed]
     unmarked = [snapshot.pk for snapshot in going if snapshot.delete_requested_at is None]
     Snapshot.objects.filter(pk__in=unmarked).update(delete_requested_at=clock.now())
     return going

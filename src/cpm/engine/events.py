@@ -59,6 +59,7 @@ CATALOGUE = {
     ),
     "snapshot_expired": Line(INFO, "{snapshot} of {resource} has expired and will be deleted."),
     "snapshot_deleted": Line(INFO, "{snapshot} of {resource} was deleted."),
+    "snapshot_let_go": Line(INFO, "{snapshot} of {resource} is needed here no more; it stays."),
     "snapshot_not_deleted": Line(
         ERROR, "{snapshot} of {resource} (backup {record}) could not be deleted: {error}"
     ),

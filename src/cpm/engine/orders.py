@@ -40,7 +40,7 @@ def place_snapshots(
         for operation, order in _chain(place, orders, target.resource_id, deadline_at):
             operation.backup = backup
             operations.append(operation)
-            snapshots += [_snapshot(place, target, operation, part) for part in order.parts]
+            snapshots += [snapshot_row(place, target, operation, part) for part in order.parts]
     _store(operations)
     Snapshot.objects.bulk_create(snapshots, batch_size=_ROWS_PER_INSERT)
     jobs.defer_operations(operation for operation in operations if operation.after is None)
@@ -94,7 +94,10 @@ def _store(operations: Iterable[Operation]) -> None:
         waiting = [each for each in waiting if not each.pk]
 
 
-def _snapshot(place: Place, target: BackupTarget, operation: Operation, part: Part) -> Snapshot:
+def snapshot_row(
+    place: Place, target: BackupTarget, operation: Operation | None, part: Part
+) -> Snapshot:
+    """The row of a copy that the operation will make, or that is there already."""
     return Snapshot(
         backup_id=target.backup_id,
         target=target,

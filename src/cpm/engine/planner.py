@@ -4,7 +4,8 @@ Each region is planned by itself, in one transaction. One that cannot be reached
 until the deadline, while the others go on.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import groupby
@@ -12,13 +13,14 @@ from typing import Any
 
 from django.db import transaction
 
-from cpm.engine import accounts, alerts, events, orders, transitions
+from cpm.engine import accounts, alerts, bulk, events, orders, sharing, transitions
 from cpm.kernel import clock
 from cpm.kernel.faults import Fault, FaultKind
 from cpm.models.alerts import AlertCategory, AlertSeverity
 from cpm.models.backups import Backup, BackupPhase, BackupTarget
 from cpm.models.events import Event
 from cpm.models.policies import AutoRemove, Policy, Target
+from cpm.models.snapshots import Snapshot
 from cpm.resources import options, registry
 from cpm.resources.contract import Driver, OptionRefused, Order, Resource
 
@@ -38,6 +40,11 @@ class Group:
     driver: Driver
     region: str
     targets: Sequence[BackupTarget]
+
+    @property
+    def place(self) -> orders.Place:
+        """Where the work on them is done."""
+        return orders.Place(self.driver.kind, self.backup.account, self.region)
 
     @property
     def account_cause(self) -> str:
@@ -95,6 +102,7 @@ def _plan_group(group: Group) -> bool:
         aws = aws.on_behalf_of(f"backup-{group.backup.pk}")
         ids = [target.resource_id for target in group.targets]
         found = {each.resource_id: each for each in group.driver.describe(aws, ids)}
+        shared = sharing.look(aws, group.place, group.driver, _wishes(group, found))
     except Fault as fault:
         return _give_up_or_wait(group, fault)
     with transaction.atomic():
@@ -103,24 +111,40 @@ def _plan_group(group: Group) -> bool:
         for target in group.targets:
             if target.resource_id not in found:
                 _note_missing(group, target)
-        _order(group, found)
+        sharing.lock(shared)
+        _order(group, found, shared)
     alerts.resolve(group.account_cause)
     return True
 
 
-def _order(group: Group, found: dict[str, Resource]) -> None:
+def _wishes(group: Group, found: dict[str, Resource]) -> Iterator[Order]:
+    """Whatever the targets' options ask for, as far as they make sense."""
+    for target in group.targets:
+        if target.resource_id in found:
+            with suppress(OptionRefused):
+                yield from _wanted(group, target, found[target.resource_id])
+
+
+def _wanted(group: Group, target: BackupTarget, resource: Resource) -> Iterator[Order]:
+    wanted: Any = options.make(group.driver.target_options, target.options)
+    return group.driver.plan_snapshots(resource, wanted)
+
+
+def _order(group: Group, found: dict[str, Resource], shared: sharing.Shared) -> None:
     ordered = []
     for target in group.targets:
         resource = found.get(target.resource_id)
         if resource is not None:
             target.facts, target.resource_name = resource.facts, resource.name
-            ordered.append((target, _orders(group, target, resource)))
+            wanted = _orders(group, target, resource)
+            ordered.append((target, shared.take(target, wanted)))
         target.planned_at = clock.now()
     _refresh_policy(group, found)
     fields = ["facts", "resource_name", "planned_at", "error", "is_missing"]
-    BackupTarget.objects.bulk_update(group.targets, fields, batch_size=500)
+    bulk.update(group.targets, fields)
+    Snapshot.objects.bulk_create(shared.references, batch_size=500)
     orders.place_snapshots(
-        orders.Place(group.driver.kind, group.backup.account, group.region),
+        group.place,
         group.backup,
         ordered,
         deadline_at=clock.now() + SNAPSHOT_DEADLINE,
@@ -130,8 +154,7 @@ def _order(group: Group, found: dict[str, Resource]) -> None:
 def _orders(group: Group, target: BackupTarget, resource: Resource) -> list[Order]:
     what: dict[str, Any] = {"kind": group.driver.label, "resource": target.resource_id}
     try:
-        wanted: Any = options.make(group.driver.target_options, target.options)
-        ordered = list(group.driver.plan_snapshots(resource, wanted))
+        ordered = list(_wanted(group, target, resource))
     except OptionRefused as refusal:
         target.error = refusal.message
         events.log("target_refused", backup=group.backup, error=refusal.message, **what)
@@ -152,7 +175,7 @@ def _refresh_policy(group: Group, found: dict[str, Resource]) -> None:
         if (target.name, target.size_gib, target.is_missing) != (seen.name, seen.size_gib, False):
             target.name, target.size_gib, target.is_missing = seen.name, seen.size_gib, False
             changed.append(target)
-    Target.objects.bulk_update(changed, ["name", "size_gib", "is_missing"], batch_size=500)
+    bulk.update(changed, ["name", "size_gib", "is_missing"])
 
 
 def _note_missing(group: Group, target: BackupTarget) -> None:

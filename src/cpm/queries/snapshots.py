@@ -3,6 +3,7 @@
 from django.contrib.postgres.expressions import ArraySubquery
 from django.db.models import Max, Min, OuterRef, QuerySet, Subquery
 
+from cpm.engine.deleted import shared_collections
 from cpm.models.backups import BackupTarget
 from cpm.models.snapshots import Snapshot
 from cpm.queries.people import Person, owned_by
@@ -36,11 +37,13 @@ def resources_listed(viewer: Person, backup_id: int, driver: Driver) -> QuerySet
     own = Snapshot.objects.filter(target=OuterRef("pk"), source_snapshot=None).order_by("pk")
     whole = own.filter(resource_id=OuterRef("resource_id"))
     parts = own.exclude(resource_id=OuterRef("resource_id"))
-    together = own.order_by().values("target")
+    # What it shares with other records does not say how this copy of it stands.
+    alone = own.exclude(collection__in=shared_collections())
+    together = alone.order_by().values("target")
     return resources(viewer, backup_id, driver).annotate(
         part_ids=ArraySubquery(parts.values("pk")),
         whole_ref=Subquery(whole.values("aws_ref")[:1]),
-        statuses=ArraySubquery(own.values("status")),
+        statuses=ArraySubquery(alone.values("status")),
         started_at=Subquery(together.annotate(first=Min("started_at")).values("first")),
         finished_at=Subquery(together.annotate(last=Max("finished_at")).values("last")),
     )

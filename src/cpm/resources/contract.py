@@ -55,6 +55,8 @@ class Part:
     size_gib: int | None = None
     encrypted: bool | None = None
     facts: Json = field(default_factory=dict)
+    # In a shared collection: what its owner has named as the copy; none is made or deleted.
+    given_ref: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +156,8 @@ class SnapshotCollection:
     recover_is_published: bool = True
     # The effect that deletes one; its spec is `{"aws_ref": ..., "facts": {...}}` of the snapshot.
     delete: str = "delete"
+    # Records share one copy of a resource, as long as this watch says that it is there.
+    shared_watch: str = ""
     # The IAM and the driver are those of this type; a copy in another place is the same type.
     is_copy: bool = False
 
@@ -216,6 +220,10 @@ class Driver:
     limit: str = ""
     # Options of a target that backups show with it, where it is recovered whole.
     shown_options: tuple[str, ...] = ()
+    # What a new target has where nothing else is chosen, by what it is.
+    target_defaults: Callable[[Resource], Json] | None = None
+    # Whether the options suit what they are about; may read AWS, raises OptionRefused.
+    check_target: Callable[[Aws, Resource, Any], None] | None = None
     since: str = "1.1.0"
 
     @property

@@ -1,7 +1,7 @@
 """EC2 instances: crash-consistent snapshots of their volumes, AMIs, and launches from these."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from cpm.aws import tags
@@ -30,8 +30,10 @@ from cpm.resources.contract import (
 from cpm.resources.options import option
 
 ONLY_AMIS = "only_amis"
+INITIAL_AMIS = "initial_amis"
 _BACKUP_OPTIONS = {
     "S": "Snapshots only",
+    "I": "Snapshots and an initial AMI",
     "A": "AMI only",
     "N": "AMI only, without reboot",
 }
@@ -89,6 +91,35 @@ def _with_volumes(aws: Aws, instances: list[Json]) -> Iterator[Resource]:
         yield _instances.resource(instance, volumes, aws.region)
 
 
+def _target_defaults(instance: Resource) -> Json:
+    return {"backup_option": "I"} if instance.facts["platform"] == "windows" else {}
+
+
+def _check_target(aws: Aws, instance: Resource, options: TargetOptions) -> None:
+    if options.vss_enabled and instance.facts["platform"] != "windows":
+        raise OptionRefused("vss_enabled", "invalid", "only Windows has VSS")
+    if options.vss_enabled and not options.agent_enabled:
+        raise OptionRefused("vss_enabled", "invalid", "VSS needs the agent")
+    if options.initial_ami:
+        _check_given(aws, instance, options.initial_ami)
+
+
+def _check_given(aws: Aws, instance: Resource, image_id: str) -> None:
+    image = _ec2.one(aws, _ec2.IMAGES, image_id)
+    if image is None:
+        text = f"{aws.region} has no AMI {image_id}"
+        raise OptionRefused("initial_ami", "does_not_exist", text)
+    if image["State"] != "available":
+        text = f"AMI {image_id} is {image['State']}"
+        raise OptionRefused("initial_ami", "invalid", text)
+    facts = instance.facts
+    fits = {"Architecture": facts["architecture"], "RootDeviceName": facts["root_device"]}
+    other = [name for name, value in fits.items() if image.get(name) != value]
+    if other or image.get("Platform", "") != facts["platform"]:
+        text = f"AMI {image_id} does not fit {instance.resource_id}: other root device or platform"
+        raise OptionRefused("initial_ami", "invalid", text)
+
+
 def _plan_snapshots(instance: Resource, options: TargetOptions) -> Iterator[Order]:
     chosen = [volume for volume in instance.facts["volumes"] if _is_chosen(volume, options)]
     if not chosen:
@@ -96,8 +127,22 @@ def _plan_snapshots(instance: Resource, options: TargetOptions) -> Iterator[Orde
     if options.backup_option in _IMAGES_ONLY:
         no_reboot = options.backup_option == "N"
         yield _image(instance, chosen, ONLY_AMIS, no_reboot=no_reboot)
-    else:
-        yield from _snapshots_of(instance, chosen)
+        return
+    yield from _snapshots_of(instance, chosen)
+    if options.backup_option == "I" and any(_is_root(instance, each) for each in chosen):
+        yield _initial_image(instance, options)
+
+
+def _initial_image(instance: Resource, options: TargetOptions) -> Order:
+    """What the instance can be launched from: the root alone, as all data come from snapshots."""
+    root = [each for each in instance.facts["volumes"] if _is_root(instance, each)]
+    order = _image(instance, root, INITIAL_AMIS, no_reboot=True)
+    given_ref = options.initial_ami or ""
+    return replace(order, parts=[replace(part, given_ref=given_ref) for part in order.parts])
+
+
+def _is_root(instance: Resource, volume: Json) -> bool:
+    return bool(volume["device"] == instance.facts["root_device"])
 
 
 def _image(
@@ -192,6 +237,12 @@ DRIVER = Driver(
     recovery_type="I",
     snapshot_collections=(
         SnapshotCollection(name=ONLY_AMIS, label="AMIs", extra_keys=("instance_id",)),
+        SnapshotCollection(
+            name=INITIAL_AMIS,
+            label="Initial AMIs",
+            extra_keys=("instance_id",),
+            shared_watch=_images.WATCH.name,
+        ),
     ),
     effects=(
         Effect(
@@ -225,6 +276,7 @@ DRIVER = Driver(
         _instances.STOPPED,
     ),
     read_permissions=(
+        "ec2:DescribeImages",
         "ec2:DescribeInstanceAttribute",
         "ec2:DescribeInstanceTypes",
         "ec2:DescribeInstances",
@@ -244,4 +296,6 @@ DRIVER = Driver(
     target_is_changeable=True,
     limit="max_instances",
     shown_options=("backup_option",),
+    target_defaults=_target_defaults,
+    check_target=_check_target,
 )

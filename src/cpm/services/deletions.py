@@ -10,6 +10,7 @@ from django.db import transaction
 from cpm.engine import deletions
 from cpm.engine.deleted import live_snapshots, mark_deleted
 from cpm.engine.deletions import Choice
+from cpm.kernel.invalid import Invalid, Problem
 from cpm.models.backups import Backup, BackupPhase, CopyStatus
 from cpm.models.recoveries import RecoveryPhase
 from cpm.models.snapshots import SnapshotStatus
@@ -88,7 +89,8 @@ def snapshot(
 ) -> Sequence[Choice]:
     """Delete one snapshot, in AWS first.
 
-    Raises `Forbidden`, `NotFound`, `Conflict`, and `Fault` where AWS refuses.
+    Raises `Forbidden`, `NotFound`, `Conflict`, `Invalid` where other records share it, and `Fault`
+    where AWS refuses.
     """
     access.require(actor, Action.CHANGE_BACKUPS)
     rows = snapshots.of_collection(actor, backup_id, collection)
@@ -99,6 +101,9 @@ def snapshot(
             deletions.delete_in_aws(row)
         except deletions.Kept as reason:
             raise Conflict(f"The snapshot cannot be deleted: {reason}.") from None
+        except deletions.Shared:
+            message = f"Other backups need {row.aws_ref}, too."
+            raise Invalid(Problem("in_use", message)) from None
         with transaction.atomic():
             mark_deleted(row)
             audit.record(actor, "delete snapshot", row.aws_ref, str(row.backup))

@@ -11,7 +11,8 @@ from cpm.models.policies import Policy, Target, TargetVolume
 from cpm.queries import policies, targets
 from cpm.queries.errors import one
 from cpm.queries.people import Person
-from cpm.resources.contract import Driver, Part, Resource
+from cpm.resources.contract import Driver, OptionRefused, Part, Resource
+from cpm.resources.options import make
 from cpm.services import access, audit, limits, options, unique
 from cpm.services.access import Action
 from cpm.services.fields import Field, Fields
@@ -54,9 +55,11 @@ def add(
     _refuse_twice(given, policy, driver)
     given.check()
     resource_id, where = given.pop("resource_id"), given.pop("region")
-    found = Resource(driver.kind, resource_id, where)
+    found, defaults = Resource(driver.kind, resource_id, where), {}
     if validate:
         found = _described(driver, policy, resource_id, where)
+        defaults = driver.target_defaults(found) if driver.target_defaults else {}
+        _check_options(driver, policy, found, {**defaults, **given})
     target = Target(
         policy=policy,
         kind=driver.kind,
@@ -64,7 +67,7 @@ def add(
         region=where,
         name=found.name,
         size_gib=found.size_gib,
-        options=dict(given),
+        options={**defaults, **given},
     )
     with transaction.atomic(), unique.kept_by("target_unique", "resource_id"):
         owner = limits.lock_owner(policy.user_id)
@@ -166,6 +169,19 @@ def _described(driver: Driver, policy: Policy, resource_id: str, where: str) -> 
             return found
     message = f"{driver.label} {resource_id} does not exist in {where} of {policy.account.name}."
     raise Invalid(Problem("does_not_exist", message, "resource_id"))
+
+
+def _check_options(
+    driver: Driver, policy: Policy, found: Resource, chosen: Mapping[str, object]
+) -> None:
+    """Raise `Invalid` where the options do not suit the resource, and `Fault`."""
+    if driver.check_target is None:
+        return
+    wanted: object = make(driver.target_options, chosen)
+    try:
+        driver.check_target(aws_of(policy.account, found.region), found, wanted)
+    except OptionRefused as refusal:
+        raise Invalid(Problem(refusal.code, refusal.message, refusal.field)) from None
 
 
 def _part(driver: Driver, target: Target, volume_id: str) -> Part:

@@ -16,6 +16,7 @@ from cpm.kernel import clock
 from cpm.kernel.faults import FaultKind
 from cpm.resources import registry
 from cpm.resources.contract import Ask, Driver, Effect, Json, Order, Refs, Resource, Source, State
+from cpm.resources.options import make
 from cpm.testing.stage import DEADLINE_SECONDS, Begun, Stage, fault_of
 
 MANY = 1200
@@ -300,6 +301,9 @@ def _walk_backup(
     with stage.recording() as actions:
         (resource,) = stage.driver.describe(stage.aws, [resource_id])
         list(stage.driver.discover(stage.aws))
+        if stage.driver.check_target:
+            wanted: object = make(stage.driver.target_options, options)
+            stage.driver.check_target(stage.aws, resource, wanted)
     needed.add("reading", actions)
     begun = _walk_chain(stage, stage.plan(resource, options), needed)
     source = stage.source(resource, begun)

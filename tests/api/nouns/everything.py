@@ -16,11 +16,15 @@ def make_one_of_each(estate: Estate) -> dict[str, int]:
     volume = estate.target("volumes", cloud.volume())
     instance = estate.target("instances", cloud.instance())
     volumes = f"{estate.path}targets/instances/{instance['id']}/volumes/"
+    estate.target("instances", cloud.instance(), backup_option="N")
+    estate.target("instances", cloud.instance(), backup_option="I")
     named = create(estate.caller, f"{volumes}?validate=false", {"volume_id": "vol-1"})
     backup = estate.run()["id"]
     path = f"/backups/{backup}/snapshots/"
     (snapshot, *_) = estate.caller.get(f"{path}volumes/").json
-    (whole,) = estate.caller.get(f"{path}instances/").json
+    (only_ami,) = estate.caller.get(f"{path}only_amis/").json
+    (initial_ami,) = estate.caller.get(f"{path}initial_amis/").json
+    whole, *_ = estate.caller.get(f"{path}instances/").json
     recovery = create(estate.caller, f"{path}volumes/{snapshot['id']}/recover/", {})["id"]
     drain()
     return {
@@ -32,6 +36,8 @@ def make_one_of_each(estate: Estate) -> dict[str, int]:
         "instances/{}/volumes": named["id"],
         "backups": backup,
         "snapshots/volumes": snapshot["id"],
+        "snapshots/only_amis": only_ami["id"],
+        "snapshots/initial_amis": initial_ami["id"],
         "snapshots/instances": whole["id"],
         "recoveries": recovery,
     }
