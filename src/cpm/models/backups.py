@@ -113,7 +113,12 @@ class Backup(models.Model):
             ),
         ]
         indexes = [
-            models.Index(fields=["user", "id"]),
+            # Lists are counted, and far pages found, by this index alone.
+            models.Index(
+                fields=["user", "id"],
+                condition=Q(discarded_at__isnull=True),
+                name="backup_listed",
+            ),
             models.Index(fields=["policy", "id"]),
             # Generations are counted for each record that is shown.
             models.Index(

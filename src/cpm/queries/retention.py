@@ -14,7 +14,6 @@ from django.db.models import (
     BooleanField,
     Case,
     Exists,
-    F,
     Func,
     IntegerField,
     OuterRef,
@@ -36,6 +35,9 @@ COLUMNS = (
 
 # The reason that the kernel does not know: nobody counts generations any longer.
 NO_POLICY = "no_policy"
+
+# What no policy has as its number of generations.
+_MORE_THAN_KEPT = 32_768
 
 
 class Outlook(NamedTuple):
@@ -78,7 +80,7 @@ def annotated(rows: QuerySet[Backup], *, many: bool = False) -> QuerySet[Backup]
     retried_well = Backup.objects.filter(
         run=OuterRef("run"), attempt__gt=0, outcome=BackupOutcome.SUCCEEDED
     )
-    long_ago = [When(pk__lt=_OldestKept("policy_id"), then=F("policy__generations"))]
+    long_ago = [When(pk__lt=_OldestKept("policy_id"), then=Value(_MORE_THAN_KEPT))]
     return rows.annotate(
         # Of a success nothing need be looked up: it is marked deleted with its last snapshot.
         has_snapshots=_first_that_holds(
@@ -94,7 +96,7 @@ def annotated(rows: QuerySet[Backup], *, many: bool = False) -> QuerySet[Backup]
         newer_generations=Case(
             When(outcome=BackupOutcome.DELETED, then=Value(0)),
             *(long_ago if many else ()),
-            default=_NewerGenerations("policy_id", "pk", "run", "policy__generations"),
+            default=_NewerGenerations("policy_id", "pk", "run"),
             output_field=IntegerField(),
         ),
     )
@@ -131,13 +133,16 @@ class _OfColumns(Func):
 
 
 class _NewerGenerations(_OfColumns):
-    """How many complete runs of the policy have begun since, counted no further than it keeps."""
+    """How many complete runs of the policy have begun since, counted no further than it keeps.
 
-    places = ("policy", "backup", "run", "generations")
+    What it keeps is looked up here: a join would be there as well when records are only counted.
+    """
+
+    places = ("policy", "backup", "run")
     template = f"""(
         SELECT count(*) FROM (
             {_GENERATIONS} AND generation.id > {{backup}} AND generation.run <> {{run}}
-            LIMIT {{generations}}
+            LIMIT (SELECT generations FROM cpm_policy AS policy WHERE policy.id = {{policy}})
         ) AS newer
     )"""  # noqa: S608 - no part of it comes from outside
     output_field = IntegerField()
