@@ -268,7 +268,8 @@ def _check_instance(stage: Stage, original: Resource, made: Mapping[str, Refs]) 
         device: (volume["Size"], volume["VolumeType"], tags.from_aws(volume["Tags"])["Name"])
         for device, volume in by_device.items()
     }
-    assert not stage.hand.call("ec2", "DescribeImages", Owners=["self"])["Images"]
+    images = stage.hand.call("ec2", "DescribeImages", Owners=["self"])["Images"]
+    assert all(image.get("SourceInstanceId") for image in images)
 
 
 def _free_address(stage: Stage, subnet: Json) -> str:
@@ -378,7 +379,6 @@ _ONLY_AMI = replace(
     made_of=behind_image,
     absent_ref="ami-0123456789abcdef0",
     more_targets=lambda _: (),
-    recoveries=(),
 )
 
 # Each type, in each of the ways in which it protects.

@@ -1,5 +1,6 @@
 """AMIs of instances: what they hold, how they are found again, and how they go."""
 
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -9,8 +10,9 @@ from cpm.kernel.faults import FaultKind
 from cpm.resources.contract import Json, OptionRefused, Order, State
 from cpm.testing.stage import Begun, Stage, fault_of
 from tests.contract.conftest import Staging
-from tests.contract.rigs import behind_image, describe, image_of, tags_of
-from tests.contract.test_ec2_instance import ids_at
+from tests.contract.rigs import behind_image, describe, image_of, instance_of, lose_image, tags_of
+from tests.contract.test_ebs_volume import refusal_of
+from tests.contract.test_ec2_instance import changed, ids_at, recovered
 
 
 @pytest.fixture
@@ -143,3 +145,33 @@ def delete(stage: Stage, ref: str, facts: Json) -> None:
     """Delete an AMI as the product does, knowing this of it."""
     order = Order("delete", {"aws_ref": ref, "facts": facts})
     stage.driver.effect("delete").start(stage.aws, stage.ask(order))
+
+
+def test_an_instance_comes_back_from_its_ami_without_what_is_skipped(stage: Stage) -> None:
+    source = stage.back_up(stage.plant())
+    (ami,) = source.copies
+    made = recovered(stage, source, {"block_devices": [{"device": "/dev/sdf", "skip": True}]})
+    instance = instance_of(stage, made["run"]["instance"])
+    assert instance["ImageId"] == ami.aws_ref
+    devices = {each["DeviceName"] for each in instance["BlockDeviceMappings"]}
+    assert devices == {"/dev/xvda", "/dev/sdg"}
+    assert image_of(stage, ami.aws_ref)["State"] == "available"
+
+
+def test_windows_comes_back_from_its_ami(stage: Stage) -> None:
+    source = changed(stage.back_up(stage.plant()), platform="windows")
+    assert recovered(stage, source, {"launch_from": "I"})["run"]
+
+
+def test_an_ami_that_is_gone_starts_nothing(stage: Stage) -> None:
+    source = stage.back_up(stage.plant())
+    lose_image(stage, source.copies[0].aws_ref)
+    assert refusal_of(stage, source, {}) == ("non_field_errors", "does_not_exist")
+
+
+def test_an_initial_ami_alone_is_no_backup_to_recover_from(staged: Staging) -> None:
+    stage = staged("ec2_instance", "with an initial AMI")
+    source = stage.back_up(stage.plant())
+    alone = replace(source, copies=[copy for copy in source.copies if not copy.device])
+    assert len(alone.copies) == 1
+    assert refusal_of(stage, alone, {}) == ("non_field_errors", "invalid")

@@ -13,6 +13,9 @@ from cpm.kernel.faults import Fault, FaultKind
 from cpm.resources import _ebs_snapshots, _ec2
 from cpm.resources.contract import Ask, Effect, Json, Refs, State, Verdict, Watch
 
+# The collection of AMIs that are a whole backup.
+ONLY_AMIS = "only_amis"
+
 _TAKEN = "InvalidAMIName.Duplicate"
 _DEREGISTERED = "InvalidAMIID.Unavailable"
 

@@ -27,7 +27,7 @@ class RecoverOptions(Tagging):
 
     source: str = option("backup", label="Source", choices={"backup": "This backup"})
     launch_from: str | None = option(
-        None, label="Launch from", choices={"S": "An image of the root snapshot"}
+        None, label="Launch from", choices={"I": "The AMI", "S": "An image of the root snapshot"}
     )
     instance_type: str | None = option(None, label="Instance type", max_length=64)
     key_pair: str | None = option(None, label="Key pair", max_length=255)

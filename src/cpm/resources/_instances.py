@@ -93,7 +93,7 @@ def _run(aws: Aws, ask: Ask) -> Refs:
         "ec2",
         "RunInstances",
         ClientToken=ask.token,
-        ImageId=ask.earlier["image"]["image"],
+        ImageId=ask.spec.get("image_id") or ask.earlier["image"]["image"],
         TagSpecifications=[
             tags.specification("instance", tags.merged(ask.marks, ask.spec["tags"])),
             tags.specification("volume", tags.merged(ask.marks, ask.spec["volume_tags"])),

@@ -29,7 +29,6 @@ from cpm.resources.contract import (
 )
 from cpm.resources.options import option
 
-ONLY_AMIS = "only_amis"
 INITIAL_AMIS = "initial_amis"
 _BACKUP_OPTIONS = {
     "S": "Snapshots only",
@@ -126,7 +125,7 @@ def _plan_snapshots(instance: Resource, options: TargetOptions) -> Iterator[Orde
         return
     if options.backup_option in _IMAGES_ONLY:
         no_reboot = options.backup_option == "N"
-        yield _image(instance, chosen, ONLY_AMIS, no_reboot=no_reboot)
+        yield _image(instance, chosen, _images.ONLY_AMIS, no_reboot=no_reboot)
         return
     yield from _snapshots_of(instance, chosen)
     if options.backup_option == "I" and any(_is_root(instance, each) for each in chosen):
@@ -236,7 +235,7 @@ DRIVER = Driver(
     target_id_alias="instance_id",
     recovery_type="I",
     snapshot_collections=(
-        SnapshotCollection(name=ONLY_AMIS, label="AMIs", extra_keys=("instance_id",)),
+        SnapshotCollection(name=_images.ONLY_AMIS, label="AMIs", extra_keys=("instance_id",)),
         SnapshotCollection(
             name=INITIAL_AMIS,
             label="Initial AMIs",
