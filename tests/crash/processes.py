@@ -1,15 +1,14 @@
 """Processes of the server on the test's database, which are killed without warning."""
 
+import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-
-from django.db import connections
 
 from cpm.kernel import clock
 from tests.cli import commands
@@ -78,10 +77,20 @@ def a_fleet(
         yield fleet
     finally:
         fleet.end()
-        connections.close_all()
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
-    """End a process as a power cut does."""
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    """End a process and all that it has started, as a power cut does."""
+    if process.poll() is None:
+        for pid in [process.pid, *_descendants(process.pid)]:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        process.wait()
+
+
+def _descendants(pid: int) -> Iterator[int]:
+    """The processes that a process has started, and those that these have started."""
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in map(int, children.read_text().split()):
+            yield child
+            yield from _descendants(child)

@@ -13,13 +13,13 @@ from django.db import connection
 
 from cpm.aws import tags
 from cpm.engine import deletions, tick
-from cpm.models.backups import Backup, BackupOutcome
+from cpm.models.backups import Backup, BackupOutcome, BackupPhase
 from cpm.models.operations import Operation, OperationPhase
-from cpm.models.recoveries import Recovery, RecoveryOutcome
+from cpm.models.recoveries import Recovery, RecoveryOutcome, RecoveryPhase
 from cpm.models.snapshots import SnapshotStatus
 from cpm.queries import people
 from cpm.resources import registry
-from cpm.services import recoveries
+from cpm.services import recoveries as services
 from tests.engine.world import World, instance_target, refs_of, volume_target
 
 
@@ -41,9 +41,21 @@ class Story(ABC):
 def check_quiet() -> None:
     """Nothing is open, nobody works, and nothing waits to be done."""
     assert not Operation.objects.exclude(phase=OperationPhase.CLOSED).exists()
+    assert jobs() == []
+
+
+def is_over() -> bool:
+    """Whether all records are closed and nothing waits to be done."""
+    backups = Backup.objects.exclude(phase=BackupPhase.CLOSED)
+    recoveries = Recovery.objects.exclude(phase=RecoveryPhase.CLOSED)
+    return not (jobs() or backups.exists() or recoveries.exists())
+
+
+def jobs() -> list[tuple[str, str, str]]:
+    """What waits in the queue or is being done."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT task_name, status, lock FROM procrastinate_jobs")
-        assert cursor.fetchall() == []
+        return list(cursor.fetchall())
 
 
 class BackupStory(Story):
@@ -156,7 +168,7 @@ class VolumeRecoveryStory(RecoveryStory):
     def recover(self) -> None:
         driver = registry.driver("ebs_volume")
         snapshot = self.backup.snapshots.get(instance_id=None)
-        recoveries.from_snapshot(
+        services.from_snapshot(
             self.backup.pk,
             driver,
             driver.snapshot_collections[0],
@@ -206,7 +218,7 @@ class InstanceRecoveryStory(RecoveryStory):
     def recover(self) -> None:
         driver = registry.driver("ec2_instance")
         target = self.backup.targets.get(kind=driver.kind)
-        recoveries.of_resource(self.backup.pk, driver, target.pk, {}, actor=self.actor)
+        services.of_resource(self.backup.pk, driver, target.pk, {}, actor=self.actor)
 
     def check(self) -> None:
         ec2 = self.world.ec2()

@@ -8,10 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from django.db import connection
 
-from cpm.models.backups import Backup, BackupPhase
-from cpm.models.recoveries import Recovery, RecoveryPhase
+from cpm.models.backups import Backup
 from tests.crash.processes import Fleet, a_fleet, kill
 from tests.crash.stories import (
     BackupStory,
@@ -20,6 +18,7 @@ from tests.crash.stories import (
     Story,
     VolumeRecoveryStory,
     check_quiet,
+    is_over,
 )
 from tests.crash.time import TimedWorld
 
@@ -83,7 +82,7 @@ def tell(fleet: Fleet, story: Story, steps: list[Step]) -> None:
         die_at(fleet, operation, fault)
     fleet.world.simulator.faults([])
     worker = fleet.worker()
-    fleet.wait_for(_is_over)
+    fleet.wait_for(is_over)
     kill(worker)
     check_quiet()
     story.check()
@@ -103,12 +102,3 @@ def die_at(fleet: Fleet, operation: str, fault: dict[str, object]) -> None:
 
 def _has_ended(fleet: Fleet, operation: str, since: int) -> bool:
     return any(call["operation"] == operation for call in fleet.world.simulator.calls(since))
-
-
-def _is_over() -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM procrastinate_jobs")
-        (jobs,) = cursor.fetchone()
-    backups = Backup.objects.exclude(phase=BackupPhase.CLOSED)
-    recoveries = Recovery.objects.exclude(phase=RecoveryPhase.CLOSED)
-    return not (jobs or backups.exists() or recoveries.exists())
