@@ -4,7 +4,7 @@ from typing import Any
 
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, UnsetType
 
 from cpm.api import answers, deletions, pages
 from cpm.api.bound import bound
@@ -12,7 +12,7 @@ from cpm.api.flags import VALIDATE, flag
 from cpm.api.lists import Listing, by_column, by_text, number, text
 from cpm.api.operations import Operation
 from cpm.api.request import Request
-from cpm.api.shapes import Shape
+from cpm.api.shapes import Shape, Shown
 from cpm.models.accounts import Authentication
 from cpm.queries.accounts import of_kind, visible_to
 from cpm.services import accounts
@@ -22,7 +22,7 @@ from cpm.services.accounts import BACKUP_FIELDS, DR_FIELDS
 from cpm.services.fields import Fields
 
 
-class Account(Struct):
+class Account(Shown):
     """How the server gets into an AWS account: what is shown depends on kind and authentication."""
 
     id: int

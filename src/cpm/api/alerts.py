@@ -5,13 +5,13 @@ from typing import Any
 
 from django.db.models import Q
 from django.http.response import HttpResponseBase
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, UnsetType
 
 from cpm.api import pages
 from cpm.api.lists import Filter, Listing, by_column, by_text, choice, number
 from cpm.api.operations import Operation
 from cpm.api.request import Request
-from cpm.api.shapes import Shape
+from cpm.api.shapes import Shape, Shown
 from cpm.kernel.invalid import Invalid, Problem
 from cpm.models.alerts import AlertCategory, AlertSeverity
 from cpm.queries.alerts import visible_to
@@ -21,7 +21,7 @@ from cpm.services.kinds import to_boolean
 _ALL = "all"
 
 
-class Alert(Struct):
+class Alert(Shown):
     """What somebody should look at, until its cause is gone."""
 
     id: int

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, UnsetType
 
 from cpm.api import answers, deletions, logs, pages
 from cpm.api.flags import flag
@@ -14,7 +14,7 @@ from cpm.api.operations import Operation
 from cpm.api.outcomes import by_status
 from cpm.api.pages import Page
 from cpm.api.request import Request
-from cpm.api.shapes import SINCE_1_1, SINCE_1_2, Shape
+from cpm.api.shapes import SINCE_1_1, SINCE_1_2, Shape, Shown
 from cpm.api.versions import Version
 from cpm.models.backups import BackupOutcome, CopyStatus, Trigger
 from cpm.queries import events, policies, retention
@@ -26,14 +26,14 @@ from cpm.services.access import Action
 from cpm.services.backups import FIELDS, FREEZE_FIELDS
 
 
-class DrStatus(Struct):
+class DrStatus(Shown):
     """How the copies of a backup in other regions and accounts stand."""
 
     status: CopyStatus
     finish_time: datetime | None
 
 
-class S3CopyStatus(Struct):
+class S3CopyStatus(Shown):
     """How the copy of a backup in S3 stands."""
 
     status: CopyStatus
@@ -41,7 +41,7 @@ class S3CopyStatus(Struct):
     repository: int | None
 
 
-class Retention(Struct):
+class Retention(Shown):
     """What becomes of a record's snapshots: `expires_after` so many further full successes."""
 
     kept: bool
@@ -49,7 +49,7 @@ class Retention(Struct):
     expires_after: int | None
 
 
-class Backup(Struct):
+class Backup(Shown):
     """One run of a policy. Only frozen records have a name."""
 
     id: int

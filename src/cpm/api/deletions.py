@@ -3,16 +3,16 @@
 from collections.abc import Sequence
 
 from django.http import HttpResponse
-from msgspec import Struct
 
 from cpm.api import answers
 from cpm.api.flags import DRY_RUN
 from cpm.api.operations import Operation, View
+from cpm.api.shapes import Shown
 from cpm.engine.deletions import Choice
 from cpm.services.access import Action
 
 
-class Deletion(Struct):
+class Deletion(Shown):
     """A snapshot that would be deleted, unless something keeps it."""
 
     snapshot_id: str

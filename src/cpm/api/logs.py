@@ -4,21 +4,20 @@ from datetime import datetime
 from typing import Any
 
 from django.http.response import HttpResponseBase
-from msgspec import Struct
 
 from cpm.api import csv_files, pages
 from cpm.api.lists import Listing
 from cpm.api.negotiation import CSV, JSON
 from cpm.api.operations import Operation, View
 from cpm.api.request import Request
-from cpm.api.shapes import Shape
+from cpm.api.shapes import Shape, Shown
 from cpm.api.statements import Rows
 from cpm.engine.events import text
 from cpm.models.events import Severity
 from cpm.services.access import Action
 
 
-class LogLine(Struct):
+class LogLine(Shown):
     """One thing that happened."""
 
     id: int

@@ -5,13 +5,12 @@ from typing import Any
 
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
-from msgspec import Struct
 
 from cpm.api import answers, pages
 from cpm.api.lists import Listing, boolean, by_column, by_text, number, text
 from cpm.api.operations import Operation
 from cpm.api.request import Request
-from cpm.api.shapes import Shape
+from cpm.api.shapes import Shape, Shown
 from cpm.models.policies import AutoRemove, SuccessIndication
 from cpm.queries import policies as queries
 from cpm.queries.policies import listed, visible_to
@@ -24,7 +23,7 @@ from cpm.services.policies import FIELDS, OPTIONS
 DAYS_AHEAD = Fields((Field("days_ahead", integer(1, 365)),))
 
 
-class LastBackup(Struct):
+class LastBackup(Shown):
     """What there is to say of a policy's latest run; the letters are those of backups."""
 
     id: int
@@ -32,7 +31,7 @@ class LastBackup(Struct):
     start_time: datetime
 
 
-class Policy(Struct):
+class Policy(Shown):
     """What is protected, when, and for how many generations."""
 
     id: int
@@ -50,7 +49,7 @@ class Policy(Struct):
     last_backup: LastBackup | None = None
 
 
-class RunTime(Struct):
+class RunTime(Shown):
     """One time at which a policy will run, and the schedule that says so."""
 
     run_time: datetime
@@ -58,7 +57,7 @@ class RunTime(Struct):
     schedule_name: str
 
 
-class Options(Struct):
+class Options(Shown):
     """How runs of a policy behave."""
 
     enable_agent_scripts: bool

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
-from msgspec import Struct, UnsetType
+from msgspec import UnsetType
 
 from cpm.api import answers, logs, pages
 from cpm.api.bound import bound
@@ -14,7 +14,7 @@ from cpm.api.lists import Listing, by_column, choice, number
 from cpm.api.operations import Operation, View
 from cpm.api.outcomes import by_status
 from cpm.api.request import Request
-from cpm.api.shapes import SINCE_1_2, Shape
+from cpm.api.shapes import SINCE_1_2, Shape, Shown
 from cpm.models.recoveries import Recovery as Row
 from cpm.models.recoveries import RecoveryOutcome
 from cpm.queries import events, snapshots
@@ -27,7 +27,7 @@ from cpm.services.access import Action
 from cpm.services.recoveries import fields_of
 
 
-class Recovery(Struct):
+class Recovery(Shown):
     """One request to bring a resource back."""
 
     id: int

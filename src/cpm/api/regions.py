@@ -1,18 +1,17 @@
 """Regions on the wire: a table that never changes."""
 
 from django.http import HttpResponse
-from msgspec import Struct
 
 from cpm.api import pages
 from cpm.api.lists import Listing, by_text, text
 from cpm.api.operations import Operation
 from cpm.api.request import Request
-from cpm.api.shapes import Shape
+from cpm.api.shapes import Shape, Shown
 from cpm.kernel.regions import REGIONS
 from cpm.services.access import Action
 
 
-class Region(Struct):
+class Region(Shown):
     """A region of AWS. Its id never changes."""
 
     id: int

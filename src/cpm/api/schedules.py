@@ -5,13 +5,13 @@ from typing import Any
 
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, UnsetType
 
 from cpm.api import answers, pages
 from cpm.api.lists import Listing, by_column, by_text, choice, number, text
 from cpm.api.operations import Operation
 from cpm.api.request import Request
-from cpm.api.shapes import Shape
+from cpm.api.shapes import Shape, Shown
 from cpm.kernel.schedule import Unit
 from cpm.queries.schedules import UNIT_RANK, visible_to
 from cpm.services import schedules
@@ -19,7 +19,7 @@ from cpm.services.access import Action
 from cpm.services.schedules import FIELDS
 
 
-class DisableTime(Struct):
+class DisableTime(Shown):
     """A window in which nothing runs."""
 
     day: str
@@ -27,7 +27,7 @@ class DisableTime(Struct):
     end_time: str
 
 
-class Schedule(Struct):
+class Schedule(Shown):
     """When policies run. The weekdays have a say, and are shown, for minutes, hours and days."""
 
     id: int

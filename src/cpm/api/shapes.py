@@ -23,6 +23,14 @@ SINCE_1_1 = Meta(extra={"since": Version.V1_1}, extra_json_schema={"x-since": "1
 SINCE_1_2 = Meta(extra={"since": Version.V1_2}, extra_json_schema={"x-since": "1.2.0"})
 
 
+class Shown(Struct, gc=False):
+    """An object as it goes out.
+
+    None is part of itself, so the collector of cycles need not look at them; that it did would
+    take half of the CPU of a long list.
+    """
+
+
 @dataclass(frozen=True, slots=True)
 class Shape(Generic[S]):
     """What one noun looks like on the wire.

@@ -14,7 +14,7 @@ from cpm.api.flags import flag
 from cpm.api.lists import Listing, by_column, by_text, choice, region, text
 from cpm.api.operations import Operation, View
 from cpm.api.request import Request
-from cpm.api.shapes import Shape
+from cpm.api.shapes import Shape, Shown
 from cpm.models.snapshots import SnapshotStatus
 from cpm.queries import backups, snapshots
 from cpm.resources import registry
@@ -24,7 +24,7 @@ from cpm.services import deletions as services
 from cpm.services.access import Action
 
 
-class Snapshot(Struct):
+class Snapshot(Shown):
     """One protected copy of one resource. The last keys are shown where they apply."""
 
     id: int
@@ -174,6 +174,7 @@ def listing_of_resources(driver: Driver) -> Listing[Any]:
             *(("image_id", str | None), ("volumes", list[int]), ("status", SnapshotStatus)),
             *(("start_time", datetime | None), ("finish_time", datetime | None)),
         ],
+        bases=(Shown,),
         namespace={"__doc__": f"What a backup has of one {driver.label}."},
     )
     defaults = {spec.name: spec.default for spec in specs(driver.target_options)}

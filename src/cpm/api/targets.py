@@ -13,7 +13,7 @@ from cpm.api.flags import VALIDATE, flag
 from cpm.api.lists import Listing, by_text, region
 from cpm.api.operations import Operation, View
 from cpm.api.request import Request
-from cpm.api.shapes import Row, Shape
+from cpm.api.shapes import Row, Shape, Shown
 from cpm.queries import policies, targets
 from cpm.resources import registry
 from cpm.resources.contract import Driver
@@ -23,7 +23,7 @@ from cpm.services.access import Action
 from cpm.services.targets import VOLUME_FIELDS, fields_of
 
 
-class Target(Struct, kw_only=True):
+class Target(Shown, kw_only=True):
     """An AWS resource that a policy protects."""
 
     id: int
@@ -35,7 +35,7 @@ class Target(Struct, kw_only=True):
     added_by: Literal["user", "tag"]
 
 
-class TargetVolume(Struct):
+class TargetVolume(Shown):
     """A volume that a target names, to be included in its backups or left out of them."""
 
     id: int

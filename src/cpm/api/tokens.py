@@ -7,6 +7,7 @@ from cpm.api import answers, authentication, bodies
 from cpm.api.operations import Operation
 from cpm.api.refusals import Throttled, Unauthenticated
 from cpm.api.request import Request
+from cpm.api.shapes import Shown
 from cpm.services import tokens
 from cpm.services.attempts import TooMany
 from cpm.services.fields import Field, Fields
@@ -16,14 +17,14 @@ KEY = Fields((Field("api_key", text(), required=True),))
 REFRESH = Fields((Field("refresh", text(), required=True),))
 
 
-class Tokens(Struct):
+class Tokens(Shown):
     """The tokens that an API key is exchanged for."""
 
     access: str
     refresh: str
 
 
-class AccessToken(Struct):
+class AccessToken(Shown):
     """A new access token."""
 
     access: str

@@ -5,13 +5,13 @@ from typing import Annotated, Any
 
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
-from msgspec import Struct, UnsetType
+from msgspec import UnsetType
 
 from cpm.api import answers, pages
 from cpm.api.lists import Listing, by_text, choice, text
 from cpm.api.operations import Operation
 from cpm.api.request import Request
-from cpm.api.shapes import SINCE_1_1, Shape
+from cpm.api.shapes import SINCE_1_1, Shape, Shown
 from cpm.models.users import UserKind
 from cpm.queries.users import visible_to
 from cpm.services import users
@@ -19,7 +19,7 @@ from cpm.services.access import Action
 from cpm.services.users import CHANGE_FIELDS, FIELDS, RESET_FIELDS
 
 
-class Profile(Struct):
+class Profile(Shown):
     """What a user may do, and have at most; null is no limit."""
 
     allow_account_changes: bool
@@ -32,7 +32,7 @@ class Profile(Struct):
     max_dynamodb_gib: Annotated[int | UnsetType | None, SINCE_1_1]
 
 
-class User(Struct):
+class User(Shown):
     """Somebody who owns objects: root (`R`), an independent (`I`) or a managed user (`M`)."""
 
     id: int
