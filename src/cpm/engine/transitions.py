@@ -7,7 +7,7 @@ phase. Whoever comes second is told, and drops what it learnt.
 from collections.abc import Mapping
 from typing import Any
 
-from django.db.models import F, Model
+from django.db.models import Model
 
 from cpm.engine.queue import Overtaken
 from cpm.models.backups import Backup, BackupPhase
@@ -58,7 +58,7 @@ def change(row: Row, **changes: Any) -> None:
 
 def _update(row: Row, changes: dict[str, Any]) -> None:
     unchanged = type(row).objects.filter(pk=row.pk, version=row.version, phase=row.phase)
-    if not unchanged.update(version=F("version") + 1, **changes):
+    if not unchanged.update(version=row.version + 1, **changes):
         raise Overtaken(f"{row} is not at version {row.version} any longer")
     row.version += 1
     for name, value in changes.items():
