@@ -59,6 +59,14 @@ class Part:
     given_ref: str = ""
 
 
+class Where(StrEnum):
+    """In which account and region a step of a copy works."""
+
+    TARGET = "target"  # where the copy is to be; the place of every other plan
+    SOURCE = "source"  # where the original is
+    BETWEEN = "between"  # the target's account in the original's region
+
+
 @dataclass(frozen=True, slots=True)
 class Order:
     """One effect that a plan asks for. In a chain, `after` names the step that must end first."""
@@ -68,6 +76,7 @@ class Order:
     parts: Sequence[Part] = ()
     step: str = ""
     after: str = ""
+    where: Where = Where.TARGET
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +138,8 @@ class Effect:
     makes_result: bool = False
     # Tidies up after a chain that has done its work: when it fails nothing is taken back.
     tidies_up: bool = False
+    # How many AWS works on at once in one account and region; the others wait. 0 means any number.
+    most_at_once: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +171,11 @@ class SnapshotCollection:
     shared_watch: str = ""
     # The IAM and the driver are those of this type; a copy in another place is the same type.
     is_copy: bool = False
+    # The collection that lists copies of these in other regions and accounts.
+    copied_as: str = ""
+    # The effect that only marks one as expired, where the account forbids deleting. Its spec is
+    # that of `delete` with `expired_at`, the time as on the wire.
+    expire: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +199,44 @@ class Source:
     resource_name: str | None
     facts: Json
     copies: Sequence[Copied]
+    # The copies are in another region or account than the original: its network, keys and groups
+    # mean nothing there.
+    is_elsewhere: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CopyWish:
+    """One snapshot that is to have a copy in another region, another account, or both."""
+
+    original: Copied
+    source_account: str  # account numbers
+    source_region: str
+    target_account: str
+    target_region: str
+    # Under which key of the source what an AWS managed key encrypts is copied, to be shared.
+    sharing_key: str
+
+    @property
+    def crosses_accounts(self) -> bool:
+        """Whether the copy is another account's, so that the original has to be shared."""
+        return self.source_account != self.target_account
+
+    @property
+    def crosses_regions(self) -> bool:
+        """Whether the copy is in another region."""
+        return self.source_region != self.target_region
+
+
+@dataclass(frozen=True, slots=True)
+class Owned:
+    """A copy that AWS has and that carries this server's marks."""
+
+    collection: str
+    aws_ref: str
+    resource_id: str
+    marks: Mapping[str, str]
+    state: State
+    facts: Json = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +278,11 @@ class Driver:
     target_defaults: Callable[[Resource], Json] | None = None
     # Whether the options suit what they are about; may read AWS, raises OptionRefused.
     check_target: Callable[[Aws, Resource, Any], None] | None = None
+    # How a snapshot gets a copy elsewhere, as a chain of which one step has the copy as its part;
+    # what AWS can merely share has no part. May read the source's AWS, raises OptionRefused.
+    plan_copy: Callable[[Aws, CopyWish], list[Order]] | None = None
+    # All copies in the region that carry the marks of the server of that id, paged to the end.
+    inventory: Callable[[Aws, str], Iterator[Owned]] | None = None
     since: str = "1.1.0"
 
     @property
