@@ -7,10 +7,33 @@ import signal
 import stat
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from cpm.demo.client import ApiClient
+from cpm.kernel import clock
 from tests.cli.commands import START_SECONDS, DemoServer, cpm, start, stop, wait_for_file
+
+
+def start_demo(directory: Path) -> tuple[subprocess.Popen[bytes], dict[str, Any]]:
+    """Start the demo with what an earlier start has left; the process, and its ready file."""
+    ready_file, output = directory / "ready.json", directory / "output"
+    ready_file.unlink(missing_ok=True)
+    process = start(
+        *("demo", "--port", "0", "--data", str(directory / "data")),
+        *("--ready-file", str(ready_file)),
+        output=output,
+    )
+    wait_for_file(ready_file, process, output)
+    return process, json.loads(ready_file.read_text())
+
+
+def backups(ready: dict[str, Any], status: str) -> list[dict[str, Any]]:
+    """The records of that status, by the server that wrote the ready file."""
+    client = ApiClient(ready["url"], Path(ready["ca_cert"]), ready["api_key"])
+    found: list[dict[str, Any]] = client.get(f"/backups/?status={status}")
+    return found
 
 
 def test_the_whole_tour_protects_rotates_and_recovers(tmp_path: Path) -> None:
@@ -26,16 +49,18 @@ def test_the_whole_tour_protects_rotates_and_recovers(tmp_path: Path) -> None:
 
 
 def test_a_second_start_goes_on_with_what_is_there(tmp_path: Path) -> None:
-    data, ready_file, output = tmp_path / "data", tmp_path / "ready.json", tmp_path / "output"
-    arguments = ("demo", "--port", "0", "--data", str(data), "--ready-file", str(ready_file))
-    seen = []
-    for _ in range(2):
-        process = start(*arguments, output=output)
-        wait_for_file(ready_file, process, output)
-        seen.append(json.loads(ready_file.read_text()))
-        ready_file.unlink()
-        assert stop(process) == 0, output.read_text()
-    first, second = seen
+    output = tmp_path / "output"
+    process, first = start_demo(tmp_path)
+    clock.wait_until(lambda: bool(backups(first, "P")), timeout_seconds=START_SECONDS)
+    running = [backup["id"] for backup in backups(first, "P")]
+    assert running, output.read_text()
+    assert stop(process) == 0, output.read_text()
+
+    process, second = start_demo(tmp_path)
+    done = clock.wait_until(lambda: bool(backups(second, "B")), timeout_seconds=START_SECONDS)
+    assert done, output.read_text()
+    assert [backup["id"] for backup in backups(second, "B")] == running
+    assert stop(process) == 0, output.read_text()
     assert first["api_key"] == second["api_key"]
     assert first["accounts"] == second["accounts"]
 

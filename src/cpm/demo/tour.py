@@ -14,6 +14,8 @@ SCHEDULE = "every-night"
 GENERATIONS = 2
 PATIENCE_SECONDS = 300.0
 LOOK_SECONDS = 0.5
+# What the API answers where a backup of the policy is under way already.
+IN_PROGRESS = 409
 
 Json = dict[str, Any]
 Progress = Callable[[str, int], None]
@@ -67,7 +69,7 @@ class Tour:
 
     def back_up(self, policy: Json) -> Json:
         """Runs the policy now and waits for the end; the backup's record."""
-        backup = self._client.post(f"/policies/{policy['id']}/backups/")
+        backup = self._start(policy)
         path = f"/backups/{backup['id']}/"
         backup = self._follow(path, f"backup {backup['id']} of {policy['name']}")
         if backup["status"] != "B":
@@ -75,6 +77,21 @@ class Tour:
         snapshots = self._client.get(f"{path}snapshots/")
         self.summary.add(f"backup {backup['id']}", f"{len(snapshots)} snapshots completed")
         return backup
+
+    def _start(self, policy: Json) -> Json:
+        """A backup that is under way: a new one, or that of an earlier start or of the schedule."""
+        runs = f"/policies/{policy['id']}/backups/"
+        while True:
+            try:
+                started: Json = self._client.post(runs)
+            except Refused as refusal:
+                if refusal.status != IN_PROGRESS:
+                    raise
+            else:
+                return started
+            running = self._client.get(f"/backups/?policy={policy['id']}&status=P")
+            if running:
+                return dict(running[0])
 
     def rotate(self, policy: Json) -> None:
         """Backs up beyond the limit and sees to it that the oldest generation is gone in AWS."""
