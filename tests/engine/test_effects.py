@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cpm.engine import identity, queue, tick
+from cpm.engine import events, identity, queue, tick
 from cpm.kernel import clock
 from cpm.models.backups import Backup, BackupOutcome
 from cpm.models.operations import OperationPhase
@@ -170,6 +170,15 @@ def test_an_account_that_is_taken_away_ends_what_it_was_needed_for(world: World)
     backup.refresh_from_db()
     assert backup.outcome == BackupOutcome.FAILED
     assert backup.operations.get().error == "the account was deleted from the server"
+
+
+def test_tags_that_are_put_afterwards_have_a_line_of_their_own(world: World) -> None:
+    tags = {f"key-{n}": "value" for n in range(48)}  # too many for AWS to copy beside ours
+    (instance_id,) = world.seed(instances=1, volumes_per=2, tags=tags)["instances"]
+    backup = world.backup(world.policy(instance_target(instance_id)))
+    lines = [events.text(event.code, event.values) for event in backup.events.order_by("pk")]
+    assert lines[1].startswith(f"Started for {instance_id}: snap-")
+    assert lines[2] == f"tag_snapshots of {instance_id}: done."
 
 
 def test_tags_that_cannot_be_put_are_told_of_and_cost_no_snapshot(world: World) -> None:

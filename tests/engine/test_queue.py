@@ -23,9 +23,8 @@ from cpm.simulator.process import Simulator
 from tests.engine.world import (
     World,
     at_once,
-    describe_open,
+    fail_until_given_up,
     log_of,
-    next_due,
     open_alerts,
     recover,
     volume_target,
@@ -198,21 +197,6 @@ def attempts_of(key: str) -> int:
         cursor.execute("SELECT attempts FROM procrastinate_jobs WHERE lock = %s", [key])
         (attempts,) = cursor.fetchone()
     return int(attempts)
-
-
-def fail_until_given_up(world: World) -> None:
-    """Work with jobs that raise, as often as they are tried, to the end."""
-    for _ in range(20 * queue.MOST_ATTEMPTS):
-        try:
-            world.work()
-        except LookupError:
-            queue.take_over_stalled(60)
-            continue
-        due_at = next_due()
-        if due_at is None:
-            return
-        world.move_to(due_at)
-    raise AssertionError(describe_open())
 
 
 def test_an_operation_at_which_our_code_fails_is_closed(world: World) -> None:

@@ -2,12 +2,20 @@
 
 from datetime import timedelta
 
-from cpm.engine import tick
+from cpm.engine import queue, tick
 from cpm.kernel import clock
 from cpm.models.backups import Backup, BackupOutcome
 from cpm.models.operations import OperationPhase
 from cpm.models.snapshots import SnapshotStatus
-from tests.engine.world import World, instance_target, make_account, refs_of, volume_target
+from tests.engine.world import (
+    World,
+    fail_until_given_up,
+    instance_target,
+    log_of,
+    make_account,
+    refs_of,
+    volume_target,
+)
 
 LIST = "ec2:DescribeSnapshots"
 FOR_LONG = 100_000
@@ -62,6 +70,35 @@ def test_polls_that_fail_decide_nothing(world: World) -> None:
     assert backup.operations.get().phase == OperationPhase.STARTED
     world.simulator.faults([])
     assert end(world, backup) == BackupOutcome.SUCCEEDED
+
+
+def test_a_region_that_is_away_for_hours_decides_nothing(world: World) -> None:
+    backup = begin(world)
+    world.simulator.faults([{"op": LIST, "kind": "503", "times": None}])
+    look_again(world, times=2 * queue.MOST_ATTEMPTS)
+    assert backup.operations.get().phase == OperationPhase.STARTED
+    world.simulator.faults([])
+    assert end(world, backup) == BackupOutcome.SUCCEEDED
+
+
+def test_what_our_own_code_cannot_watch_has_failed_and_spoils_nothing_else(world: World) -> None:
+    backups = [begin(world) for _ in range(3)]
+    broken = backups.pop(1)
+    broken.operations.update(refs=["not", "as", "written"])
+    world.simulator.finish()
+    fail_until_given_up(world)
+    assert [end(world, backup) for backup in backups] == [BackupOutcome.SUCCEEDED] * 2
+    assert end(world, broken) == BackupOutcome.FAILED
+    assert "error of the server" in broken.operations.get().error
+    assert "error of the server" in broken.snapshots.get().error
+    assert log_of(broken)[-2:] == ["snapshot_failed", "backup_failed"]
+
+
+def test_a_watch_that_does_not_exist_ends_what_waits_for_it(world: World) -> None:
+    backup = begin(world, volumes=2)
+    backup.operations.update(watch="no_such_watch")
+    fail_until_given_up(world)
+    assert end(world, backup) == BackupOutcome.FAILED
 
 
 def test_a_snapshot_that_somebody_deletes_meanwhile_has_failed(world: World) -> None:

@@ -249,6 +249,21 @@ def at_once(count: int, work: Callable[[], T]) -> list[T]:
     return [each.result() for each in doing]
 
 
+def fail_until_given_up(world: World) -> None:
+    """Work with jobs that raise, as often as they are tried, to the end."""
+    for _ in range(20 * queue.MOST_ATTEMPTS):
+        try:
+            world.work()
+        except (LookupError, AttributeError):
+            queue.take_over_stalled(60)
+            continue
+        due_at = next_due()
+        if due_at is None:
+            return
+        world.move_to(due_at)
+    raise AssertionError(describe_open())
+
+
 def next_due(*, with_waiting: bool = False) -> datetime | None:
     """When the next look is due; with what merely waits (retries, schedules) if wanted."""
     times = [

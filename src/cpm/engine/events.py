@@ -49,6 +49,7 @@ CATALOGUE = {
     "target_empty": Line(WARNING, "Nothing of {kind} {resource} is to be protected."),
     "target_refused": Line(ERROR, "{kind} {resource} cannot be protected: {error}"),
     "snapshots_started": Line(INFO, "Started for {resource}: {snapshots}."),
+    "step_done": Line(INFO, "{effect} of {resource}: done."),
     "snapshot_failed": Line(ERROR, "Snapshot of {resource} failed: {error}"),
     "call_queued": Line(
         INFO, "{operation} waits for its turn in AWS's rate limit, about {seconds} seconds."

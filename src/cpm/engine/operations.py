@@ -246,7 +246,10 @@ def _unexpected(operation: Operation, resource_id: str) -> Snapshot:
 
 def _log_accepted(operation: Operation, refs: Refs) -> None:
     named = ", ".join(refs.values())
-    if operation.backup is not None:
+    if operation.backup is not None and not named:
+        resource, effect = operation.resource_id, operation.effect
+        events.log("step_done", backup=operation.backup, resource=resource, effect=effect)
+    elif operation.backup is not None:
         events.log(
             "snapshots_started",
             backup=operation.backup,

@@ -13,6 +13,7 @@ from django.conf import settings
 from django.db import transaction
 
 from cpm.engine import accounts, bulk, closing, jobs
+from cpm.engine.queue import DATABASE_TROUBLE, Overtaken
 from cpm.kernel import clock
 from cpm.kernel.faults import Fault
 from cpm.models.operations import Operation, OperationPhase
@@ -63,15 +64,13 @@ class Seen:
 @jobs.WATCH.runs
 def look(account_id: int | None, region: str, watch_name: str) -> None:
     """Ask AWS once about every started operation of the group that is due, or nearly."""
-    watch = registry.watch(watch_name)
-    for batch in _batches(_due(account_id, region, watch_name), watch.batch):
-        try:
-            verdicts = _poll(watch, batch, region)
-        except Fault as fault:
-            log.warning("watch.failed", watch=watch_name, region=region, fault=str(fault))
-            _look_later(batch, fault)
-        else:
-            _write(batch, verdicts)
+    _look_at(_due(account_id, region, watch_name), watch_name)
+
+
+@jobs.WATCH.gives_up
+def give_up(account_id: int | None, region: str, watch_name: str) -> None:
+    """Close those operations of the group at which our own code fails again and again."""
+    _single_out(_due(account_id, region, watch_name), watch_name)
 
 
 def reason(verdict: Verdict) -> str:
@@ -96,6 +95,41 @@ def _due(account_id: int | None, region: str, watch_name: str) -> Sequence[Opera
     )
 
 
+def _look_at(operations: Iterable[Operation], watch_name: str) -> None:
+    watch = registry.watch(watch_name)
+    for batch in _batches(operations, watch.batch):
+        try:
+            verdicts = _poll(watch, batch)
+        except Fault as fault:
+            region = batch[0].region
+            log.warning("watch.failed", watch=watch_name, region=region, fault=str(fault))
+            _look_later(batch, fault)
+        else:
+            _write(batch, verdicts)
+
+
+def _single_out(suspects: Sequence[Operation], watch_name: str) -> None:
+    """Look at ever fewer operations together, so that one which spoils it spoils no other."""
+    try:
+        _look_at(suspects, watch_name)
+    except (Overtaken, *DATABASE_TROUBLE):
+        raise
+    except Exception:
+        log.exception("watch.broken", operations=[operation.pk for operation in suspects])
+        middle = len(suspects) // 2
+        if not middle:
+            _close_as_broken(suspects)
+            return
+        _single_out(suspects[:middle], watch_name)
+        _single_out(suspects[middle:], watch_name)
+
+
+def _close_as_broken(batch: Sequence[Operation]) -> None:
+    with transaction.atomic():
+        for operation in _still_started(batch):
+            closing.fail(operation, "an error of the server, which its log describes")
+
+
 def _batches(operations: Iterable[Operation], most_refs: int) -> Iterator[list[Operation]]:
     """The operations in groups whose refs fit into one call."""
     batch: list[Operation] = []
@@ -110,8 +144,8 @@ def _batches(operations: Iterable[Operation], most_refs: int) -> Iterator[list[O
         yield batch
 
 
-def _poll(watch: Watch, batch: Sequence[Operation], region: str) -> Verdicts:
-    aws = accounts.aws_of(batch[0].account, region).on_behalf_of(f"watch-{watch.name}")
+def _poll(watch: Watch, batch: Sequence[Operation]) -> Verdicts:
+    aws = accounts.aws_of(batch[0].account, batch[0].region).on_behalf_of(f"watch-{watch.name}")
     refs = [ref for operation in batch for ref in operation.refs.values()]
     return watch.poll(aws, list(dict.fromkeys(refs)))
 
