@@ -134,10 +134,17 @@ class Effect:
     # Takes back what a failed chain made by this effect; safe to repeat.
     undo: Callable[[Aws, Refs], None] | None = None
     undo_permissions: tuple[str, ...] = ()
+    # Stands in for an undo that deletes, where the account forbids that: only marks what was made
+    # as expired at that time (as on the wire); safe to repeat.
+    expire: Callable[[Aws, Refs, str], None] | None = None
+    expire_permissions: tuple[str, ...] = ()
     # Whether its refs are what a recovery was asked for, and not a means to it.
     makes_result: bool = False
     # Tidies up after a chain that has done its work: when it fails nothing is taken back.
     tidies_up: bool = False
+    # A means to what follows (a share, a copy in between): taken back by its undo when the chain is
+    # over, however it ends. A plan needs no step for that.
+    temporary: bool = False
     # How many AWS works on at once in one account and region; the others wait. 0 means any number.
     most_at_once: int = 0
 
