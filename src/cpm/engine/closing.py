@@ -4,13 +4,14 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, QuerySet
 
 from cpm.engine import deleted, events, jobs, transitions
 from cpm.engine.queue import Overtaken
 from cpm.kernel import clock
 from cpm.models.operations import Operation, OperationOutcome, OperationPhase
 from cpm.models.snapshots import Snapshot, SnapshotStatus
+from cpm.resources.contract import Once
 
 
 def succeed(operation: Operation, **changes: Any) -> None:
@@ -56,6 +57,12 @@ def cancel(operation: Operation, error: str) -> None:
     _end(operation, OperationOutcome.CANCELLED, error, "")
 
 
+def release_those_that_go_along(operation: Operation) -> None:
+    """Wake what follows as soon as AWS works on the step before it."""
+    if operation.step:
+        _release(operation.followers.filter(once=Once.UNDER_WAY))
+
+
 def _end(operation: Operation, outcome: OperationOutcome, error: str, fault: str) -> None:
     with transaction.atomic():
         transitions.move(
@@ -68,9 +75,9 @@ def _end(operation: Operation, outcome: OperationOutcome, error: str, fault: str
             due_at=None,
         )
         _follow_failure(operation)
-        for follower in operation.followers.filter(phase=OperationPhase.PLANNED, undoes=None):
+        for follower in operation.followers.filter(phase=OperationPhase.PLANNED, once=Once.DONE):
             cancel(follower, "an earlier step failed")
-        _release(operation.followers.exclude(undoes=None))
+        _release_followers([operation])
         _tell_owners([operation])
 
 
@@ -83,7 +90,7 @@ def _follow_success(operations: Sequence[Operation]) -> None:
             events.log(
                 "step_undone", recovery=operation.recovery, refs=refs, effect=operation.effect
             )
-    _release(Operation.objects.filter(after__in=operations))
+    _release_followers(operations)
     _tell_owners(operations)
 
 
@@ -130,7 +137,14 @@ def _log_failed_step(operation: Operation) -> None:
         )
 
 
-def _release(followers: Any) -> None:
+def _release_followers(operations: Sequence[Operation]) -> None:
+    _release(Operation.objects.filter(after__in=operations))
+    if any(operation.step for operation in operations):
+        # The last of what they wait for may be over only now.
+        _release(Operation.objects.filter(after__after__in=operations, once=Once.OVER))
+
+
+def _release(followers: QuerySet[Operation]) -> None:
     waiting = followers.filter(phase=OperationPhase.PLANNED)
     if waiting.update(due_at=clock.now(), version=F("version") + 1):
         jobs.defer_operations(waiting)

@@ -6,7 +6,7 @@ nothing is found. The rules are in docs/design/reconciliation.md.
 """
 
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,7 +22,7 @@ from cpm.models.events import Event
 from cpm.models.operations import Operation, OperationOutcome, OperationPhase
 from cpm.models.snapshots import Snapshot, SnapshotStatus
 from cpm.resources import registry
-from cpm.resources.contract import Ask, Effect, Refs
+from cpm.resources.contract import Ask, Effect, Once, Refs
 
 # A shorter wait for the budget is slept through; for a longer one the row is put aside.
 LONGEST_NAP_SECONDS = 1.0
@@ -97,13 +97,20 @@ def _has_its_turn_in_the_chain(operation: Operation) -> bool:
     before = operation.after
     if before is None:
         return True
-    if before.phase != OperationPhase.CLOSED:
+    if not _is_far_enough(before, operation):
         transitions.change(operation, due_at=_in(FOLLOWER_SECONDS))
         return False
-    if before.outcome != OperationOutcome.SUCCEEDED and operation.undoes is None:
+    if operation.once == Once.DONE and before.outcome != OperationOutcome.SUCCEEDED:
         closing.cancel(operation, "an earlier step failed")
         return False
     return True
+
+
+def _is_far_enough(before: Operation, operation: Operation) -> bool:
+    if before.phase == OperationPhase.STARTED and operation.once == Once.UNDER_WAY:
+        return True
+    waited_for = _steps_before(operation) if operation.once == Once.OVER else [before]
+    return all(step.phase == OperationPhase.CLOSED for step in waited_for)
 
 
 def _has_its_turn_in_the_budget(operation: Operation, aws: Aws) -> bool:
@@ -213,6 +220,7 @@ def _accept(operation: Operation, effect: Effect, refs: Refs) -> None:
             error="",
             due_at=_in(settings.ENVIRONMENT.poll_seconds),
         )
+        closing.release_those_that_go_along(operation)
 
 
 def _name_snapshots(operation: Operation, refs: Refs, *, is_done: bool) -> None:
@@ -322,22 +330,24 @@ def _log_fault(code: str, operation: Operation, fault: Fault) -> None:
 
 
 def _question(operation: Operation) -> Ask:
+    earlier = list(_steps_before(operation))
+    good = ("", OperationOutcome.SUCCEEDED)
     return Ask(
         spec=operation.spec,
         token=str(operation.token),
         marks=identity.marks(operation),
-        earlier=_earlier(operation),
+        earlier={step.step: step.refs for step in earlier},
+        tokens={step.step: str(step.token) for step in earlier},
+        failed=frozenset(step.step for step in earlier if step.outcome not in good),
     )
 
 
-def _earlier(operation: Operation) -> dict[str, Refs]:
-    """The refs of the steps before this one, by step."""
-    found: dict[str, Refs] = {}
+def _steps_before(operation: Operation) -> Iterator[Operation]:
+    """The steps of the chain that led to this one, the last first."""
     step = operation.after
     while step is not None:
-        found[step.step] = step.refs
+        yield step
         step = step.after
-    return found
 
 
 def _aws(operation: Operation) -> Aws:

@@ -76,6 +76,7 @@ def _chain(
             spec=order.spec,
             step=order.step,
             after=by_step[order.after] if order.after else None,
+            once=order.once,
             created_at=now,
             due_at=now + _FOLLOWER_WAIT if order.after else now,
             deadline_at=deadline_at,

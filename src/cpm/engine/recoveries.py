@@ -15,7 +15,7 @@ from cpm.models.backups import Backup
 from cpm.models.operations import Operation, OperationOutcome, OperationPhase
 from cpm.models.recoveries import Recovery, RecoveryOutcome, RecoveryPhase
 from cpm.models.snapshots import Snapshot, SnapshotStatus
-from cpm.resources.contract import Copied, Driver, Json, Order, Source
+from cpm.resources.contract import Copied, Driver, Json, Once, Order, Source
 
 # Restoring a large database takes hours.
 DEADLINE = timedelta(hours=24)
@@ -191,6 +191,7 @@ def _undoing(step: Operation, before: Operation | None) -> Operation:
         recovery_id=step.recovery_id,
         undoes=step,
         after=before,
+        once=Once.OVER,
         created_at=now,
         due_at=now if before is None else now + IDLE,
         deadline_at=now + UNDO_DEADLINE,

@@ -9,6 +9,7 @@ from cpm.models.accounts import Account
 from cpm.models.backups import Backup
 from cpm.models.recoveries import Recovery
 from cpm.models.snapshots import Snapshot
+from cpm.resources.contract import Once
 
 
 class OperationPhase(models.TextChoices):
@@ -51,9 +52,12 @@ class Operation(models.Model):
     recovery = models.ForeignKey(Recovery, models.CASCADE, null=True, related_name="operations")
     # The snapshot that is deleted or copied; those that are made point here instead.
     snapshot = models.ForeignKey(Snapshot, models.CASCADE, null=True, related_name="deletions")
-    # In a chain: the name of this step, and the one that must have succeeded before it.
+    # In a chain: the name of this step, the one that it follows, and when it may begin.
     step = models.CharField(max_length=48, blank=True, default="")
     after = models.ForeignKey("self", models.CASCADE, null=True, related_name="followers")
+    once = models.CharField(
+        max_length=9, choices=[(each.value, each.name) for each in Once], default=Once.DONE.value
+    )
     # The step of a failed chain that this one takes back.
     undoes = models.OneToOneField("self", models.CASCADE, null=True, related_name="undone_by")
 

@@ -67,15 +67,24 @@ class Where(StrEnum):
     BETWEEN = "between"  # the target's account in the original's region
 
 
+class Once(StrEnum):
+    """When a step of a chain may begin, by what has become of the step that it follows."""
+
+    DONE = "done"  # when that has succeeded; it is cancelled otherwise
+    UNDER_WAY = "under_way"  # as soon as AWS works on that, or it is over, however it ended
+    OVER = "over"  # when that and all before it are over, however they ended
+
+
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One effect that a plan asks for. In a chain, `after` names the step that must end first."""
+    """One effect that a plan asks for. In a chain, `after` names the step that it follows."""
 
     effect: str
     spec: Json
     parts: Sequence[Part] = ()
     step: str = ""
     after: str = ""
+    once: Once = Once.DONE
     where: Where = Where.TARGET
 
 
@@ -87,8 +96,11 @@ class Ask:
     token: str
     # The product's own tags for whatever is made; the token is among them.
     marks: Mapping[str, str]
-    # The refs of the earlier steps of the chain, by step.
+    # The refs of the earlier steps of the chain, and their tokens, by step.
     earlier: Mapping[str, Refs] = field(default_factory=dict)
+    tokens: Mapping[str, str] = field(default_factory=dict)
+    # Those of the earlier steps that ended, and not well.
+    failed: frozenset[str] = frozenset()
 
 
 class State(StrEnum):

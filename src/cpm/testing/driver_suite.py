@@ -348,9 +348,10 @@ def _without_tidying(stage: Stage, orders: list[Order]) -> list[Order]:
 def _walk_chain(stage: Stage, orders: list[Order], needed: _Permissions) -> list[Begun]:
     chain: list[Begun] = []
     earlier: dict[str, Refs] = {}
+    tokens: dict[str, str] = {}
     for order in orders:
         with stage.recording() as actions:
-            begun = stage.begin(order, earlier)
+            begun = stage.begin(order, earlier, tokens)
             if begun.effect.find:
                 begun.effect.find(stage.aws, begun.ask)
         needed.add(f"effect {begun.effect.name}", actions)
@@ -358,6 +359,6 @@ def _walk_chain(stage: Stage, orders: list[Order], needed: _Permissions) -> list
             with stage.recording() as actions:
                 stage.settle(begun)
             needed.add(f"watch {begun.effect.watch}", actions)
-        earlier[order.step] = begun.refs
+        earlier[order.step], tokens[order.step] = begun.refs, begun.ask.token
         chain.append(begun)
     return chain

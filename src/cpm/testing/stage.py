@@ -153,7 +153,12 @@ class Stage:
         made: object = make(self.driver.target_options, chosen)
         return list(self.driver.plan_snapshots(resource, made))
 
-    def ask(self, order: Order, earlier: Mapping[str, Refs] | None = None) -> Ask:
+    def ask(
+        self,
+        order: Order,
+        earlier: Mapping[str, Refs] | None = None,
+        tokens: Mapping[str, str] | None = None,
+    ) -> Ask:
         """What an effect is given for `order`, with a token of its own."""
         token = str(uuid.uuid4())
         marks = {
@@ -162,12 +167,17 @@ class Stage:
             tags.BACKUP_ID: "7",
             tags.TOKEN: token,
         }
-        return Ask(order.spec, token, marks, earlier or {})
+        return Ask(order.spec, token, marks, earlier or {}, tokens or {})
 
-    def begin(self, order: Order, earlier: Mapping[str, Refs] | None = None) -> Begun:
+    def begin(
+        self,
+        order: Order,
+        earlier: Mapping[str, Refs] | None = None,
+        tokens: Mapping[str, str] | None = None,
+    ) -> Begun:
         """Start the effect of `order`."""
         effect = self.driver.effect(order.effect)
-        ask = self.ask(order, earlier)
+        ask = self.ask(order, earlier, tokens)
         return Begun(effect, ask, order.parts, effect.start(self.aws, ask))
 
     def poll(self, begun: Begun) -> Mapping[str, Verdict]:
@@ -201,12 +211,13 @@ class Stage:
         """Start and settle all orders, each after the one that it follows; all must succeed."""
         begun: list[Begun] = []
         earlier: dict[str, Refs] = {}
+        tokens: dict[str, str] = {}
         for order in orders:
-            one = self.begin(order, earlier)
+            one = self.begin(order, earlier, tokens)
             begun.append(one)
             states = {verdict.state for verdict in self.settle(one).values()}
             assert states <= {State.DONE}, f"{order.effect}: {states}"  # noqa: S101
-            earlier[order.step] = one.refs
+            earlier[order.step], tokens[order.step] = one.refs, one.ask.token
         return begun
 
     def back_up(self, resource: Resource) -> Source:
