@@ -216,3 +216,61 @@ def test_a_restore_is_refused_while_the_instance_restored_is_creating_and_snapsh
     restore(rds)
     with refused("InvalidDBInstanceState"):
         snapshot(rds, "s-2", "db-2")
+
+
+def test_groups_that_are_not_there_are_refused_for_clusters_and_instances(rds: Any) -> None:
+    make_instance(rds)
+    make_cluster(rds)
+    snapshot(rds, "s-1")
+    cluster_snapshot(rds, "s-2")
+    wanted: Any = {
+        "DBClusterIdentifier": "cluster-2",
+        "SnapshotIdentifier": "s-2",
+        "Engine": "aurora-mysql",
+    }
+    for options, code in (
+        ({"DBSubnetGroupName": "nothing"}, "DBSubnetGroupNotFoundFault"),
+        ({"DBClusterParameterGroupName": "nothing"}, "DBClusterParameterGroupNotFound"),
+        ({"VpcSecurityGroupIds": ["sg-0123456789abcdef0"]}, "InvalidParameterValue"),
+    ):
+        with refused(code):
+            rds.restore_db_cluster_from_snapshot(**wanted, **options)
+    with refused("InvalidParameterValue"):
+        restore(rds, VpcSecurityGroupIds=["sg-0123456789abcdef0"])
+    with refused("DBParameterGroupNotFound"):
+        rds.describe_db_parameter_groups(DBParameterGroupName="nothing")
+
+
+def test_classes_that_may_be_ordered_are_listed_for_every_engine(rds: Any) -> None:
+    def classes(**wanted: str) -> list[str]:
+        found = rds.describe_orderable_db_instance_options(**wanted)
+        return [each["DBInstanceClass"] for each in found["OrderableDBInstanceOptions"]]
+
+    assert classes(Engine="mysql", DBInstanceClass="db.m5.large") == ["db.m5.large"]
+    assert classes(Engine="mysql", DBInstanceClass="db.m5.enormous") == []
+    assert classes(Engine="mysql", DBInstanceClass="db.serverless") == []
+    assert classes(Engine="aurora-mysql", DBInstanceClass="db.serverless") == ["db.serverless"]
+
+
+def test_estates_have_databases_and_clusters(
+    simulator: Simulator, account: Credentials, rds: Any
+) -> None:
+    planted = simulator.seed(account=account.account, databases=150, clusters=2, tags={"a": "b"})
+    assert (len(planted["databases"]), len(planted["clusters"])) == (150, 2)
+    shown = look(rds, planted["databases"][149])
+    assert (shown["DBInstanceStatus"], shown["TagList"]) == ("available", tag_list(a="b"))
+    clusters = rds.describe_db_clusters()["DBClusters"]
+    assert [each["DBClusterIdentifier"] for each in clusters] == planted["clusters"]
+    assert all(len(each["DBClusterMembers"]) == 1 for each in clusters)
+    again = simulator.seed(account=account.account, databases=1)["databases"]
+    assert again not in planted["databases"]
+
+
+def test_what_is_in_the_making_can_be_ended_at_once(simulator: Simulator, rds: Any) -> None:
+    make_instance(rds)
+    simulator.config(pending=36_000)
+    assert snapshot(rds, "s-1")["Status"] == "creating"
+    simulator.finish("s-1")
+    assert restore(rds)["DBInstanceStatus"] == "creating"
+    simulator.finish("db-2")
+    assert look(rds, "db-2")["DBInstanceStatus"] == "available"

@@ -356,6 +356,57 @@ class TestCopies:
         rds.copy_db_snapshot(SourceDBSnapshotIdentifier="s-2", TargetDBSnapshotIdentifier="s-3")
         assert look_at(rds, "s-3")["KmsKeyId"] == key
 
+    def test_the_key_of_rds_is_there_when_it_is_asked_for(self, rds: Any, kms: Any) -> None:
+        make_instance(rds, StorageEncrypted=True, KmsKeyId=make_key(kms))
+        snapshot(rds, "s-1")
+        rds.copy_db_snapshot(
+            SourceDBSnapshotIdentifier="s-1",
+            TargetDBSnapshotIdentifier="s-2",
+            KmsKeyId="alias/aws/rds",
+        )
+        key = kms.describe_key(KeyId=look_at(rds, "s-2")["KmsKeyId"])["KeyMetadata"]
+        assert key["KeyManager"] == "AWS"
+
+    def test_a_copy_in_the_making_is_given_up_by_deleting_it(
+        self, simulator: Simulator, rds: Any, west: Any
+    ) -> None:
+        make_instance(rds)
+        arn = snapshot(rds, "s-1")["DBSnapshotArn"]
+        simulator.config(pending=3600)
+        west.copy_db_snapshot(
+            SourceDBSnapshotIdentifier=arn,
+            TargetDBSnapshotIdentifier="copy-1",
+            SourceRegion="us-east-1",
+        )
+        west.delete_db_snapshot(DBSnapshotIdentifier="copy-1")
+        assert names(west.describe_db_snapshots()) == []
+
+    def test_a_copy_takes_an_option_group_that_is_there(self, rds: Any, west: Any) -> None:
+        make_instance(rds)
+        wanted: Any = {
+            "SourceDBSnapshotIdentifier": snapshot(rds, "s-1")["DBSnapshotArn"],
+            "TargetDBSnapshotIdentifier": "copy-1",
+            "SourceRegion": "us-east-1",
+            "OptionGroupName": "options",
+        }
+        with refused("OptionGroupNotFoundFault"):
+            west.copy_db_snapshot(**wanted)
+        west.create_option_group(
+            OptionGroupName="options",
+            EngineName="mysql",
+            MajorEngineVersion="5.6",
+            OptionGroupDescription="x",
+        )
+        west.copy_db_snapshot(**wanted)
+        assert look_at(west, "copy-1")["OptionGroupName"] == "options"
+
+    def test_names_of_snapshots_have_their_length(self, rds: Any) -> None:
+        make_instance(rds)
+        make_cluster(rds)
+        snapshot(rds, "s" * 255)
+        with refused("InvalidParameterValue"):
+            cluster_snapshot(rds, "s" * 64)
+
     def test_copies_across_regions_at_one_time_are_limited(
         self, simulator: Simulator, rds: Any, west: Any, later: Later
     ) -> None:
@@ -469,6 +520,10 @@ class TestSharing:
         )
         theirs.copy_db_snapshot(**wanted)
         assert look_at(theirs, "copy-1")["KmsKeyId"] == wanted["KmsKeyId"]
+        with refused("InvalidParameterCombination"):
+            client("rds", other, "us-west-2").copy_db_snapshot(
+                **{**wanted, "KmsKeyId": "alias/aws/rds"}, SourceRegion="us-east-1"
+            )
         with refused("InvalidParameterCombination"):
             theirs.restore_db_instance_from_db_snapshot(
                 DBInstanceIdentifier="db-9", DBSnapshotIdentifier=arn

@@ -5,9 +5,8 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from cpm.simulator import counts, credentials, ec2_state, faults, seed, ssm_agents, ssm_commands
+from cpm.simulator import counts, credentials, faults, finishing, seed, ssm_agents, ssm_commands
 from cpm.simulator.config import BadConfig
-from cpm.simulator.ec2_snapshots import table as snapshots_of
 from cpm.simulator.simulation import Simulation
 from cpm.simulator.web import Answer, Request, json_answer
 
@@ -109,14 +108,8 @@ def _set_outcomes(simulation: Simulation, request: Request) -> Any:
 
 def _finish(simulation: Simulation, request: Request) -> Any:
     wanted = set(_object(request).get("ids", []))
-    finished = []
     with simulation.lock:
-        for ec2 in ec2_state.everywhere():
-            for snapshot in snapshots_of(ec2).values():
-                if (not wanted or snapshot.id in wanted) and not snapshot.life.is_due:
-                    snapshot.life.end_now()
-                    finished.append(snapshot.id)
-    return {"finished": finished}
+        return {"finished": finishing.finish(wanted)}
 
 
 def _reset(simulation: Simulation, _: Request) -> Any:

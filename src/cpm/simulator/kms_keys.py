@@ -33,6 +33,7 @@ def aws_managed(account: str, region: str, service: str) -> Key:
     kms = backend(account, region)
     text = f"Default key that protects my {service} data when no other key is defined"
     key = kms.create_key("", "ENCRYPT_DECRYPT", "SYMMETRIC_DEFAULT", text, None)
+    key.key_manager = "AWS"
     kms.create_alias(key.id, alias)
     return key
 

@@ -23,6 +23,9 @@ class Kind:
     source_filter: str
     table_name: str
     source_table_name: str
+    # The attribute of a copy that says which snapshot it is of.
+    origin_name: str
+    longest_name: int
 
     @property
     def id_name(self) -> str:
@@ -82,6 +85,8 @@ INSTANCE = Kind(
     source_filter="db-instance-id",
     table_name="database_snapshots",
     source_table_name="databases",
+    origin_name="source_db_snapshot_identifier",
+    longest_name=255,
 )
 CLUSTER = Kind(
     noun="DBClusterSnapshot",
@@ -92,6 +97,8 @@ CLUSTER = Kind(
     source_filter="db-cluster-id",
     table_name="cluster_snapshots",
     source_table_name="clusters",
+    origin_name="source_db_cluster_snapshot_arn",
+    longest_name=63,
 )
 KINDS = (INSTANCE, CLUSTER)
 

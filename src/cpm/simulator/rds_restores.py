@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from cpm.simulator import rds_snapshots
+from cpm.simulator import rds_groups, rds_snapshots
 from cpm.simulator.calls import Call, Handlers
 from cpm.simulator.rds_databases import make, snake_case
 from cpm.simulator.rds_kinds import (
@@ -70,6 +70,7 @@ def restore_instance(call: Call) -> Mapping[str, Any]:
     """A new instance with the data of a snapshot."""
     snapshot = _source(call, INSTANCE, call.params["DBSnapshotIdentifier"])
     _check_options(call, snapshot)
+    rds_groups.check_security_groups(call)
     facts = _facts(call, snapshot, snapshot.database, _KEPT_OF_INSTANCES)
     if str(facts.get("option_group_name", "")).startswith("default:"):
         # The default groups are always there and moto does not list them.
@@ -87,6 +88,8 @@ def restore_cluster(call: Call) -> Mapping[str, Any]:
         raise invalid_value(
             f"The engine {call.params['Engine']} does not fit a snapshot of {snapshot.engine}."
         )
+    rds_groups.check_for_cluster(call)
+    rds_groups.check_security_groups(call)
     facts = _facts(call, snapshot, snapshot.cluster, _KEPT_OF_CLUSTERS)
     if call.get("KmsKeyId"):
         key = own_key(call, call.params["KmsKeyId"])

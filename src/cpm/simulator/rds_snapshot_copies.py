@@ -14,11 +14,15 @@ from cpm.simulator.rds_kinds import (
     INSTANCE,
     KINDS,
     Kind,
+    backend,
     invalid_combination,
     invalid_value,
     key_not_accessible,
 )
 from cpm.simulator.rds_snapshot_making import check_new, copies_in_progress, make, quota_exceeded
+
+# AWS makes it when somebody first asks for it.
+_DEFAULT_KEY = "alias/aws/rds"
 
 
 def install(handlers: Handlers) -> None:
@@ -35,6 +39,10 @@ def copy_snapshot(call: Call, kind: Kind) -> Mapping[str, Any]:
     if source.status != "available":
         raise kind.bad_state(f"Cannot copy a snapshot in the {source.status} state.")
     key = _key(call, kind, source)
+    if call.get("OptionGroupName"):
+        backend(call.account, call.region).describe_option_groups(
+            {"option_group_name": call.params["OptionGroupName"]}
+        )
     is_from_afar = source.region != call.region
     if is_from_afar:
         _check_journey(call, kind, source)
@@ -51,14 +59,10 @@ def copy_snapshot(call: Call, kind: Kind) -> Mapping[str, Any]:
         _settle_in(kind, copy)
     if is_from_afar:
         copy.source_region = source.region
-    setattr(copy, _SOURCE_MEMBER[kind], source.arn)
+    if call.get("OptionGroupName"):
+        copy.option_group_name = call.params["OptionGroupName"]
+    setattr(copy, kind.origin_name, source.arn)
     return {kind.noun: copy}
-
-
-_SOURCE_MEMBER = {
-    INSTANCE: "source_db_snapshot_identifier",
-    CLUSTER: "source_db_cluster_snapshot_arn",
-}
 
 
 def _facts(call: Call, kind: Kind, source: Any, key: Key | None) -> Mapping[str, Any]:
@@ -92,6 +96,8 @@ def _key(call: Call, kind: Kind, source: Any) -> Key | None:
 
 def own_key(call: Call, name: str) -> Key:
     """The key of that name, which the caller may encrypt with; raises KMSKeyNotAccessibleFault."""
+    if name == _DEFAULT_KEY:
+        return kms_keys.aws_managed(call.account, call.region, "rds")
     key = kms_keys.find(call.account, call.region, name)
     if key is None or key.region != call.region:
         raise key_not_accessible(name)
@@ -110,7 +116,14 @@ def _check_journey(call: Call, kind: Kind, source: Any) -> None:
     limit = call.config.limits.rds_copies
     if limit is not None and copies_in_progress(call) >= limit:
         raise quota_exceeded(f"Cannot copy more than {limit:g} snapshots across regions")
-    if rds_snapshots.is_encrypted(source) and not _is_presigned(call, kind, source):
+    if not rds_snapshots.is_encrypted(source):
+        return
+    if source.account_id != call.account:
+        raise invalid_combination(
+            "An encrypted snapshot that is shared cannot be copied to another region. Copy it "
+            "within its region first."
+        )
+    if not _is_presigned(call, kind, source):
         raise invalid_value("PreSignedUrl could not be authenticated")
 
 

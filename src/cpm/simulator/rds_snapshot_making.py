@@ -10,7 +10,7 @@ from cpm.simulator import making, rds_snapshots
 from cpm.simulator.calls import Call, Handlers
 from cpm.simulator.errors import AwsError
 from cpm.simulator.lives import State
-from cpm.simulator.rds_kinds import INSTANCE, KINDS, Kind, backend
+from cpm.simulator.rds_kinds import INSTANCE, KINDS, Kind, backend, invalid_value
 
 # What a snapshot tells of its instance beside what moto keeps.
 _KEPT_OF_INSTANCES = (
@@ -53,7 +53,7 @@ def delete_snapshot(call: Call, kind: Kind) -> Mapping[str, Any]:
     snapshot = rds_snapshots.own(call, kind, call.params[kind.id_name])
     if snapshot.snapshot_type != "manual":
         raise kind.bad_state("Only manual snapshots may be deleted.")
-    if snapshot.status == "creating":
+    if snapshot.status == "creating" and not is_copy(kind, snapshot):
         raise kind.bad_state(
             "Cannot delete the snapshot because it is not currently in the available or failed "
             "state."
@@ -63,10 +63,17 @@ def delete_snapshot(call: Call, kind: Kind) -> Mapping[str, Any]:
     return {kind.noun: snapshot}
 
 
+def is_copy(kind: Kind, snapshot: Any) -> bool:
+    """Whether it is a copy; to delete one in the making is how AWS is told to stop."""
+    return getattr(snapshot, kind.origin_name, None) is not None
+
+
 def check_new(call: Call, kind: Kind, name: str) -> None:
     """Raise unless the account may have one more snapshot, by this name."""
     rds = backend(call.account, call.region)
     rds.validate_db_snapshot_identifier(name, kind.id_name)
+    if len(name) > kind.longest_name:
+        raise invalid_value(f"{kind.id_name} has more than {kind.longest_name} characters")
     if name in kind.table(rds):
         raise kind.exists(name)
     limit = call.config.limits.rds_snapshots

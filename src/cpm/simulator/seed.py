@@ -7,7 +7,14 @@ from typing import Any
 from moto.ec2.models import EC2Backend
 from moto.ec2.models.instances import Instance
 
-from cpm.simulator import ec2_attachments, ec2_base_image, ec2_state, ec2_tags, ec2_volumes
+from cpm.simulator import (
+    ec2_attachments,
+    ec2_base_image,
+    ec2_state,
+    ec2_tags,
+    ec2_volumes,
+    rds_seed,
+)
 
 _INSTANCES_PER_ZONE = 1000
 _CHUNK = 250
@@ -20,13 +27,15 @@ class BadSeed(ValueError):
 
 @dataclass(frozen=True)
 class Estate:
-    """What to make, in one account and region; `tags` go on instances and volumes."""
+    """What to make, in one account and region; `tags` go on everything."""
 
     account: str
     region: str = "us-east-1"
     instances: int = 0
     volumes_per: int = 1
     standalone: int = 0
+    databases: int = 0
+    clusters: int = 0
     tags: Mapping[str, str] = field(default_factory=dict)
     name: str = "server"
 
@@ -38,14 +47,14 @@ def parse(value: Any) -> Estate:
         raise BadSeed(f"a seed is an object with {', '.join(sorted(known))}")
     if not str(value.get("account", "")).isdigit():
         raise BadSeed("a seed needs the number of an account")
-    for name in ("instances", "volumes_per", "standalone"):
+    for name in ("instances", "volumes_per", "standalone", "databases", "clusters"):
         if not isinstance(value.get(name, 0), int) or value.get(name, 0) < 0:
             raise BadSeed(f"{name} is a number, 0 or more")
     return Estate(**{**value, "account": str(value["account"])})
 
 
 def plant(estate: Estate) -> dict[str, Any]:
-    """Make the estate and answer its ids: `instances`, `volumes` by instance, `standalone`."""
+    """Make the estate and answer its ids, by what they are; `volumes` are by instance."""
     ec2 = ec2_state.backend(estate.account, estate.region)
     zones = ec2_state.zones(ec2)
     volumes = {
@@ -53,7 +62,14 @@ def plant(estate: Estate) -> dict[str, Any]:
         for number, instance in enumerate(_launch(ec2, estate, zones), start=1)
     }
     standalone = [_standalone(ec2, estate, zones[0], n) for n in range(1, estate.standalone + 1)]
-    return {"instances": list(volumes), "volumes": volumes, "standalone": standalone}
+    where = (estate.account, estate.region)
+    return {
+        "instances": list(volumes),
+        "volumes": volumes,
+        "standalone": standalone,
+        "databases": rds_seed.plant_databases(*where, estate.databases, estate.name, estate.tags),
+        "clusters": rds_seed.plant_clusters(*where, estate.clusters, estate.name, estate.tags),
+    }
 
 
 def _launch(ec2: EC2Backend, estate: Estate, zones: list[str]) -> Iterator[Instance]:
