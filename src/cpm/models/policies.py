@@ -1,10 +1,13 @@
 """What is protected, how often, and for how many generations."""
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
 from cpm.models.accounts import Account
 from cpm.models.schedules import Schedule
 from cpm.models.users import User
+
+DEFAULT_SHARING_KEY = "alias/cpm_share"
 
 
 class AutoRemove(models.TextChoices):
@@ -48,6 +51,21 @@ class Policy(models.Model):
     retry_count = models.PositiveSmallIntegerField(default=3)
     retry_wait_minutes = models.PositiveSmallIntegerField(default=1)
     alert_after_failures = models.PositiveSmallIntegerField(default=1)
+
+    # Copies in other regions, and in another account; regions by their ids.
+    dr_enabled = models.BooleanField(default=False)
+    dr_frequency = models.PositiveSmallIntegerField(default=1)
+    dr_timeout_hours = models.PositiveSmallIntegerField(default=24)
+    dr_regions = ArrayField(models.PositiveSmallIntegerField(), default=list)
+    dr_crosses_accounts = models.BooleanField(default=False)
+    dr_account = models.ForeignKey(
+        Account, models.PROTECT, null=True, related_name="policies_that_copy"
+    )
+    dr_account_regions = ArrayField(models.PositiveSmallIntegerField(), default=list)
+    dr_keeps_originals = models.BooleanField(default=True)
+    dr_sharing_key = models.CharField(max_length=2048, default=DEFAULT_SHARING_KEY)
+    # Full successes since it was enabled; the first and every `dr_frequency`-th are copied.
+    dr_successes = models.PositiveIntegerField(default=0)
 
     class Meta:
         verbose_name_plural = "policies"

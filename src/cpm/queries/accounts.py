@@ -29,8 +29,10 @@ def of_kind(viewer: Person, *, is_dr: bool) -> QuerySet[Account]:
 def uses_of(account: Account) -> list[str]:
     """What refers to the account and would break without it, in words, by name."""
     policies = account.policies.order_by("name").values_list("name", flat=True)
+    copying = account.policies_that_copy.order_by("name").values_list("name", flat=True)
     roles = account.assumed_by.order_by("name").values_list("name", flat=True)
     return [
         *(f"policy {name}" for name in policies),
+        *(f"DR of policy {name}" for name in copying),
         *(f"account {name}" for name in roles),
     ]

@@ -33,12 +33,11 @@ def visible_to(viewer: Person) -> QuerySet[Policy]:
 def listed(viewer: Person) -> QuerySet[Policy]:
     """The same, with the ids of their schedules and what there is to say of the last backup.
 
-    No policy can ask for copies in other places yet.
+    No policy can ask for copies in S3 yet.
     """
     last = Backup.objects.filter(policy=OuterRef("pk"), discarded_at=None).order_by("-id")
     links = PolicySchedule.objects.filter(policy=OuterRef("pk")).order_by("schedule_id")
     return visible_to(viewer).annotate(
-        dr_enabled=Value(False),
         copy_to_s3_enabled=Value(False),
         schedule_ids=ArraySubquery(links.values("schedule_id")),
         last_backup_id=Subquery(last.values("id")[:1]),
