@@ -10,21 +10,15 @@ import pytest
 
 from cpm.engine import cleanup, retention, tick
 from cpm.kernel import clock
-from cpm.models.backups import Backup, BackupOutcome, BackupPhase, Trigger
+from cpm.models.backups import Backup, BackupPhase, Trigger
 from cpm.models.events import Event
 from cpm.models.policies import Policy
+from cpm.models.recoveries import Recovery, RecoveryPhase
 from cpm.models.snapshots import Snapshot, SnapshotStatus
 from cpm.models.users import User, UserKind
 from cpm.queries import retention as shown
 from cpm.simulator.process import Credentials
 from tests.engine.world import World, log_of, make_account, open_alerts, refs_of, volume_target
-
-SUCCEEDED, PARTIAL, FAILED, DELETED = (
-    BackupOutcome.SUCCEEDED,
-    BackupOutcome.PARTIAL,
-    BackupOutcome.FAILED,
-    BackupOutcome.DELETED,
-)
 
 
 def in_aws(world: World) -> set[str]:
@@ -231,22 +225,26 @@ def stored_policy(generations: int) -> Policy:
     )
 
 
+RUNS = ["B", "B", "B", "D", "A", "F", "AB", "FB", "AA", "AFB", "AD", "DB", "FA", "AAAB"]
+
+
 def histories(policy: Policy, dice: random.Random) -> Iterator[Backup]:
     """Records as a policy of some age may have them, oldest first, not stored."""
     started_at = clock.now() - timedelta(days=100)
-    for _ in range(dice.randint(0, 12)):
-        run, is_frozen = uuid.uuid4(), dice.random() < 0.15
-        letters = dice.choice(["B", "B", "B", "D", "A", "F", "AB", "FB", "AA", "AFB", "AD", "DB"])
+    runs = [dice.choice(RUNS) for _ in range(dice.randint(0, 12))]
+    for number, letters in enumerate(runs, start=1):
+        run = uuid.uuid4()
         for attempt, outcome in enumerate(letters):
             started_at += timedelta(minutes=10)
-            waits = letters in "AF" and dice.random() < 0.3
-            yield Backup(
+            is_last = attempt == len(letters) - 1
+            waits = is_last and outcome in "AF" and dice.random() < 0.3
+            record = Backup(
                 user=policy.user,
                 account=policy.account,
                 account_name=policy.account.name,
                 policy=policy,
                 policy_name=policy.name,
-                is_frozen=is_frozen and letters in "AB",
+                is_frozen=outcome in "AB" and dice.random() < 0.15,
                 name=f"frozen-{next(_refs)}",
                 trigger=Trigger.RETRY if attempt else Trigger.MANUAL,
                 run=run,
@@ -256,35 +254,80 @@ def histories(policy: Policy, dice: random.Random) -> Iterator[Backup]:
                 outcome=outcome,
                 started_at=started_at,
                 finished_at=started_at,
+                dr_status=dice.choice("NNNNNSSPAFD"),
+                s3_status=dice.choice("NNNNNSSP"),
             )
+            if is_last and number == len(runs) and dice.random() < 0.3:
+                reopen(record)
+            yield record
 
 
-def add_snapshots(backup: Backup) -> None:
-    """What such a record has left in AWS."""
-    if backup.outcome == FAILED:
-        return
-    is_gone = backup.outcome == DELETED
+def reopen(record: Backup) -> None:
+    """As it is while the backup is under way."""
+    record.phase, record.outcome, record.is_frozen = BackupPhase.RUNNING, "", False
+    record.finished_at, record.retry_at, record.due_at = None, None, record.started_at
+
+
+def add_snapshots(backup: Backup, dice: random.Random) -> None:
+    """What such a record may have left in AWS, and a recovery from it."""
+    good = SnapshotStatus.SUCCEEDED
+    match backup.outcome:
+        case "A" | "B":
+            add_snapshot(backup, good)
+            if dice.random() < 0.2:
+                add_snapshot(backup, good, collection="initial_amis")
+        case "D":
+            add_snapshot(backup, SnapshotStatus.DELETED)
+            if dice.random() < 0.2:  # deleted one by one, while others share the AMI
+                add_snapshot(backup, good, collection="initial_amis")
+        case "F" if dice.random() < 0.3:
+            add_snapshot(backup, SnapshotStatus.FAILED)
+        case "" if dice.random() < 0.5:
+            add_snapshot(backup, SnapshotStatus.IN_PROGRESS)
+    if backup.outcome and dice.random() < 0.15:
+        wanted_away = dice.choice([backup.snapshots.all(), backup.snapshots.all()[:1]])
+        ids = [snapshot.pk for snapshot in wanted_away]
+        Snapshot.objects.filter(pk__in=ids).update(delete_requested_at=clock.now())
+    if backup.outcome in {"A", "B"} and dice.random() < 0.15:
+        add_recovery(backup)
+
+
+def add_snapshot(backup: Backup, status: str, collection: str = "volumes") -> None:
     Snapshot.objects.create(
         backup=backup,
         kind="ebs_volume",
-        collection="volumes",
+        collection=collection,
         account=backup.account,
         account_name=backup.account_name,
         region="us-east-1",
         resource_id="vol-1",
         aws_ref=f"snap-{next(_refs)}",
-        status=SnapshotStatus.DELETED if is_gone else SnapshotStatus.SUCCEEDED,
+        status=status,
     )
 
 
-@pytest.mark.parametrize("seed", range(25))
+def add_recovery(backup: Backup) -> None:
+    Recovery.objects.create(
+        user=backup.user,
+        account=backup.account,
+        backup=backup,
+        policy=backup.policy,
+        kind="ebs_volume",
+        backup_started_at=backup.started_at,
+        phase=RecoveryPhase.RUNNING,
+        started_at=clock.now(),
+        due_at=clock.now(),
+    )
+
+
+@pytest.mark.parametrize("seed", range(40))
 def test_what_the_api_shows_is_what_the_engine_decides(db: None, seed: int) -> None:
     dice = random.Random(seed)
     policies = [stored_policy(generations=dice.randint(1, 4)) for _ in range(2)]
     for policy in policies:
         for backup in histories(policy, dice):
             backup.save()
-            add_snapshots(backup)
+            add_snapshots(backup, dice)
     decided = {
         decision.record_id: (decision.kept, decision.reason.value, decision.expires_after)
         for policy in policies

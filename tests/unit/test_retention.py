@@ -12,17 +12,20 @@ from cpm.kernel.retention import Decision, Reason, Record, decide
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
 
 # One letter a record, oldest first: Success, Failed, success Z frozen, success in Use, failed in
-# Progress, success that is Gone.
-LETTERS = "SFZUPG"
+# Progress, success that is Gone, one that is Open still; and failed X frozen, only of some runs.
+LETTERS = "SFZUPGO"
+NO_FAILURES = str.maketrans(dict.fromkeys("FfPO"))
 
 
 def record(record_id: int, letter: str) -> Record:
     return Record(
         id=record_id,
+        run=record_id,
         started_at=BEGINNING + timedelta(days=record_id),
         is_fully_successful=letter in "SZUG",
-        is_frozen=letter == "Z",
+        is_frozen=letter in "ZX",
         is_in_progress=letter in "UP",
+        is_open=letter == "O",
         has_snapshots=letter != "G",
     )
 
@@ -31,13 +34,23 @@ def history(letters: str) -> list[Record]:
     return [record(number, letter) for number, letter in enumerate(letters, start=1)]
 
 
+def history_of_runs(runs: list[str]) -> list[Record]:
+    """Several letters together are a record and its retries."""
+    numbers = [number for number, run in enumerate(runs) for _ in run]
+    records = history("".join(runs))
+    return [replace(each, run=run) for each, run in zip(records, numbers, strict=True)]
+
+
 def expired(records: list[Record], generations: int) -> set[int]:
     return {each.record_id for each in decide(records, generations) if each.expires}
 
 
 def fates(letters: str, generations: int) -> str:
     """The letters again, in lower case where the snapshots are to be deleted."""
-    gone = expired(history(letters), generations)
+    return marked(letters, expired(history(letters), generations))
+
+
+def marked(letters: str, gone: set[int]) -> str:
     return "".join(
         letter.lower() if number in gone else letter
         for number, letter in enumerate(letters, start=1)
@@ -68,8 +81,34 @@ def test_generations_decide(generations: int, expected: str) -> None:
     assert fates(letters, generations) == expected
 
 
+@pytest.mark.parametrize(
+    ("generations", "expected"),
+    [
+        (1, "s FS"),  # a retry completes what it repeats, and does not push it out
+        (1, "fs S"),  # they go together
+        (2, "s FS FS"),
+        (1, "S FF"),  # nothing is complete that no retry has completed
+        (1, "s XS"),  # one of them that is frozen stays, and the others count
+        (1, "Xs S"),
+        (1, "S FZ"),  # a success that is frozen does not count, and what it completed waits
+        (1, "fZ S"),
+        (1, "fU S"),  # what is in use is not touched
+        (1, "S FO"),  # a retry that is under way completes nothing yet
+        (1, "S FG"),
+        (1, "s GS"),
+    ],
+)
+def test_a_run_is_one_generation_and_each_of_its_records_its_own(
+    generations: int, expected: str
+) -> None:
+    runs = expected.upper().split()
+    gone = expired(history_of_runs(runs), generations)
+    assert marked("".join(runs), gone) == expected.replace(" ", "")
+
+
 def test_every_record_is_told_why_and_for_how_long() -> None:
-    assert decide(history("UFSFZSGF"), 2) == [
+    assert decide(history("UFSFZSGFO"), 2) == [
+        Decision(9, Reason.IN_PROGRESS, 2),
         Decision(8, Reason.NOT_YET_OLD, 2),
         Decision(7, Reason.NO_SNAPSHOTS, None),
         Decision(6, Reason.GENERATION, 2),
@@ -100,7 +139,7 @@ def test_the_newest_is_the_one_that_started_last_whatever_its_id() -> None:
 
 def test_of_two_that_started_together_the_later_record_is_the_newer() -> None:
     twins = [
-        Record(id=record_id, started_at=BEGINNING, is_fully_successful=True)
+        Record(id=record_id, run=record_id, started_at=BEGINNING, is_fully_successful=True)
         for record_id in (10, 9)
     ]
     assert expired(twins, 1) == {9}
@@ -140,7 +179,7 @@ def test_what_is_kept_is_the_newest(letters: str, generations: int) -> None:
 
 @given(histories, generation_counts)
 def test_what_is_frozen_in_use_or_gone_is_left_alone(letters: str, generations: int) -> None:
-    assert not set(fates(letters, generations)) & set("zupg")
+    assert not set(fates(letters, generations)) & set("zupgo")
 
 
 @given(histories, generation_counts)
@@ -152,8 +191,8 @@ def test_frozen_records_change_nothing_for_the_others(letters: str, generations:
 @given(histories, generation_counts)
 def test_failures_change_nothing_for_the_others(letters: str, generations: int) -> None:
     left = fates(letters, generations)
-    without = fates(letters.replace("F", "").replace("P", ""), generations)
-    assert without == left.replace("F", "").replace("f", "").replace("P", "")
+    without = fates(letters.translate(NO_FAILURES), generations)
+    assert without == left.translate(NO_FAILURES)
 
 
 @given(histories, generation_counts)
@@ -190,4 +229,4 @@ def test_a_record_goes_after_as_many_successes_as_it_was_told(
         one_too_few = fates(letters + "S" * (decision.expires_after - 1), generations)
         enough = fates(letters + "S" * decision.expires_after, generations)
         assert one_too_few[place].isupper()
-        assert enough[place].islower() or letters[place] in "UP"
+        assert enough[place].islower() or letters[place] in "UPO"

@@ -20,6 +20,11 @@ def live_snapshots() -> QuerySet[Snapshot]:
     return Snapshot.objects.exclude(status=SnapshotStatus.DELETED).exclude(aws_ref="")
 
 
+def kept_snapshots() -> QuerySet[Snapshot]:
+    """Snapshots that AWS keeps for us, and whose deletion nobody has asked for."""
+    return live_snapshots().filter(delete_requested_at=None)
+
+
 def shared_collections() -> list[str]:
     """The collections of which records share copies."""
     return [

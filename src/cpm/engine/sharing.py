@@ -14,7 +14,7 @@ from django.db.models import Q, QuerySet
 
 from cpm.aws.sessions import Aws
 from cpm.engine import events
-from cpm.engine.deleted import live_snapshots, shared_collections
+from cpm.engine.deleted import kept_snapshots, shared_collections
 from cpm.engine.orders import Place, snapshot_row
 from cpm.kernel import clock
 from cpm.models.backups import BackupTarget
@@ -128,9 +128,7 @@ def others_need(snapshot: Snapshot) -> bool:
     """Whether records refer to it that are not being deleted, beside the snapshot's own."""
     if snapshot.collection not in shared_collections():
         return False
-    rows = live_snapshots().filter(
-        account=snapshot.account_id, aws_ref=snapshot.aws_ref, delete_requested_at=None
-    )
+    rows = kept_snapshots().filter(account=snapshot.account_id, aws_ref=snapshot.aws_ref)
     return rows.exclude(pk=snapshot.pk).exists()
 
 

@@ -4,11 +4,12 @@ A policy promises a number of generations: its newest fully successful backups. 
 all of them goes, failed ones included; what lies between them stays. A record counts only for
 what could be recovered from it, so one whose snapshots were deleted is no generation.
 
-A retry repeats what failed and nothing else. A record and its retries are therefore to be given as
-one record, or the retry would push out what it completes.
+A retry repeats what failed and nothing else. A record and its retries are therefore one run, and
+one generation: they are as old as the first of them, and complete when one of them is. Otherwise
+each is judged by itself.
 """
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -19,20 +20,23 @@ class Record:
     """What decides about a backup record.
 
     `is_fully_successful` includes DR when it was due: neither pending nor failed DR is a success.
-    `is_in_progress` is any work that needs its snapshots: its backup, its DR or S3 copy, a
-    recovery from it. `has_snapshots` tells whether AWS still holds any of them.
+    `is_open` is a backup that is still under way; `is_in_progress` is any other work that needs its
+    snapshots: its DR or S3 copy, a recovery from it. `has_snapshots` tells whether AWS holds any of
+    them that nobody wants away.
     """
 
     id: int
+    run: Hashable
     started_at: datetime
     is_fully_successful: bool
     is_frozen: bool = False
+    is_open: bool = False
     is_in_progress: bool = False
     has_snapshots: bool = True
 
     @property
     def is_generation(self) -> bool:
-        """Whether it counts towards what the policy promises."""
+        """Whether its run counts, by it, towards what the policy promises."""
         return self.is_fully_successful and self.has_snapshots and not self.is_frozen
 
 
@@ -40,9 +44,9 @@ class Reason(StrEnum):
     """Why a record keeps its snapshots or loses them."""
 
     FROZEN = "frozen"
-    GENERATION = "generation"  # one of the newest full successes
-    NOT_YET_OLD = "not_yet_old"  # no full success itself, but too few are newer
-    IN_PROGRESS = "in_progress"  # old enough to go, but something still needs it
+    GENERATION = "generation"  # of one of the newest complete runs
+    NOT_YET_OLD = "not_yet_old"  # of no complete run, but too few are newer
+    IN_PROGRESS = "in_progress"  # being made; or old enough to go, but something needs it
     EXPIRED = "expired"
     NO_SNAPSHOTS = "no_snapshots"  # nothing left to keep or to delete
 
@@ -71,7 +75,7 @@ class Decision:
 
 
 def decide(records: Iterable[Record], generations: int) -> list[Decision]:
-    """One decision for each record of a policy, newest first.
+    """One decision for each record of a policy, those of the newest run first.
 
     Raises ValueError unless `generations` is at least 1.
     """
@@ -79,23 +83,31 @@ def decide(records: Iterable[Record], generations: int) -> list[Decision]:
         raise ValueError("a policy keeps at least one generation")
     decisions = []
     wanted = generations
-    for record in sorted(records, key=lambda record: (record.started_at, record.id), reverse=True):
-        decisions.append(_decision(record, wanted))
-        if record.is_generation and wanted:
+    for run in _newest_first(records):
+        counts = any(record.is_generation for record in run)
+        decisions += [_decision(record, wanted, run_counts=counts) for record in run]
+        if counts and wanted:
             wanted -= 1
     return decisions
 
 
-def _decision(record: Record, wanted: int) -> Decision:
-    """`wanted` is how many generations the newer records leave to be found."""
+def _newest_first(records: Iterable[Record]) -> list[Sequence[Record]]:
+    """The runs by their first records, and the records of each, the newest first."""
+    runs: dict[Hashable, list[Record]] = {}
+    for record in sorted(records, key=lambda record: (record.started_at, record.id)):
+        runs.setdefault(record.run, []).append(record)
+    return [run[::-1] for run in reversed(runs.values())]
+
+
+def _decision(record: Record, wanted: int, *, run_counts: bool) -> Decision:
+    """`wanted` is how many generations the newer runs leave to be found."""
+    if record.is_open:
+        return Decision(record.id, Reason.IN_PROGRESS, wanted)
     if not record.has_snapshots:
         return Decision(record.id, Reason.NO_SNAPSHOTS, None)
     if record.is_frozen:
         return Decision(record.id, Reason.FROZEN, None)
-    return Decision(record.id, _reason(record, wanted), wanted)
-
-
-def _reason(record: Record, wanted: int) -> Reason:
-    if wanted:
-        return Reason.GENERATION if record.is_generation else Reason.NOT_YET_OLD
-    return Reason.IN_PROGRESS if record.is_in_progress else Reason.EXPIRED
+    if not wanted:
+        needed = record.is_in_progress
+        return Decision(record.id, Reason.IN_PROGRESS if needed else Reason.EXPIRED, 0)
+    return Decision(record.id, Reason.GENERATION if run_counts else Reason.NOT_YET_OLD, wanted)

@@ -60,6 +60,14 @@ class Snapshot(models.Model):
         ]
         indexes = [
             models.Index(fields=["backup", "collection", "id"]),
+            # Whether a record has any left is asked for each that is shown or judged.
+            models.Index(
+                fields=["backup"],
+                condition=~Q(status=SnapshotStatus.DELETED)
+                & ~Q(aws_ref="")
+                & Q(delete_requested_at__isnull=True),
+                name="snapshot_kept",
+            ),
             models.Index(
                 fields=["account"],
                 condition=Q(delete_requested_at__isnull=False) & ~Q(status=SnapshotStatus.DELETED),

@@ -17,19 +17,22 @@ from django.db.models import (
     Func,
     IntegerField,
     OuterRef,
+    Q,
     QuerySet,
     Value,
     When,
 )
 from django.db.models.sql.compiler import SQLCompiler
 
-from cpm.engine.deleted import live_snapshots
+from cpm.engine.deleted import kept_snapshots
+from cpm.engine.retention import DR_OPEN
 from cpm.kernel.retention import Reason
-from cpm.models.backups import Backup, BackupOutcome, BackupPhase
+from cpm.models.backups import Backup, BackupOutcome, BackupPhase, CopyStatus
+from cpm.models.recoveries import Recovery, RecoveryPhase
 
 # What decides about a record, in the order of `outlook`.
 COLUMNS = (
-    *("phase", "retry_at", "is_frozen", "has_snapshots"),
+    *("phase", "is_needed", "is_frozen", "has_snapshots"),
     *("policy__generations", "is_generation", "newer_generations"),
 )
 
@@ -54,7 +57,7 @@ class Outlook(NamedTuple):
 
 def outlook(standing: Sequence[Any]) -> Outlook:
     """What becomes of a record's snapshots, by what `COLUMNS` say of it."""
-    phase, retry_at, is_frozen, has_snapshots, generations, is_generation, newer = standing
+    phase, is_needed, is_frozen, has_snapshots, generations, is_generation, newer = standing
     is_open = phase != BackupPhase.CLOSED
     if not has_snapshots and not is_open:
         return Outlook(False, Reason.NO_SNAPSHOTS)
@@ -63,7 +66,7 @@ def outlook(standing: Sequence[Any]) -> Outlook:
     if generations is None:
         return Outlook(True, NO_POLICY)
     left = max(generations - newer, 0)
-    if is_open or (retry_at is not None and not left):
+    if is_open or (is_needed and not left):
         return Outlook(True, Reason.IN_PROGRESS, left)
     if not left:
         return Outlook(False, Reason.EXPIRED, 0)
@@ -76,25 +79,19 @@ def annotated(rows: QuerySet[Backup], *, many: bool = False) -> QuerySet[Backup]
     For `many` the oldest generation of every policy is found first, and nothing is counted for
     the records before it.
     """
-    live = live_snapshots().filter(backup=OuterRef("pk"))
-    retried_well = Backup.objects.filter(
-        run=OuterRef("run"), attempt__gt=0, outcome=BackupOutcome.SUCCEEDED
-    )
+    kept = Exists(kept_snapshots().filter(backup=OuterRef("pk")))
+    recovered = Q(pk__in=Recovery.objects.exclude(phase=RecoveryPhase.CLOSED).values("backup"))
+    copied = Q(dr_status=CopyStatus.IN_PROGRESS) | Q(s3_status=CopyStatus.IN_PROGRESS)
     long_ago = [When(pk__lt=_OldestKept("policy_id"), then=Value(_MORE_THAN_KEPT))]
     return rows.annotate(
-        # Of a success nothing need be looked up: it is marked deleted with its last snapshot.
-        has_snapshots=_first_that_holds(
-            When(outcome__in=(BackupOutcome.SUCCEEDED, BackupOutcome.PARTIAL), then=Value(True)),
-            When(outcome=BackupOutcome.DELETED, then=Value(False)),
-            default=Exists(live),
-        ),
+        has_snapshots=kept,
+        is_needed=copied | recovered,
         is_generation=_first_that_holds(
-            When(outcome=BackupOutcome.SUCCEEDED, then=Value(True)),
-            When(outcome=BackupOutcome.PARTIAL, then=Exists(retried_well)),
-            default=Value(False),
+            When(outcome=BackupOutcome.SUCCEEDED, then=~Q(dr_status__in=DR_OPEN)),
+            default=_CompletesRun("run"),
         ),
         newer_generations=Case(
-            When(outcome=BackupOutcome.DELETED, then=Value(0)),
+            When(Q(outcome=BackupOutcome.DELETED) & ~kept, then=Value(0)),
             *(long_ago if many else ()),
             default=_NewerGenerations("policy_id", "pk", "run"),
             output_field=IntegerField(),
@@ -106,13 +103,25 @@ def _first_that_holds(*cases: When, default: Any) -> Case:
     return Case(*cases, default=default, output_field=BooleanField())
 
 
-# A run has one record of full success at most, so these records stand for the complete runs.
-_GENERATIONS = """
-    SELECT generation.id FROM cpm_backup AS generation
-    WHERE generation.policy_id = {policy} AND generation.outcome = 'B'
-    AND NOT generation.is_frozen AND generation.discarded_at IS NULL
+# A run has one record of full success at most, so these records stand for the complete runs. They
+# are successes as long as anything is left of them; those of which all is wanted away are few, and
+# PostgreSQL finds them once for a statement.
+_COMPLETE = """
+    generation.outcome = 'B' AND NOT generation.is_frozen AND generation.discarded_at IS NULL
     AND generation.dr_status IN ('N', 'S', 'D')
+    AND generation.id NOT IN (
+        SELECT going.backup_id FROM cpm_snapshot AS going
+        WHERE going.delete_requested_at IS NOT NULL AND going.status <> 'D'
+        AND NOT EXISTS (
+            SELECT FROM cpm_snapshot AS kept WHERE kept.backup_id = going.backup_id
+            AND kept.status <> 'D' AND kept.aws_ref <> '' AND kept.delete_requested_at IS NULL
+        )
+    )
 """
+_GENERATIONS = f"""
+    SELECT generation.id FROM cpm_backup AS generation
+    WHERE generation.policy_id = {{policy}} AND {_COMPLETE}
+"""  # noqa: S608 - no part of it comes from outside
 
 
 class _OfColumns(Func):
@@ -130,6 +139,17 @@ class _OfColumns(Func):
         """See `Func`."""
         columns = (compiler.compile(each)[0] for each in self.source_expressions)
         return self.template.format(**dict(zip(self.places, columns, strict=True))), ()
+
+
+class _CompletesRun(_OfColumns):
+    """Whether a retry of the run has completed it."""
+
+    places = ("run",)
+    template = f"""EXISTS (
+        SELECT FROM cpm_backup AS generation
+        WHERE generation.run = {{run}} AND generation.attempt > 0 AND {_COMPLETE}
+    )"""
+    output_field = BooleanField()
 
 
 class _NewerGenerations(_OfColumns):
