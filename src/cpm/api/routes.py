@@ -4,6 +4,7 @@ from cpm.api import (
     accounts,
     alerts,
     backups,
+    delegates,
     dr,
     policies,
     recoveries,
@@ -20,6 +21,7 @@ from cpm.api.operations import Router
 _NOUNS = (
     *tokens.OPERATIONS,
     *users.OPERATIONS,
+    *delegates.OPERATIONS,
     *accounts.OPERATIONS,
     *regions.OPERATIONS,
     *schedules.OPERATIONS,

@@ -16,7 +16,8 @@ from cpm.models.users import UserKind
 from cpm.queries.users import visible_to
 from cpm.services import users
 from cpm.services.access import Action
-from cpm.services.users import CHANGE_FIELDS, FIELDS, RESET_FIELDS
+from cpm.services.people import RESET_FIELDS
+from cpm.services.users import CHANGE_FIELDS, FIELDS
 
 
 class Profile(Shown):

@@ -80,16 +80,16 @@ def require(person: Person, action: Action) -> None:
         raise Forbidden
 
 
-def choose_owner(given: Given, actor: Person) -> int:
+def choose_owner(given: Given, actor: Person, *, field: str = "user") -> int:
     """The id of the user to whom a new object shall belong: the actor's own, or the named one.
 
     Only root and his delegates may name another, and only one whom root manages; anybody else is
-    noted as a problem of `user`.
+    noted as a problem of `field`.
     """
-    named = given.get("user")
+    named = given.get(field)
     if named is None or named == actor.owner_id:
         return actor.owner_id
     if actor.acts_for_root and people.under_root().filter(pk=named, kind=UserKind.MANAGED).exists():
         return int(named)
-    given.refuse("user", "does_not_exist", f'Invalid pk "{named}" - object does not exist.')
+    given.refuse(field, "does_not_exist", f'Invalid pk "{named}" - object does not exist.')
     return actor.owner_id

@@ -15,12 +15,13 @@ from cpm.models.users import User, UserKind
 from cpm.queries import licence, users
 from cpm.queries.errors import one
 from cpm.queries.people import Person
-from cpm.services import access, audit, passwords, unique
+from cpm.services import access, audit, passwords, people, unique
 from cpm.services.access import Action
 from cpm.services.errors import Conflict, Unlicensed
 from cpm.services.fields import Field, Fields
 from cpm.services.given import Given
 from cpm.services.kinds import boolean, choice, email, integer, nested, password, text
+from cpm.services.people import RESET_FIELDS
 
 LIMITS = (
     "max_accounts",
@@ -47,7 +48,6 @@ FIELDS = Fields(
         ),
     )
 )
-RESET_FIELDS = Fields((Field("new_password", password(), required=True),))
 CHANGE_FIELDS = Fields((Field("old_password", password(), required=True), *RESET_FIELDS))
 
 
@@ -71,7 +71,7 @@ def update(user_id: int, data: Mapping[str, object], *, actor: Person) -> None:
     """Change what `data` holds. Raises `Forbidden`, `NotFound` and `Invalid`."""
     access.require(actor, Action.CHANGE_USERS)
     user = _locked(user_id, actor)
-    _refuse_provided(user)
+    people.refuse_provided(user)
     given = FIELDS.read(data, partial=True)
     user.save(update_fields=_apply(given, user))
     audit.record(actor, "update user", user.username, ", ".join(given))
@@ -102,11 +102,7 @@ def reset_password(user_id: int, data: Mapping[str, object], *, actor: Person) -
     """Give a user a new password. Raises `Forbidden`, `NotFound` and `Invalid`."""
     access.require(actor, Action.CHANGE_USERS)
     user = _locked(user_id, actor)
-    _refuse_provided(user)
-    given = RESET_FIELDS.read(data)
-    passwords.put(given, "new_password", user)
-    given.check()
-    user.save(update_fields=["password"])
+    people.reset_password(user, data)
     audit.record(actor, "reset password", user.username)
 
 
@@ -115,7 +111,7 @@ def change_own_password(data: Mapping[str, object], *, actor: Person) -> None:
     """Give the actor himself, who knows his old password, a new one. Raises `Invalid`."""
     access.require(actor, Action.CHANGE_OWN_LOGIN)
     user = User.objects.select_for_update().get(pk=actor.user_id)
-    _refuse_provided(user)
+    people.refuse_provided(user)
     given = CHANGE_FIELDS.read(data)
     if "old_password" in given and not user.check_password(given["old_password"]):
         given.refuse("old_password", "invalid", "The old password is wrong.")
@@ -173,12 +169,6 @@ def _apply(given: Given, user: User) -> list[str]:
 def _check_licence() -> None:
     """Raise `Unlicensed` unless there may be one more user; others who add one wait."""
     allowed = licence.current(lock=True).max_users
-    people = User.objects.exclude(kind__in=(UserKind.ROOT, UserKind.DELEGATE))
-    if allowed is not None and people.count() >= allowed:
+    counted = User.objects.exclude(kind__in=(UserKind.ROOT, UserKind.DELEGATE))
+    if allowed is not None and counted.count() >= allowed:
         raise Unlicensed(f"The licence allows {allowed} users (max_users).")
-
-
-def _refuse_provided(user: User) -> None:
-    """Raise `Invalid` for a user whom the identity provider keeps."""
-    if user.is_idp_user:
-        raise Invalid(Problem("invalid", "A user of the identity provider can only be deleted."))
