@@ -42,7 +42,9 @@ def test_types_are_found_by_the_words_of_the_api(volume: Driver) -> None:
 
 def test_every_effect_names_a_watch_of_its_driver() -> None:
     for driver in registry.drivers():
-        watched = {effect.watch for effect in driver.effects} - {""}
+        watched = {effect.watch for effect in driver.effects}
+        watched |= {effect.undo_watch for effect in driver.effects}
+        watched -= {""}
         assert watched <= {watch.name for watch in driver.watches}
         assert len({effect.name for effect in driver.effects}) == len(driver.effects)
 

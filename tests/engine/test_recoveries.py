@@ -173,6 +173,49 @@ def test_a_switch_that_fails_puts_the_old_volume_back(world: World) -> None:
     assert volume_ids(world) == volumes
 
 
+def test_an_old_volume_is_back_only_when_aws_says_so(world: World) -> None:
+    snapshot = data_volume(backed_up_instance(world, stopped=True))
+    instance_id, old = str(snapshot.instance_id), snapshot.resource_id
+    world.simulator.config(pending=3)
+    world.simulator.faults([{"op": "ec2:AttachVolume", "kind": "denied", "times": 3}])
+    asked = {"attach_to_instance": instance_id, "attach_behavior": "S"}
+    recovery = done(world, recover(snapshot, **asked))
+    assert recovery.outcome == FAILED
+    (attachment,) = volume(world, old)["Attachments"]
+    assert attachment["State"] == "attached"
+    back = told(recovery, "step_undone")[0]
+    assert back == {
+        "refs": f"{old} {instance_id} {snapshot.volume_device}",
+        "effect": "detach_volume",
+    }
+
+
+def test_a_volume_is_not_torn_out_of_an_instance_that_was_started_meanwhile(world: World) -> None:
+    snapshot = data_volume(backed_up_instance(world, stopped=True))
+    instance_id = str(snapshot.instance_id)
+    before, volumes = devices(world, instance_id), volume_ids(world)
+    recovery = recover(snapshot, attach_to_instance=instance_id, attach_behavior="D")
+    world.ec2().start_instances(InstanceIds=[instance_id])
+    recovery = done(world, recovery)
+    assert recovery.outcome == FAILED
+    assert "must be stopped" in recovery.error
+    assert devices(world, instance_id) == before
+    assert volume_ids(world) == volumes
+
+
+def test_an_instance_that_is_stopped_again_in_time_has_its_volume_switched(world: World) -> None:
+    snapshot = data_volume(backed_up_instance(world, stopped=True))
+    instance_id = str(snapshot.instance_id)
+    recovery = recover(snapshot, attach_to_instance=instance_id, attach_behavior="S")
+    world.ec2().start_instances(InstanceIds=[instance_id])
+    while "call_refused" not in log_of(recovery):
+        world.work()
+        world.next_look()
+    world.ec2().stop_instances(InstanceIds=[instance_id])
+    assert done(world, recovery).outcome == SUCCEEDED
+    assert devices(world, instance_id)[str(snapshot.volume_device)] in recovery.result_resource_ids
+
+
 def test_a_volume_that_cannot_be_attached_is_taken_back(world: World) -> None:
     snapshot = data_volume(backed_up_instance(world))
     volumes = volume_ids(world)

@@ -65,6 +65,7 @@ CATALOGUE = {
         ERROR, "{snapshot} of {resource} (backup {record}) could not be deleted: {error}"
     ),
     "recovery_started": Line(INFO, "Recovery of {resource} from backup {source} started."),
+    "recovery_differs": Line(WARNING, "Not as the original: {note}."),
     "step_started": Line(INFO, "{effect}: {refs}."),
     "step_failed": Line(ERROR, "{effect} failed: {error}"),
     "step_undone": Line(INFO, "Taken back: {refs} ({effect})."),

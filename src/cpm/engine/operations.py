@@ -172,7 +172,7 @@ def _start(operation: Operation, effect: Effect, aws: Aws) -> Refs:
         return effect.start(aws, _question(operation))
     if effect.undo is not None:
         effect.undo(aws, operation.undoes.refs)
-    return {}
+    return operation.undoes.refs if effect.undo_watch else {}
 
 
 def _resume(operation: Operation) -> None:
@@ -207,14 +207,15 @@ def _accept(operation: Operation, effect: Effect, refs: Refs) -> None:
         if operation.snapshot_id is None and operation.recovery_id is None:
             _name_snapshots(operation, refs, is_done=not effect.watch)
         _log_accepted(operation, refs)
-        if not effect.watch or operation.undoes is not None:
+        watch = effect.watch if operation.undoes is None else effect.undo_watch
+        if not watch:
             closing.succeed(operation, refs=refs, started_at=now)
             return
         transitions.move(
             operation,
             OperationPhase.STARTED,
             refs=refs,
-            watch=effect.watch,
+            watch=watch,
             started_at=now,
             fault="",
             error="",

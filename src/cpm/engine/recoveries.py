@@ -67,6 +67,9 @@ def start(wish: Wish, ordered: Sequence[Order]) -> Recovery:
     events.log(
         "recovery_started", recovery=recovery, resource=wish.resource_id, source=wish.backup.pk
     )
+    for order in ordered:
+        for note in order.notes:
+            events.log("recovery_differs", recovery=recovery, note=note)
     place = orders.Place(wish.driver.kind, wish.account, wish.region)
     orders.place_recovery(place, recovery, ordered, deadline_at=clock.now() + DEADLINE)
     return recovery
@@ -120,7 +123,16 @@ def _source(wish: Wish) -> Source:
             )
             for snapshot in wish.snapshots
         ],
+        is_elsewhere=_is_elsewhere(wish),
     )
+
+
+def _is_elsewhere(wish: Wish) -> bool:
+    """Whether it comes back in another region or AWS account than the original's."""
+    if any(snapshot.source_snapshot_id is not None for snapshot in wish.snapshots):
+        return True
+    original = wish.backup.account
+    return original is not None and original.aws_account_number != wish.account.aws_account_number
 
 
 def _lock(snapshots: Sequence[Snapshot]) -> None:

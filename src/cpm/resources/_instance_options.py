@@ -25,7 +25,6 @@ class BlockDevice:
 class RecoverOptions(Tagging):
     """What may be asked of a recovered instance; what is not asked is as the original was."""
 
-    source: str = option("backup", label="Source", choices={"backup": "This backup"})
     launch_from: str | None = option(
         None, label="Launch from", choices={"I": "The AMI", "S": "An image of the root snapshot"}
     )

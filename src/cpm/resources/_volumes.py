@@ -86,10 +86,11 @@ def part(volume: Json) -> Part:
     )
 
 
-def attachment(volume: Json) -> Json:
-    """The first attachment of a volume as AWS lists it, empty when there is none."""
+def attachment(volume: Json, instance_id: str = "") -> Json:
+    """The volume's attachment, to this instance if it says so, as AWS lists it; empty if none."""
     for each in volume.get("Attachments", ()):
-        if each.get("State") in ("attaching", "attached", "busy"):
+        is_meant = not instance_id or each.get("InstanceId") == instance_id
+        if is_meant and each.get("State") in ("attaching", "attached", "busy"):
             attached: Json = each
             return attached
     return {}
@@ -140,8 +141,18 @@ def _attach(aws: Aws, ask: Ask) -> Refs:
 
 def _detach(aws: Aws, ask: Ask) -> Refs:
     wanted = _to_detach(ask)
+    _require_stopped(aws, wanted.instance_id)
     _call_attachment(aws, "DetachVolume", wanted)
     return {"attachment": wanted.ref}
+
+
+def _require_stopped(aws: Aws, instance_id: str) -> None:
+    """What a running system has mounted would be torn out of it, which AWS does not prevent."""
+    for instance in _ec2.instances(aws, [instance_id]):
+        state = instance["State"]["Name"]
+        if state != "stopped":
+            text = f"instance {instance_id} is {state} and must be stopped to lose a volume"
+            raise Fault(FaultKind.LOCKED, text)
 
 
 def _call_attachment(aws: Aws, operation: str, wanted: Attachment) -> None:
@@ -166,7 +177,7 @@ def _find_detached(aws: Aws, ask: Ask) -> Refs | None:
 
 def _is_attached(aws: Aws, wanted: Attachment) -> bool:
     volume = _ec2.one(aws, _ec2.VOLUMES, wanted.volume_id)
-    return volume is not None and attachment(volume).get("InstanceId") == wanted.instance_id
+    return volume is not None and bool(attachment(volume, wanted.instance_id))
 
 
 def _undo_attach(aws: Aws, refs: Refs) -> None:
@@ -194,8 +205,8 @@ def _volume_verdict(volume: Json) -> Verdict:
     return Verdict(State.UNKNOWN)
 
 
-def _attached_verdict(volume: Json) -> Verdict:
-    match attachment(volume).get("State"):
+def _attached_verdict(volume: Json, instance_id: str) -> Verdict:
+    match attachment(volume, instance_id).get("State"):
         case "attached":
             return Verdict(State.DONE, 100)
         case "attaching" | "busy":
@@ -203,29 +214,44 @@ def _attached_verdict(volume: Json) -> Verdict:
     return Verdict(State.GONE, reason="the volume is not attached")
 
 
-def _detached_verdict(volume: Json) -> Verdict:
-    done = volume["State"] == "available"
-    return Verdict(State.DONE, 100) if done else Verdict(State.PENDING)
+def _detached_verdict(volume: Json, instance_id: str) -> Verdict:
+    # Others may go on having a volume that several instances share.
+    attachments = volume.get("Attachments", ())
+    held = any(
+        each.get("InstanceId") == instance_id and each.get("State") != "detached"
+        for each in attachments
+    )
+    return Verdict(State.PENDING) if held else Verdict(State.DONE, 100)
 
 
 def _poll_volumes(aws: Aws, refs: Sequence[str]) -> Mapping[str, Verdict]:
-    return _poll(aws, {ref: ref for ref in refs}, _volume_verdict)
+    found = {each["VolumeId"]: each for each in _ec2.by_ids(aws, _ec2.VOLUMES, refs)}
+    return {
+        ref: _volume_verdict(found[ref]) if ref in found else Verdict(State.GONE) for ref in refs
+    }
 
 
 def _poll_attached(aws: Aws, refs: Sequence[str]) -> Mapping[str, Verdict]:
-    return _poll(aws, {ref: Attachment.of(ref).volume_id for ref in refs}, _attached_verdict)
+    return _poll_attachments(aws, refs, _attached_verdict, Verdict(State.GONE))
 
 
 def _poll_detached(aws: Aws, refs: Sequence[str]) -> Mapping[str, Verdict]:
-    return _poll(aws, {ref: Attachment.of(ref).volume_id for ref in refs}, _detached_verdict)
+    # A volume that is no more is at no device.
+    return _poll_attachments(aws, refs, _detached_verdict, Verdict(State.DONE, 100))
 
 
-def _poll(
-    aws: Aws, volume_ids: Mapping[str, str], verdict: Callable[[Json], Verdict]
+def _poll_attachments(
+    aws: Aws, refs: Sequence[str], verdict: Callable[[Json, str], Verdict], missing: Verdict
 ) -> Mapping[str, Verdict]:
-    described = _ec2.by_ids(aws, _ec2.VOLUMES, volume_ids.values())
-    found = {volume["VolumeId"]: verdict(volume) for volume in described}
-    return {ref: found.get(volume_id, Verdict(State.GONE)) for ref, volume_id in volume_ids.items()}
+    wanted = {ref: Attachment.of(ref) for ref in refs}
+    ids = [each.volume_id for each in wanted.values()]
+    found = {each["VolumeId"]: each for each in _ec2.by_ids(aws, _ec2.VOLUMES, ids)}
+    return {
+        ref: verdict(found[each.volume_id], each.instance_id)
+        if each.volume_id in found
+        else missing
+        for ref, each in wanted.items()
+    }
 
 
 _SEE = ("ec2:DescribeVolumes",)
@@ -257,12 +283,13 @@ CREATE = Effect(
 DETACH = Effect(
     name="detach_volume",
     operation="ec2:DetachVolume",
-    permissions=("ec2:DetachVolume", *_SEE),
+    permissions=("ec2:DetachVolume", "ec2:DescribeInstances", *_SEE),
     start=_detach,
     find=_find_detached,
     watch=DETACHED.name,
     undo=_undo_detach,
     undo_permissions=("ec2:AttachVolume", *_SEE),
+    undo_watch=ATTACHED.name,
 )
 ATTACH = Effect(
     name="attach_volume",
@@ -273,6 +300,7 @@ ATTACH = Effect(
     watch=ATTACHED.name,
     undo=_undo_attach,
     undo_permissions=("ec2:DetachVolume", *_SEE),
+    undo_watch=DETACHED.name,
 )
 DELETE = Effect(
     name="delete_volume",

@@ -86,6 +86,8 @@ class Order:
     after: str = ""
     once: Once = Once.DONE
     where: Where = Where.TARGET
+    # What the log says of the plan: where a recovery cannot make it as the original was.
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +148,9 @@ class Effect:
     # Takes back what a failed chain made by this effect; safe to repeat.
     undo: Callable[[Aws, Refs], None] | None = None
     undo_permissions: tuple[str, ...] = ()
+    # The watch that says when it has been taken back; "" when that is so at once. What was made
+    # before it is not taken back earlier.
+    undo_watch: str = ""
     # Stands in for an undo that deletes, where the account forbids that: only marks what was made
     # as expired at that time (as on the wire); safe to repeat.
     expire: Callable[[Aws, Refs, str], None] | None = None

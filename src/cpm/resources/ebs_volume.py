@@ -26,6 +26,9 @@ from cpm.resources.contract import (
 )
 from cpm.resources.options import option
 
+# AWS lets several instances share volumes of these types.
+_FOR_SEVERAL_INSTANCES = ("io1", "io2")
+
 
 @dataclass(frozen=True)
 class TargetOptions:
@@ -83,6 +86,8 @@ def _plan_recovery(aws: Aws, source: Source, options: RecoverOptions) -> list[Or
     parameters = volume_parameters(_wish(options), copy.facts, snapshot)
     parameters["Size"] = parameters.pop("VolumeSize")
     parameters["AvailabilityZone"] = _zone(aws, options, instance, copy)
+    if copy.facts.get("multi_attach") and parameters["VolumeType"] in _FOR_SEVERAL_INSTANCES:
+        parameters["MultiAttachEnabled"] = True
     wanted = wanted_tags(options, copy.facts.get("tags", {}))
     create = Order("create_volume", {"parameters": parameters, "tags": wanted}, step="create")
     return [create, *(_attachment(instance, options, copy) if instance else ())]

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from functools import cache
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from cpm.engine import recoveries as engine
 from cpm.kernel.invalid import Invalid, Problem
 from cpm.models.accounts import Account
-from cpm.models.backups import Backup
+from cpm.models.backups import Backup, BackupTarget
 from cpm.models.recoveries import Recovery, RecoveryPhase
 from cpm.models.snapshots import Snapshot, SnapshotStatus
 from cpm.queries import recoveries, snapshots
@@ -22,18 +23,25 @@ from cpm.services.access import Action
 from cpm.services.errors import Conflict
 from cpm.services.fields import Field, Fields
 from cpm.services.given import Given
-from cpm.services.kinds import reference
+from cpm.services.kinds import choice, reference
 
 _WHERE = (
     Field("region", references.region_name(), description="Where the snapshot is."),
     Field("account", reference(), description="Whose credentials are used."),
+)
+_BACKUP, _DR, _S3 = "backup", "dr", "s3"
+_SOURCE = Field(
+    "source",
+    choice(_BACKUP, _DR, _S3),
+    description="Which copy: the backup's own, or that of `region` and `account`.",
 )
 
 
 @cache
 def fields_of(driver: Driver) -> Fields:
     """What may be asked of the recovery of something of this type."""
-    return Fields((*_WHERE, *options.fields(_options_of(driver))))
+    source = (_SOURCE,) if driver.is_recovered_whole else ()
+    return Fields((*_WHERE, *source, *options.fields(_options_of(driver))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +73,8 @@ def from_snapshot(
     rows = snapshots.of_collection(actor, backup_id, collection.name)
     snapshot = one(rows.select_related("backup__user", "backup__policy", "account"), snapshot_id)
     resource = (snapshot.resource_id, snapshot.resource_name, snapshot.facts)
-    return _start(_Source(driver, snapshot.backup, *resource, [snapshot]), data, actor)
+    given = fields_of(driver).read(data)
+    return _start(_Source(driver, snapshot.backup, *resource, [snapshot]), given, actor)
 
 
 def of_resource(
@@ -78,9 +87,10 @@ def of_resource(
     access.require(actor, Action.RECOVER)
     rows = snapshots.resources(actor, backup_id, driver)
     target = one(rows.select_related("backup__user", "backup__policy"), target_id)
-    parts = target.snapshots.filter(source_snapshot=None).select_related("account").order_by("pk")
     resource = (target.resource_id, target.resource_name, target.facts)
-    return _start(_Source(driver, target.backup, *resource, list(parts)), data, actor)
+    given = fields_of(driver).read(data)
+    parts = _parts(target, given)
+    return _start(_Source(driver, target.backup, *resource, parts), given, actor)
 
 
 @transaction.atomic
@@ -105,8 +115,34 @@ def _options_of(driver: Driver) -> type:
     return driver.recover_options
 
 
-def _start(source: _Source, data: Mapping[str, object], actor: Person) -> Recovery:
-    wish = _wish(source, fields_of(source.driver).read(data))
+def _parts(target: BackupTarget, given: Given) -> list[Snapshot]:
+    """The snapshots of the copy that is asked for; notes problems where there is no such copy."""
+    rows = Snapshot.objects.select_related("account").order_by("pk")
+    chosen = given.get("source", _BACKUP)
+    if chosen == _DR:
+        return _copied_parts(rows.filter(source_snapshot__target=target), given)
+    if chosen == _S3:
+        given.refuse("source", "invalid", "There is no copy in S3.")
+        return []
+    return list(rows.filter(target=target, source_snapshot=None))
+
+
+def _copied_parts(copies: QuerySet[Snapshot], given: Given) -> list[Snapshot]:
+    """Those copies that are in the one place that is meant."""
+    asked = {name: given[name] for name in ("region", "account") if name in given}
+    parts = list(copies.filter(status=SnapshotStatus.SUCCEEDED, **asked))
+    places = sorted({(part.region, part.account_name) for part in parts})
+    if not places:
+        given.refuse("source", "invalid", "There is no copy in another region or account.")
+    elif len(places) > 1:
+        listed = ", ".join(f"{region} of {account}" for region, account in places)
+        field = "account" if "region" in asked else "region"
+        given.refuse(field, "required", f"There are several copies: in {listed}.")
+    return parts
+
+
+def _start(source: _Source, given: Given, actor: Person) -> Recovery:
+    wish = _wish(source, given)
     try:
         ordered = engine.plan(wish)
         with transaction.atomic():
@@ -123,9 +159,9 @@ def _wish(source: _Source, given: Given) -> engine.Wish:
     """What is asked for, checked as far as it can be without AWS. Raises `Invalid`."""
     asked = dict(given)
     good = [each for each in source.snapshots if each.status == SnapshotStatus.SUCCEEDED]
-    if not good:
-        given.refuse("", "invalid", "There is no snapshot to recover from.")
     account = _account(given, source)
+    if not good and not given.problems:
+        given.refuse("", "invalid", "There is no snapshot to recover from.")
     if account is None or given.problems:
         raise Invalid(*given.problems)
     return engine.Wish(
@@ -151,7 +187,7 @@ def _account(given: Given, source: _Source) -> Account | None:
             references.refuse(given, "account", named)
         return account
     account = next((each.account for each in source.snapshots if each.account), None)
-    if account is None:
+    if account is None and source.snapshots:
         message = "The account of the backup is not there any longer: name another."
         given.refuse("account", "required", message)
     return account

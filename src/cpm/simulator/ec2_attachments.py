@@ -12,6 +12,7 @@ from cpm.simulator.calls import Call, Handlers
 from cpm.simulator.ec2_errors import incorrect_state, invalid_value
 from cpm.simulator.ec2_volumes import Attachment, Volume
 from cpm.simulator.errors import AwsError
+from cpm.simulator.lives import Life
 from cpm.simulator.patches import replace
 
 
@@ -29,7 +30,7 @@ def attach(volume: Volume, instance: Instance, device: str, *, delete: bool = Fa
     attachment = Attachment(
         volume_id=volume.id, instance_id=instance.id, device=device, delete_on_termination=delete
     )
-    volume.attachment = attachment
+    volume.last_attachment = attachment
     instance.block_device_mapping[device] = attachment
     return attachment
 
@@ -39,9 +40,11 @@ def release_all(instance: Instance) -> None:
     volumes = ec2_volumes.table(instance.ec2_backend)
     for attachment in ec2_instance_view.attachments(instance):
         volume = volumes[attachment.volume_id]
-        _detach(volume, instance)
+        _forget(volume, instance)
         if attachment.delete_on_termination:
             ec2_volumes.remove(volume)
+    # What has left before is none of this instance's business, nor of moto's.
+    instance.block_device_mapping.clear()
 
 
 def attach_volume(call: Call) -> Mapping[str, Any]:
@@ -57,11 +60,13 @@ def attach_volume(call: Call) -> Mapping[str, Any]:
             f"The volume '{volume.id}' is not in the same availability zone as instance "
             f"'{instance.id}'",
         )
-    if device in instance.block_device_mapping:
+    if any(item.device == device for item in ec2_instance_view.attachments(instance)):
         raise invalid_value(
             f"Invalid value '{device}' for unixDevice. Attachment point {device} is already in use"
         )
-    return {**attach(volume, instance, device).shown(), "State": "attaching"}
+    attachment = attach(volume, instance, device)
+    attachment.arrival = Life.of(call.config.quick_seconds)
+    return {**attachment.shown(), "State": "attaching"}
 
 
 def detach_volume(call: Call) -> Mapping[str, Any]:
@@ -82,7 +87,8 @@ def detach_volume(call: Call) -> Mapping[str, Any]:
             "OperationNotPermitted",
             f"Unable to detach root volume '{volume.id}' from instance '{instance.id}'",
         )
-    _detach(volume, instance)
+    if attachment.departure is None:
+        attachment.departure = Life.of(call.config.quick_seconds)
     return {**attachment.shown(), "State": "detaching"}
 
 
@@ -98,10 +104,10 @@ def _check_instance(instance: Instance) -> None:
         raise incorrect_state(f"Instance '{instance.id}' is not 'running'.")
 
 
-def _detach(volume: Volume, instance: Instance) -> None:
-    if volume.attachment is not None:
-        instance.block_device_mapping.pop(volume.attachment.device, None)
-        volume.attachment = None
+def _forget(volume: Volume, instance: Instance) -> None:
+    if volume.last_attachment is not None:
+        instance.block_device_mapping.pop(volume.last_attachment.device, None)
+        volume.last_attachment = None
 
 
 def _create_for_moto(
@@ -126,7 +132,7 @@ def _attach_for_moto(
 def _detach_for_moto(ec2: EC2Backend, volume_id: str, instance_id: str, _device: str) -> None:
     instance = ec2_instances.find(ec2, instance_id)
     if instance is not None:
-        _detach(ec2_volumes.table(ec2)[volume_id], instance)
+        _forget(ec2_volumes.table(ec2)[volume_id], instance)
 
 
 def _delete_for_moto(ec2: EC2Backend, volume_id: str) -> None:

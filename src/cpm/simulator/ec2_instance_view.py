@@ -50,7 +50,8 @@ def attachments(instance: Instance) -> list[Attachment]:
     """The instance's volumes by device, the root device first."""
     mapping: Mapping[str, Attachment] = instance.block_device_mapping
     root = instance.root_device_name
-    return sorted(mapping.values(), key=lambda item: (item.device != root, item.device))
+    held = [item for item in mapping.values() if not item.is_over]
+    return sorted(held, key=lambda item: (item.device != root, item.device))
 
 
 def shown(instance: Instance) -> dict[str, Any]:

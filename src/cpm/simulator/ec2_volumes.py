@@ -27,14 +27,30 @@ from cpm.simulator.lives import Life, State
 
 @dataclass(eq=False, kw_only=True)
 class Attachment:
-    """A volume at a device of an instance; moto's instances keep it in their mapping."""
+    """A volume at a device of an instance; moto's instances keep it in their mapping.
+
+    It arrives, and leaves when it is told to, in its own time.
+    """
 
     volume_id: str
     instance_id: str
     device: str
     delete_on_termination: bool = False
     attach_time: datetime = field(default_factory=clock.now)
-    status: str = "attached"
+    arrival: Life | None = None
+    departure: Life | None = None
+
+    @property
+    def status(self) -> str:
+        """`attaching`, `attached` or `detaching`, by now."""
+        if self.departure is not None:
+            return "detaching"
+        return "attached" if self.arrival is None or self.arrival.is_due else "attaching"
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the volume has left."""
+        return self.departure is not None and self.departure.is_due
 
     def shown(self) -> dict[str, Any]:
         """As DescribeVolumes and AttachVolume show it."""
@@ -70,10 +86,17 @@ class Volume:
     life: Life
     snapshot_id: str | None = None
     encryption: Encryption = PLAIN
-    attachment: Attachment | None = None
+    multi_attach: bool = False
+    last_attachment: Attachment | None = None
     last_snapshot_at: datetime | None = None
     recent_snapshot_ids: list[str] = field(default_factory=list)
     modifications: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def attachment(self) -> Attachment | None:
+        """Where it is attached by now."""
+        last = self.last_attachment
+        return None if last is None or last.is_over else last
 
     @property
     def create_time(self) -> datetime:
@@ -106,7 +129,7 @@ class Volume:
             "Throughput": self.performance.throughput,
             "Encrypted": self.encryption.encrypted,
             "KmsKeyId": self.encryption.kms_key_id,
-            "MultiAttachEnabled": False,
+            "MultiAttachEnabled": self.multi_attach,
             "Attachments": [self.attachment.shown()] if self.attachment else [],
             "Tags": ec2_tags.shown(self.ec2_backend, self.id) or None,
         }
@@ -125,7 +148,7 @@ _FIELDS: Mapping[str, Field[Volume]] = {
     "availability-zone": lambda volume: volume.availability_zone,
     "create-time": lambda volume: volume.create_time,
     "encrypted": lambda volume: volume.encryption.encrypted,
-    "multi-attach-enabled": lambda _: False,
+    "multi-attach-enabled": lambda volume: volume.multi_attach,
     "size": lambda volume: volume.size,
     "snapshot-id": lambda volume: volume.snapshot_id,
     "status": lambda volume: volume.status,
@@ -256,6 +279,7 @@ def create_volume(call: Call) -> Mapping[str, Any]:
     source = completed(call, snapshot_id) if snapshot_id else None
     wanted = plan(call, call.params, source, "InvalidParameterValue")
     volume = make(call, zone, wanted, tags)
+    volume.multi_attach = bool(call.get("MultiAttachEnabled"))
     ec2_tokens.remember(call, [volume.id])
     return {**volume.shown(), "State": "creating"}
 

@@ -218,6 +218,7 @@ class DriverSuite:
             for each in reversed(begun):
                 if each.effect.undo:
                     _undo_twice(stage, each)
+                    assert stage.is_undone(each)
             assert clock.wait_until(
                 partial(_has_only, stage, before),
                 timeout_seconds=DEADLINE_SECONDS,
@@ -338,6 +339,7 @@ def _walk_back(stage: Stage, orders: list[Order], needed: _Permissions) -> None:
             with stage.recording() as actions:
                 each.effect.undo(stage.aws, each.refs)
             needed.add(f"undo of {each.effect.name}", actions)
+            assert stage.is_undone(each)
 
 
 def _without_tidying(stage: Stage, orders: list[Order]) -> list[Order]:

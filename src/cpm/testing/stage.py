@@ -207,6 +207,16 @@ class Stage:
         assert clock.wait_until(is_decided, timeout_seconds=DEADLINE_SECONDS)  # noqa: S101
         return verdicts
 
+    def is_undone(self, begun: Begun) -> bool:
+        """Whether what took it back has come to its end, before long."""
+        watch = begun.effect.undo_watch
+
+        def is_over() -> bool:
+            verdicts = self.watch(watch, begun.refs.values())
+            return all(verdict.state is State.DONE for verdict in verdicts.values())
+
+        return not watch or clock.wait_until(is_over, timeout_seconds=DEADLINE_SECONDS)
+
     def carry_out(self, orders: Iterable[Order]) -> list[Begun]:
         """Start and settle all orders, each after the one that it follows; all must succeed."""
         begun: list[Begun] = []

@@ -1,7 +1,11 @@
 """Recoveries over the API: volumes and instances brought back in AWS."""
 
+from dataclasses import dataclass
 from typing import Any
 
+import pytest
+
+from cpm.models.snapshots import Snapshot
 from cpm.models.users import UserKind
 from tests.api.cast import Caller, caller, make_user
 from tests.api.nouns.cloud import REGION, Cloud
@@ -147,6 +151,75 @@ def test_an_instance_is_not_recovered_without_a_volume_unless_told_so(
     assert list(cloud.volumes_of(done["result_resource_id"])) == [root["volume_device"]]
     assert estate.caller.delete(f"{path}volumes/{root['id']}/").status == 204
     assert estate.caller.post(recover, {}).codes == {"non_field_errors": ["invalid"]}
+
+
+@dataclass(frozen=True)
+class Copied:
+    """An instance whose backup has copies in other regions."""
+
+    path: str
+    regions: dict[str, dict[str, str]]
+
+
+@pytest.fixture
+def copied(estate: Estate, cloud: Cloud) -> Copied:
+    """A backup of an instance, with a copy of each snapshot in two other regions."""
+    estate.target("instances", cloud.instance(volumes=2))
+    backup = estate.run()["id"]
+    (instance,) = estate.caller.get(f"/backups/{backup}/snapshots/instances/").json
+    regions = {region: _copy_all(backup, cloud, region) for region in ("eu-west-1", "eu-west-2")}
+    return Copied(f"/backups/{backup}/snapshots/instances/{instance['id']}/recover/", regions)
+
+
+def _copy_all(backup: int, cloud: Cloud, region: str) -> dict[str, str]:
+    """Copy all snapshots of a backup to a region; the copies by device."""
+    copies = {}
+    for source in Snapshot.objects.filter(backup=backup, region=REGION).order_by("pk"):
+        made = cloud.client("ec2", region).copy_snapshot(
+            SourceRegion=REGION, SourceSnapshotId=source.aws_ref
+        )
+        copies[str(source.volume_device)] = made["SnapshotId"]
+        source.source_snapshot = Snapshot(pk=source.pk)
+        source.pk, source.target, source._state.adding = None, None, True
+        source.region, source.aws_ref = region, made["SnapshotId"]
+        source.save(force_insert=True)
+    return copies
+
+
+def test_an_instance_comes_back_from_the_copy_that_was_named(
+    estate: Estate, cloud: Cloud, copied: Copied
+) -> None:
+    subnet = cloud.client("ec2", "eu-west-2").describe_subnets()["Subnets"][0]["SubnetId"]
+    wanted = {"source": "dr", "region": "eu-west-2", "account": estate.account, "subnet": subnet}
+    recovery = create(estate.caller, copied.path, wanted)
+    drain()
+    done = estate.caller.get(f"/recoveries/{recovery['id']}/").json
+    assert (done["status"], done["error"], done["region"]) == ("S", None, "eu-west-2")
+    assert done["options"]["source"] == "dr"
+    ec2 = cloud.client("ec2", "eu-west-2")
+    volumes = ec2.describe_volumes(
+        Filters=[{"Name": "attachment.instance-id", "Values": [done["result_resource_id"]]}]
+    )["Volumes"]
+    assert {each["SnapshotId"] for each in volumes} == set(copied.regions["eu-west-2"].values())
+
+
+def test_a_copy_that_is_not_there_or_not_said_makes_no_record(
+    estate: Estate, copied: Copied
+) -> None:
+    for asked, codes in (
+        ({"source": "s3"}, {"source": ["invalid"]}),
+        ({"source": "nowhere"}, {"source": ["invalid_choice"]}),
+        ({"source": "dr"}, {"region": ["required"]}),
+        ({"source": "dr", "region": "eu-west-3"}, {"source": ["invalid"]}),
+        (
+            {"source": "dr", "region": "eu-west-1", "account": 424242},
+            {"source": ["invalid"], "account": ["does_not_exist"]},
+        ),
+        ({"source": "backup", "region": "eu-west-1"}, {"non_field_errors": ["does_not_exist"]}),
+    ):
+        answer = estate.caller.post(copied.path, asked)
+        assert (answer.status, answer.codes) == (400, codes)
+    assert estate.caller.get("/recoveries/").json == []
 
 
 def test_a_record_outlives_its_backup(estate: Estate, cloud: Cloud) -> None:
