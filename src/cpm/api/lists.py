@@ -126,12 +126,17 @@ def text(column: str) -> Filter:
 
 def number(column: str) -> Filter:
     """Exactly this number, or the object of this id."""
+    return by_number(lambda value: Q(**{column: value}))
+
+
+def by_number(meaning: Callable[[int], Q]) -> Filter:
+    """What a number, or the id of an object, stands for."""
 
     def condition(sent: str) -> Q:
         value = to_integer(sent)
         if value is None:
             raise _invalid("invalid", "Enter a number.")
-        return Q(**{column: value})
+        return meaning(value)
 
     return Filter(condition, {"type": "integer"})
 

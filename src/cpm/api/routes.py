@@ -9,6 +9,7 @@ from cpm.api import (
     policies,
     recoveries,
     regions,
+    reports,
     schedules,
     schema,
     snapshots,
@@ -32,6 +33,7 @@ _NOUNS = (
     *snapshots.operations(),
     *recoveries.operations(),
     *alerts.OPERATIONS,
+    *reports.OPERATIONS,
 )
 
 OPERATIONS = (*_NOUNS, *schema.operations(_NOUNS))

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from django.db import IntegrityError, transaction
 from django.db.models import Count, Q, QuerySet
 
-from cpm.engine import backup_alerts, events, jobs, planner, transitions
+from cpm.engine import backup_alerts, events, jobs, planner, protected, transitions
 from cpm.engine.deleted import shared_collections
 from cpm.kernel import clock
 from cpm.models.backups import Backup, BackupOutcome, BackupPhase, BackupTarget, Trigger
@@ -150,6 +150,7 @@ def _close(backup: Backup, result: Tally, retry_at: datetime | None, reason: str
         if retry_at is not None and backup.policy is not None:
             minutes = backup.policy.retry_wait_minutes
             events.log("backup_repeat_planned", backup=backup, minutes=minutes)
+        protected.note(backup)
         backup_alerts.review(backup, missing_targets=result.missing_targets)
         if backup.policy_id is not None:
             jobs.defer_retention(backup.policy_id)

@@ -105,6 +105,8 @@ class Target(models.Model):
     name = models.CharField(max_length=256, null=True)  # noqa: DJ001 - null is "has no name"
     size_gib = models.PositiveIntegerField(default=0)
     is_missing = models.BooleanField(default=False)
+    # The start of the last backup of the policy that has protected all of it.
+    protected_at = models.DateTimeField(null=True)
     added_by_tag = models.BooleanField(default=False)
     options = models.JSONField(default=dict)
 
@@ -114,6 +116,8 @@ class Target(models.Model):
                 fields=["policy", "kind", "resource_id", "region"], name="target_unique"
             )
         ]
+        # Other policies may protect the same resource.
+        indexes = [models.Index(fields=["resource_id"], name="target_resource")]
 
     def __str__(self) -> str:
         return self.resource_id
