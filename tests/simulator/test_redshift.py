@@ -223,3 +223,28 @@ def test_a_taken_name_and_a_missing_cluster_are_refused(redshift: Any) -> None:
         redshift.restore_from_cluster_snapshot(ClusterIdentifier="dw-1", SnapshotIdentifier="s-1")
     with refused("ClusterNotFound", 404):
         cluster(redshift, "nothing")
+
+
+def test_a_cluster_tells_how_much_it_holds_and_a_snapshot_what_it_fits_into(redshift: Any) -> None:
+    make_cluster(redshift, NodeType="dc2.large", NumberOfNodes=3)
+    assert cluster(redshift, "dw-1")["TotalStorageCapacityInMegaBytes"] == 3 * 160 * 1024
+    types = snapshot(redshift)["RestorableNodeTypes"]
+    assert {"dc2.8xlarge", "ra3.4xlarge"} <= set(types)
+
+
+def test_a_restored_cluster_tells_that_it_is_one_and_keeps_the_tags(
+    simulator: Simulator, redshift: Any, later: Later, account: Credentials
+) -> None:
+    make_cluster(redshift)
+    snapshot(redshift, Tags=tag_list(team="blue"))
+    simulator.config(pending=36_000)
+    redshift.restore_from_cluster_snapshot(
+        ClusterIdentifier="dw-2", SnapshotIdentifier="s-1", MultiAZ=True
+    )
+    shown = cluster(redshift, "dw-2")
+    assert (shown["RestoreStatus"]["Status"], shown["MultiAZ"]) == ("restoring", "Enabled")
+    later(3600)
+    shown = cluster(redshift, "dw-2")
+    assert (shown["RestoreStatus"]["Status"], shown["Tags"]) == ("completed", tag_list(team="blue"))
+    assert shown["ClusterNamespaceArn"].split(":")[4] == account.account
+    assert "RestoreStatus" not in cluster(redshift, "dw-1")

@@ -59,6 +59,19 @@ _EC2 = {
     "TerminateInstances": Rate(5, 100),
     "CopyImage": Rate(1, 100),
 }
+# For an account and region, whichever the table is.
+_DYNAMODB = {
+    "CreateBackup": Rate(50, 50),
+    "DeleteBackup": Rate(10, 10),
+    "DescribeBackup": Rate(10, 10),
+    "DescribeContinuousBackups": Rate(10, 10),
+    "ListBackups": Rate(5, 5),
+    "ListTagsOfResource": Rate(10, 10),
+    "RestoreTableFromBackup": Rate(10, 10),
+    "TagResource": Rate(5, 5),
+    # Published as read capacity, of which a call takes a fraction.
+    "DescribeTable": Rate(100, 100),
+}
 _SERVICES = {
     "sts": Rate(100, 500),
     "ebs": Rate(1000, 1000),
@@ -73,6 +86,8 @@ def published(operation: str) -> Rate:
     service, _, name = operation.partition(":")
     if service == "ec2":
         return _EC2.get(name) or (_READ if name.startswith(_READ_VERBS) else _WRITE)
+    if service == "dynamodb":
+        return _DYNAMODB.get(name, _UNPUBLISHED)
     return _SERVICES.get(service, _UNPUBLISHED)
 
 

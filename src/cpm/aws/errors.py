@@ -17,8 +17,9 @@ _BY_CODE: tuple[tuple[FaultKind, tuple[str, ...]], ...] = (
     (
         FaultKind.INVALID,
         (
-            "TagLimitExceeded",
+            "TagLimitExceeded*",
             "FilterLimitExceeded",
+            "NumberOfNodesPerClusterLimitExceeded*",
             "NotImplemented",
             "IdempotentParameterMismatch",
         ),
@@ -35,12 +36,14 @@ _BY_CODE: tuple[tuple[FaultKind, tuple[str, ...]], ...] = (
             "ProvisionedThroughputExceeded*",
         ),
     ),
+    (FaultKind.TRANSIENT, ("DependentServiceUnavailable*",)),
     (
         FaultKind.DENIED,
         (
             "UnauthorizedOperation",
             "UnauthorizedAccess*",
             "*AccessDenied*",
+            "AccessTo*Denied",
             "*NotAuthorized*",
             "AuthFailure",
             "AllAccessDisabled",
@@ -90,6 +93,7 @@ _BY_CODE: tuple[tuple[FaultKind, tuple[str, ...]], ...] = (
             "*InUseException",
             "*Conflict*",
             "*Locked*",
+            "ContinuousBackupsUnavailable*",
             "DependencyViolation",
             "OperationNotPermitted",
         ),

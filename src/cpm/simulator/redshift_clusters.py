@@ -9,7 +9,7 @@ from moto.redshift.models import Cluster
 from cpm.simulator import making, redshift_snapshots
 from cpm.simulator.calls import Call, Handlers
 from cpm.simulator.errors import AwsError
-from cpm.simulator.patches import extend
+from cpm.simulator.patches import extend, replace
 
 _KEPT = (
     "cluster_version",
@@ -34,6 +34,23 @@ _DEFAULTS: Mapping[str, Any] = {
     "preferred_maintenance_window": None,
     "publicly_accessible": False,
     "vpc_security_group_ids": [],
+}
+# What moto's clusters do not know; kept beside what they do.
+_ADDED = (
+    "availability_zone_relocation_status",
+    "default_iam_role_arn",
+    "manual_snapshot_retention_period",
+    "multi_az",
+)
+_GIB = 1024
+# Of one node, in MiB. Nodes of managed storage have a quota instead of disks.
+_CAPACITY = {
+    "dc2.large": 160 * _GIB,
+    "dc2.8xlarge": 2560 * _GIB,
+    "ra3.large": 8 * _GIB * _GIB,
+    "ra3.xlplus": 32 * _GIB * _GIB,
+    "ra3.4xlarge": 128 * _GIB * _GIB,
+    "ra3.16xlarge": 128 * _GIB * _GIB,
 }
 _OPTIONS = (
     "AllowVersionUpgrade",
@@ -62,6 +79,12 @@ def install(handlers: Handlers) -> None:
         {"DescribeClusters": describe_clusters, "RestoreFromClusterSnapshot": restore_cluster},
     )
     extend(Cluster, "status", property(_status, _set_status))
+    extend(Cluster, "cluster_namespace_arn", property(_namespace_arn))
+    extend(Cluster, "vpc_id", property(_vpc_id))
+    replace(Cluster, "restore_status", property(_restore_status))
+    replace(Cluster, "total_storage_capacity_in_mega_bytes", property(_capacity_mib))
+    for name in _ADDED:
+        extend(Cluster, name, None)
 
 
 def describe_clusters(call: Call) -> Mapping[str, Any]:
@@ -90,6 +113,7 @@ def restore_cluster(call: Call) -> Mapping[str, Any]:
     if snapshot.status != "available":
         raise redshift_snapshots.bad_state(f"The snapshot is {snapshot.status}.")
     cluster = redshift.create_cluster(**_facts(call, snapshot))
+    _add_facts(call, cluster)
     making.begin(call, cluster, call.config.quick_seconds)
     return {"Cluster": cluster}
 
@@ -118,6 +142,41 @@ def _facts(call: Call, snapshot: Any) -> dict[str, Any]:
         "region_name": call.region,
         "restored_from_snapshot": True,
         "tags": list(snapshot.tags) if is_own else [],
+    }
+
+
+def _add_facts(call: Call, cluster: Any) -> None:
+    cluster.default_iam_role_arn = call.get("DefaultIamRoleArn")
+    cluster.manual_snapshot_retention_period = call.get("ManualSnapshotRetentionPeriod", -1)
+    cluster.multi_az = "Enabled" if call.get("MultiAZ") else "Disabled"
+    moves = call.get("AvailabilityZoneRelocation")
+    cluster.availability_zone_relocation_status = "enabled" if moves else "disabled"
+
+
+def _namespace_arn(cluster: Any) -> str:
+    owner: str = cluster.arn.partition(":cluster:")[0]
+    return f"{owner}:namespace:{cluster.unique_cluster_id}"
+
+
+def _vpc_id(cluster: Any) -> str | None:
+    group = cluster.redshift_backend.subnet_groups.get(cluster.cluster_subnet_group_name)
+    return str(group.vpc_id) if group else None
+
+
+def _capacity_mib(cluster: Any) -> int:
+    per_node = _CAPACITY.get(cluster.node_type, _CAPACITY["dc2.large"])
+    return int(cluster.number_of_nodes) * per_node
+
+
+def _restore_status(cluster: Any) -> Mapping[str, Any] | None:
+    if not cluster.restored_from_snapshot:
+        return None
+    percent = making.progress_percent(cluster)
+    whole = int(redshift_snapshots.SIZE_MIB)
+    return {
+        "Status": "completed" if percent == 100 else "restoring",
+        "SnapshotSizeInMegaBytes": whole,
+        "ProgressInMegaBytes": whole * percent // 100,
     }
 
 

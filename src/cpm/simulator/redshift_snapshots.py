@@ -14,8 +14,9 @@ from cpm.simulator.lives import State
 _STATUS = {State.PENDING: "creating", State.DONE: "available", State.FAILED: "failed"}
 _DEFAULT_PAGE = 100
 _SHORTEST_PAGE = 20
-_SIZE_MIB = 1000.0
+SIZE_MIB = 1000.0
 _RATE_MIB = 10.0
+_MANAGED_STORAGE = ("ra3.large", "ra3.xlplus", "ra3.4xlarge", "ra3.16xlarge")
 
 
 def install(handlers: Handlers) -> None:
@@ -106,9 +107,9 @@ def settled(call: Call, snapshot: Any) -> Any:
     made = making.of(snapshot)
     left_seconds = (made.life.ends_at - made.life.started_at).total_seconds() if made else 0.0
     snapshot.status = _STATUS[state]
-    snapshot.total_backup_size_in_mega_bytes = _SIZE_MIB
-    snapshot.actual_incremental_backup_size_in_mega_bytes = _SIZE_MIB
-    snapshot.backup_progress_in_mega_bytes = _SIZE_MIB * percent / 100
+    snapshot.total_backup_size_in_mega_bytes = SIZE_MIB
+    snapshot.actual_incremental_backup_size_in_mega_bytes = SIZE_MIB
+    snapshot.backup_progress_in_mega_bytes = SIZE_MIB * percent / 100
     snapshot.current_backup_rate_in_mega_bytes_per_second = _RATE_MIB if percent < 100 else 0.0
     snapshot.estimated_seconds_to_completion = int(left_seconds * (100 - percent) / 100)
     snapshot.elapsed_time_in_seconds = int(left_seconds * percent / 100)
@@ -119,6 +120,14 @@ def accounts_with_access(snapshot: Any) -> list[str]:
     """The other accounts that may restore the snapshot."""
     given = getattr(snapshot, "accounts_with_restore_access", [])
     return [item["AccountId"] for item in given]
+
+
+def restorable_node_types(node_type: str) -> list[str]:
+    """The types of nodes that data of nodes of this type fit into."""
+    family = node_type.partition(".")[0]
+    if family == "dc2":
+        return ["dc2.large", "dc2.8xlarge", *_MANAGED_STORAGE]
+    return list(_MANAGED_STORAGE)
 
 
 def missing(name: str) -> AwsError:
@@ -166,6 +175,8 @@ def _complete(snapshot: Any, cluster: Any) -> None:
     snapshot.accounts_with_restore_access = []
     snapshot.cluster_create_time = cluster.create_time
     snapshot.kms_key_id = cluster.kms_key_id
+    snapshot.restorable_node_types = restorable_node_types(cluster.node_type)
+    snapshot.vpc_id = cluster.vpc_id
     snapshot.owner_account = snapshot.account_id
 
 

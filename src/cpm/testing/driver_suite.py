@@ -19,8 +19,6 @@ from cpm.resources.contract import Ask, Driver, Effect, Json, Order, Refs, Resou
 from cpm.resources.options import make
 from cpm.testing.stage import DEADLINE_SECONDS, Begun, Stage, fault_of
 
-MANY = 1200
-
 
 class DriverSuite:
     """The promises of every driver."""
@@ -41,9 +39,9 @@ class DriverSuite:
         assert [each.resource_id for each in described] == [planted.resource_id]
 
     def test_an_estate_of_many_pages_is_read_to_the_end(self, stage: Stage) -> None:
-        stage.rig.plant_many(stage, MANY)
+        stage.rig.plant_many(stage, stage.rig.many)
         found = {each.resource_id for each in stage.driver.discover(stage.aws)}
-        assert len(found) >= MANY
+        assert len(found) >= stage.rig.many
         described = [each.resource_id for each in stage.driver.describe(stage.aws, found)]
         assert sorted(described) == sorted(found)
 
@@ -67,7 +65,7 @@ class DriverSuite:
             for part in begun.parts:
                 carried = stage.rig.tags_of(stage, begun.refs[part.resource_id])
                 assert begun.ask.marks.items() <= carried.items()
-                assert carried["team"] == "red"
+                assert carried.get("team") == ("red" if stage.rig.copies_tags else None)
 
     def test_what_was_made_is_found_by_its_token(self, stage: Stage) -> None:
         for order in _orders_of_copies(stage):
@@ -123,11 +121,14 @@ class DriverSuite:
                 done = stage.poll(begun)[begun.refs[part.resource_id]]
                 assert done.state is State.DONE
                 assert done.percent == 100
-                assert done.facts["size_gib"] == part.size_gib
+                assert part.size_gib in (None, done.facts["size_gib"])
+                assert done.facts["size_gib"] > 0
                 assert done.facts["encrypted"] == part.encrypted
                 assert json.loads(json.dumps(done.facts)) == done.facts
 
     def test_a_copy_that_aws_cannot_make_has_failed(self, stage: Stage) -> None:
+        if not stage.rig.copies_can_fail:
+            return
         planted = stage.plant()
         orders = [order for order in stage.plan(planted) if order.parts]
         bad = orders[0].parts[0]
@@ -311,8 +312,10 @@ def _walk_backup(
     again = _walk_chain(stage, stage.plan(resource, options), needed)
     for each in again:
         for part in each.parts:
+            ref = each.refs[part.resource_id]
+            _walk_chain(stage, stage.rig.sharing(stage, ref), needed)
             with stage.recording() as actions:
-                stage.delete(part, each.refs[part.resource_id])
+                stage.delete(part, ref)
             if part.kind == stage.driver.kind:
                 needed.add("effect delete", actions)
     return resource, source
@@ -347,7 +350,7 @@ def _without_tidying(stage: Stage, orders: list[Order]) -> list[Order]:
     return [order for order in orders if not stage.driver.effect(order.effect).tidies_up]
 
 
-def _walk_chain(stage: Stage, orders: list[Order], needed: _Permissions) -> list[Begun]:
+def _walk_chain(stage: Stage, orders: Iterable[Order], needed: _Permissions) -> list[Begun]:
     chain: list[Begun] = []
     earlier: dict[str, Refs] = {}
     tokens: dict[str, str] = {}

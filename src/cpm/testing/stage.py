@@ -47,6 +47,16 @@ _KEY_ACTIONS = frozenset(
 )
 
 
+# Parameters that hand a role to a service.
+_ROLES = frozenset({"IamInstanceProfile", "IamRoles"})
+# How services name the right to tag what a call makes, where the call itself brings the tags.
+_TAGGING = {"redshift": "redshift:CreateTags"}
+# What else AWS checks for a call.
+_ALSO_CHECKED: Mapping[str, frozenset[str]] = {
+    "redshift:AuthorizeSnapshotAccess": frozenset({"kms:CreateGrant", "kms:DescribeKey"}),
+}
+
+
 @dataclass(frozen=True)
 class Call:
     """One call that a driver made."""
@@ -58,10 +68,13 @@ class Call:
     @property
     def actions(self) -> frozenset[str]:
         """The IAM actions that AWS checks for it."""
-        found = {f"{self.service}:{self.operation}"}
+        name = f"{self.service}:{self.operation}"
+        found = {name, *_ALSO_CHECKED.get(name, ())}
         if "TagSpecifications" in self.parameters:
             found.add("ec2:CreateTags")
-        if "IamInstanceProfile" in self.parameters:
+        if "Tags" in self.parameters and self.service in _TAGGING:
+            found.add(_TAGGING[self.service])
+        if self.parameters.keys() & _ROLES:
             found.add("iam:PassRole")
         if _names_a_key(self.parameters):
             found |= _KEY_ACTIONS
@@ -112,6 +125,13 @@ class Rig:
     target_options: Json = field(default_factory=dict)
     # What has to be finished in AWS before a copy is: itself, or what it is made of.
     made_of: Callable[["Stage", str], Sequence[str]] = lambda _, ref: [ref]
+    # Whether a copy carries tags of its resource, and whether AWS can fail to make one.
+    copies_tags: bool = True
+    copies_can_fail: bool = True
+    # So many make several pages.
+    many: int = 1200
+    # What shares a copy with another account.
+    sharing: Callable[["Stage", str], Sequence[Order]] = lambda *_: ()
     # Resources, with target options, that take other paths through the driver.
     more_targets: Callable[["Stage"], Sequence[tuple[str, Json]]] = lambda _: ()
 

@@ -52,6 +52,21 @@ class Cloud:
         (instance_id,) = self.seed(instances=1, volumes_per=volumes)["instances"]
         return str(instance_id)
 
+    def warehouse(self, name: str = "dw-1", **more: Any) -> str:
+        """A Redshift cluster of two nodes; returns its identifier."""
+        wanted = {
+            "ClusterIdentifier": name,
+            "NodeType": "dc2.large",
+            "NumberOfNodes": 2,
+            "ClusterType": "multi-node",
+            "MasterUsername": "admin",
+            "MasterUserPassword": "Secret-secret1",
+            "DBName": "shop",
+            "Tags": [{"Key": "Name", "Value": "sales"}, {"Key": "team", "Value": "red"}],
+        }
+        self.client("redshift").create_cluster(**{**wanted, **more})
+        return name
+
     def volumes_of(self, instance_id: str) -> dict[str, str]:
         """The volumes of an instance, by device."""
         found = self.ec2.describe_instances(InstanceIds=[instance_id])

@@ -18,12 +18,14 @@ def make_one_of_each(estate: Estate) -> dict[str, int]:
     volumes = f"{estate.path}targets/instances/{instance['id']}/volumes/"
     estate.target("instances", cloud.instance(), backup_option="N")
     estate.target("instances", cloud.instance(), backup_option="I")
+    warehouse = estate.target("redshift_clusters", cloud.warehouse())
     named = create(estate.caller, f"{volumes}?validate=false", {"volume_id": "vol-1"})
     backup = estate.run()["id"]
     path = f"/backups/{backup}/snapshots/"
     (snapshot, *_) = estate.caller.get(f"{path}volumes/").json
     (only_ami,) = estate.caller.get(f"{path}only_amis/").json
     (initial_ami,) = estate.caller.get(f"{path}initial_amis/").json
+    (of_warehouse,) = estate.caller.get(f"{path}redshift_clusters/").json
     whole, *_ = estate.caller.get(f"{path}instances/").json
     recovery = create(estate.caller, f"{path}volumes/{snapshot['id']}/recover/", {})["id"]
     drain()
@@ -33,12 +35,14 @@ def make_one_of_each(estate: Estate) -> dict[str, int]:
         "policies": estate.policy,
         "targets/volumes": volume["id"],
         "targets/instances": instance["id"],
+        "targets/redshift_clusters": warehouse["id"],
         "instances/{}/volumes": named["id"],
         "backups": backup,
         "snapshots/volumes": snapshot["id"],
         "snapshots/only_amis": only_ami["id"],
         "snapshots/initial_amis": initial_ami["id"],
         "snapshots/instances": whole["id"],
+        "snapshots/redshift_clusters": of_warehouse["id"],
         "recoveries": recovery,
     }
 
