@@ -7,14 +7,19 @@ of AWS as its owner sees it, by tags, and of the rows only that they say the sam
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable
+from datetime import timedelta
 from typing import Any
 
 from django.db import connection
 
 from cpm.aws import tags
-from cpm.engine import deletions, tick
+from cpm.engine import deletions, inventory, tick
+from cpm.engine.deleted import vanished_cause
+from cpm.kernel import clock
+from cpm.models.alerts import Alert
 from cpm.models.backups import Backup, BackupOutcome, BackupPhase
-from cpm.models.operations import Operation, OperationPhase
+from cpm.models.events import Event
+from cpm.models.operations import Operation, OperationOutcome, OperationPhase
 from cpm.models.recoveries import Recovery, RecoveryOutcome, RecoveryPhase
 from cpm.models.snapshots import SnapshotStatus
 from cpm.queries import people
@@ -126,6 +131,38 @@ class DeletionStory(Story):
         statuses = self.backup.snapshots.values_list("status", flat=True)
         assert set(statuses) == {SnapshotStatus.DELETED}
         assert self.backup.outcome == BackupOutcome.DELETED
+
+
+class InventoryStory(Story):
+    """Of two backups AWS has made one after it was given up, and somebody has deleted the other."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self.given_up, self.lost = (
+            world.backup(world.policy(volume_target(world.volume()))) for _ in range(2)
+        )
+        (self.made,) = refs_of(self.given_up)
+        self.given_up.operations.update(outcome=OperationOutcome.FAILED, refs={})
+        self.given_up.snapshots.update(status=SnapshotStatus.FAILED, aws_ref="")
+        Backup.objects.filter(pk=self.given_up.pk).update(outcome=BackupOutcome.FAILED)
+        world.ec2().delete_snapshot(SnapshotId=refs_of(self.lost).pop())
+        world.move_to(clock.now() + timedelta(minutes=5))
+        Alert.objects.all().delete()
+
+    def ask(self) -> None:
+        if not jobs():
+            inventory.start()
+
+    def check(self) -> None:
+        (adopted,), (marked,) = self.given_up.snapshots.all(), self.lost.snapshots.all()
+        assert (adopted.aws_ref, adopted.status) == (self.made, SnapshotStatus.SUCCEEDED)
+        assert marked.status == SnapshotStatus.DELETED
+        outcomes = {Backup.objects.get(pk=each.pk).outcome for each in (self.given_up, self.lost)}
+        assert outcomes == {BackupOutcome.PARTIAL, BackupOutcome.DELETED}
+        told = Event.objects.filter(backup__in=[self.given_up, self.lost])
+        assert told.filter(code="snapshot_adopted").count() == 1
+        assert told.filter(code="snapshot_vanished").count() == 1
+        assert Alert.objects.get().cause == vanished_cause(self.world.account)
 
 
 class RecoveryStory(Story):

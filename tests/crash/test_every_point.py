@@ -13,6 +13,7 @@ from tests.crash.stories import (
     BackupStory,
     DeletionStory,
     InstanceRecoveryStory,
+    InventoryStory,
     Story,
     UndoneRecoveryStory,
     VolumeRecoveryStory,
@@ -50,6 +51,10 @@ def test_what_a_failed_recovery_made_is_taken_back_wherever_it_crashes(world: Ti
 def test_the_recovery_of_an_instance_survives_a_crash_at_every_point(world: TimedWorld) -> None:
     backup = protected(world)
     crash_at_every_point(world, lambda: InstanceRecoveryStory(world, backup))
+
+
+def test_an_inventory_survives_a_crash_at_every_point(world: TimedWorld) -> None:
+    crash_at_every_point(world, lambda: InventoryStory(world))
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -68,6 +68,10 @@ class Environment:
     settle_seconds: float = _setting(30.0, "How long AWS's lists may lag behind.")
     poll_seconds: float = _setting(5.0, "The shortest time between two looks at work in AWS.")
 
+    inventory_hours: int = _setting(
+        24, "Hours between two comparisons of what AWS keeps with the records; 0 for none."
+    )
+
     log_format: str = _setting("json", "`json`, or `text` for people.")
     log_level: str = _setting("INFO", "`DEBUG`, `INFO`, `WARNING` or `ERROR`.")
 

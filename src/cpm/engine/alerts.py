@@ -1,5 +1,7 @@
 """Alerts: one row per cause while the cause lasts, however often it shows itself."""
 
+from dataclasses import dataclass, field
+
 from django.db import IntegrityError, transaction
 from django.db.models import F
 
@@ -9,6 +11,25 @@ from cpm.models.policies import Policy
 from cpm.models.users import User
 
 _TITLE_LENGTH = 200
+_MOST_NAMED = 5
+
+
+@dataclass
+class Tally:
+    """Things of which an alert says how many there are, and names the first."""
+
+    count: int = 0
+    first: list[str] = field(default_factory=list)
+
+    def add(self, name: str) -> None:
+        """One more."""
+        self.count += 1
+        if len(self.first) < _MOST_NAMED:
+            self.first.append(name)
+
+    def __str__(self) -> str:
+        others = self.count - len(self.first)
+        return ", ".join(self.first) + (f" and {others} others" if others else "")
 
 
 def raise_alert(

@@ -1,5 +1,6 @@
 """What follows when AWS has deleted a snapshot, or refused to."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.db import transaction
@@ -7,6 +8,7 @@ from django.db.models import QuerySet
 
 from cpm.engine import alerts, events
 from cpm.kernel import clock
+from cpm.models.accounts import Account
 from cpm.models.alerts import AlertCategory
 from cpm.models.backups import Backup, BackupOutcome, BackupPhase
 from cpm.models.events import Stream
@@ -57,6 +59,44 @@ def mark_deleted(snapshot: Snapshot) -> None:
         settle_emptied(backup)
         if not wanted_away().filter(account=snapshot.account_id).exists():
             alerts.resolve(refusal_cause(snapshot))
+
+
+@transaction.atomic
+def mark_vanished(backup_id: int, snapshots: Iterable[Snapshot]) -> list[Snapshot]:
+    """Somebody else has deleted these of a record; says which nobody had marked meanwhile."""
+    backup = Backup.objects.select_for_update(no_key=True).filter(pk=backup_id).first()
+    if backup is None:
+        return []
+    marked = []
+    for snapshot in snapshots:
+        this = Snapshot.objects.filter(pk=snapshot.pk, delete_requested_at=None)
+        kept = this.exclude(status=SnapshotStatus.DELETED)
+        if kept.update(status=SnapshotStatus.DELETED, deleted_at=clock.now()):
+            ref, resource = snapshot.aws_ref, snapshot.resource_id
+            events.log("snapshot_vanished", backup=backup, snapshot=ref, resource=resource)
+            marked.append(snapshot)
+    if marked:
+        refs = ", ".join(snapshot.aws_ref for snapshot in marked)
+        alert_vanished(marked[0].account, f"Last: {refs} of backup {backup_id}")
+    settle_emptied(backup)
+    return marked
+
+
+def alert_vanished(account: Account | None, message: str) -> None:
+    """Tell of snapshots of the account that somebody else has deleted."""
+    if account is not None:
+        alerts.raise_alert(
+            vanished_cause(account),
+            user=account.user,
+            category=AlertCategory.BACKUP,
+            title=f"Snapshots of account {account.name} were deleted by somebody else",
+            message=message,
+        )
+
+
+def vanished_cause(account: Account) -> str:
+    """The cause of alerts about snapshots that are gone: one for each account."""
+    return f"vanished:account:{account.pk}"
 
 
 def mark_refused(snapshot: Snapshot, operation: Operation) -> None:

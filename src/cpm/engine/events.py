@@ -64,6 +64,11 @@ CATALOGUE = {
     "snapshot_not_deleted": Line(
         ERROR, "{snapshot} of {resource} (backup {record}) could not be deleted: {error}"
     ),
+    "snapshot_adopted": Line(
+        WARNING, "{snapshot} of {resource} was found in AWS and now belongs to this record."
+    ),
+    "snapshot_found_again": Line(INFO, "{snapshot} of {resource} is in AWS again."),
+    "snapshot_vanished": Line(ERROR, "{snapshot} of {resource} was deleted by somebody else."),
     "recovery_started": Line(INFO, "Recovery of {resource} from backup {source} started."),
     "recovery_differs": Line(WARNING, "Not as the original: {note}."),
     "step_started": Line(INFO, "{effect}: {refs}."),
@@ -78,6 +83,18 @@ CATALOGUE = {
         INFO,
         "Cleanup finished: {expired} snapshots expired, {retried} deletions tried again, "
         "{records} old records removed.",
+    ),
+    "inventory_finished": Line(
+        INFO,
+        "Inventory of account {account} in {region}: {listed} snapshots listed, {adopted} taken "
+        "into their records, {unknown} that belong to no record, {vanished} deleted by somebody "
+        "else.",
+    ),
+    "inventory_unknown": Line(
+        WARNING, "{snapshot} of account {account} in {region} belongs to no record: {reason}."
+    ),
+    "inventory_failed": Line(
+        WARNING, "Account {account} could not be looked through in {region}: {error}"
     ),
 }
 

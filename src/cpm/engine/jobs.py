@@ -24,6 +24,8 @@ RETRY_BACKUP = Task("retry_backup", priority=50)
 LOOK_AT_SNAPSHOT = Task("look_at_snapshot", priority=40)
 APPLY_RETENTION = Task("apply_retention", priority=20)
 CLEAN_UP = Task("clean_up", priority=20)
+START_INVENTORY = Task("start_inventory", priority=10)
+TAKE_INVENTORY = Task("take_inventory", priority=10)
 LOOK_AT_DELETION = Task("look_at_deletion", priority=10)
 
 
@@ -74,6 +76,11 @@ def defer_recoveries(recovery_ids: Iterable[int]) -> None:
 def defer_retention(policy_id: int) -> None:
     """Have the generations of a policy counted."""
     APPLY_RETENTION.defer(f"retention:{policy_id}", policy_id=policy_id)
+
+
+def defer_inventories(account_ids: Iterable[int]) -> None:
+    """Have what AWS keeps in the accounts compared with the rows."""
+    TAKE_INVENTORY.defer_all({f"inventory:{pk}": {"account_id": pk} for pk in account_ids})
 
 
 def wake_backups(backup_ids: Iterable[int]) -> None:

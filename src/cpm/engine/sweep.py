@@ -6,7 +6,7 @@ were lost with the process that held them, and for nothing else.
 
 from django.db import connection, transaction
 
-from cpm.engine import cleanup, jobs
+from cpm.engine import cleanup, inventory, jobs
 from cpm.kernel import clock
 from cpm.models.backups import Backup
 from cpm.models.operations import Operation, OperationPhase
@@ -37,6 +37,8 @@ def _sweep() -> None:
     now = clock.now()
     if cleanup.is_due(now):
         jobs.CLEAN_UP.defer("cleanup")
+    if inventory.is_due(now):
+        jobs.START_INVENTORY.defer("inventory")
     due = {"due_at__lte": now}
     links = PolicySchedule.objects.filter(next_run_at__lte=now)
     jobs.defer_policies(links.values_list("policy", flat=True).distinct()[:MOST_AT_ONCE])

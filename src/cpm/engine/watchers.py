@@ -220,11 +220,11 @@ def _write_snapshots(seen: Iterable[Seen]) -> None:
     rows = Snapshot.objects.filter(
         operation__in=by_operation, status=SnapshotStatus.IN_PROGRESS
     ).exclude(aws_ref="")
-    changed = [row for row in rows if _learn(row, by_operation[row.operation_id or 0])]
-    bulk.update(changed, _LEARNT)
+    changed = [row for row in rows if learn(row, by_operation[row.operation_id or 0])]
+    bulk.update(changed, LEARNT)
 
 
-_LEARNT = [
+LEARNT = [
     "status",
     "progress_percent",
     "size_gib",
@@ -235,8 +235,8 @@ _LEARNT = [
 ]
 
 
-def _learn(row: Snapshot, verdicts: Verdicts) -> bool:
-    """Put what AWS says into the row; False when it is nothing new."""
+def learn(row: Snapshot, verdicts: Verdicts) -> bool:
+    """Put what AWS says into the row, into the columns of `LEARNT`; False when nothing is new."""
     verdict = verdicts.get(row.aws_ref)
     if verdict is None or verdict.state is State.UNKNOWN:
         return False

@@ -10,6 +10,7 @@ from django.db import close_old_connections, connection
 from cpm.engine import (
     backups,
     cleanup,
+    inventory,
     operations,
     queue,
     recoveries,
@@ -27,7 +28,7 @@ SWEEP_SECONDS = 1.0
 # After the database went away.
 _RESTART_SECONDS = 2.0
 
-LOOKS = (backups, cleanup, operations, recoveries, retention, tick, watchers)
+LOOKS = (backups, cleanup, inventory, operations, recoveries, retention, tick, watchers)
 
 
 def run(

@@ -1,15 +1,17 @@
 """EBS snapshots, whoever makes them: found again by token, watched in bulk, deleted."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from cpm.aws import tags
 from cpm.aws.sessions import Aws
 from cpm.kernel.faults import Fault, FaultKind
 from cpm.resources import _ec2, _volumes
-from cpm.resources.contract import Ask, Effect, Json, Order, Refs, State, Verdict, Watch
+from cpm.resources.contract import Ask, Effect, Json, Order, Owned, Refs, State, Verdict, Watch
 
 _LONGEST_DESCRIPTION = 255
+# How EC2 describes the snapshots that it makes for an AMI, which go with that AMI.
+PARTS_OF_IMAGES = ("Created by CreateImage(", "Copied for DestinationAmi ")
 
 _STATES = {
     "pending": State.PENDING,
@@ -34,16 +36,28 @@ def single(volume: Json) -> Order:
 
 def find(aws: Aws, ask: Ask) -> Refs | None:
     """The snapshots that carry the token, by volume."""
-    by_token = _ec2.filter_by(f"tag:{tags.TOKEN}", ask.token)
-    made = aws.pages(
-        "ec2",
-        "DescribeSnapshots",
-        "Snapshots",
-        OwnerIds=["self"],
-        Filters=[by_token],
-        MaxResults=_ec2.SNAPSHOTS.per_call,
-    )
+    made = own(aws, _ec2.filter_by(f"tag:{tags.TOKEN}", ask.token))
     return {snapshot["VolumeId"]: snapshot["SnapshotId"] for snapshot in made} or None
+
+
+def own(aws: Aws, *filters: Json) -> Iterator[Json]:
+    """The account's own snapshots that the filters let through, page by page."""
+    return _ec2.everything(aws, _ec2.SNAPSHOTS, *filters, OwnerIds=["self"])
+
+
+def inventory(aws: Aws, server_id: str) -> Iterator[Owned]:
+    """The snapshots that a server has made, but for those that are parts of AMIs."""
+    for snapshot in own(aws, _ec2.filter_by(f"tag:{tags.SERVER_ID}", server_id)):
+        if not snapshot.get("Description", "").startswith(PARTS_OF_IMAGES):
+            verdict = _verdict(snapshot)
+            yield Owned(
+                _volumes.COLLECTION,
+                snapshot["SnapshotId"],
+                snapshot["VolumeId"],
+                _ec2.tags_of(snapshot),
+                verdict.state,
+                verdict.facts,
+            )
 
 
 def delete_snapshot(aws: Aws, snapshot_id: str) -> None:

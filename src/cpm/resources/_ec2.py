@@ -33,9 +33,9 @@ INSTANCES = Listing("DescribeInstances", "Reservations", "InstanceIds", "instanc
 IMAGES = Listing("DescribeImages", "Images", "ImageIds", "image-id", "ami", 1000)
 
 
-def everything(aws: Aws, listing: Listing, *filters: Json) -> Iterator[Json]:
-    """All that the filters let through, page by page."""
-    chosen: Json = {"Filters": list(filters)} if filters else {}
+def everything(aws: Aws, listing: Listing, *filters: Json, **whose: Any) -> Iterator[Json]:
+    """All that the filters let through, page by page; `whose` says who owns it."""
+    chosen: Json = {"Filters": list(filters), **whose} if filters else whose
     return aws.pages("ec2", listing.operation, listing.key, MaxResults=listing.per_call, **chosen)
 
 

@@ -4,20 +4,22 @@ An AMI's name carries the token of whoever makes it. EC2 gives no two AMIs of an
 name, so that no call, however often it is repeated, makes a second one.
 """
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any
 
 from cpm.aws import tags
 from cpm.aws.sessions import Aws
 from cpm.kernel.faults import Fault, FaultKind
 from cpm.resources import _ebs_snapshots, _ec2
-from cpm.resources.contract import Ask, Effect, Json, Refs, State, Verdict, Watch
+from cpm.resources.contract import Ask, Effect, Json, Owned, Refs, State, Verdict, Watch
 
 # The collection of AMIs that are a whole backup.
 ONLY_AMIS = "only_amis"
 
 _TAKEN = "InvalidAMIName.Duplicate"
 _DEREGISTERED = "InvalidAMIID.Unavailable"
+_IMAGE_ID = re.compile(r"\bami-[0-9a-f]+")
 
 
 def snapshots_of(image: Json) -> dict[str, str]:
@@ -131,9 +133,42 @@ def _snapshots_made_for(aws: Aws, image_id: str) -> list[str]:
     """The snapshots of an AMI that we made, also when it is gone: EC2 describes them so."""
     described = _ec2.filter_by("description", f"Created by CreateImage(*) for {image_id}*")
     ours = _ec2.filter_by("tag-key", tags.TOKEN)
-    own: Json = {"OwnerIds": ["self"], "MaxResults": _ec2.SNAPSHOTS.per_call}
-    made = aws.pages("ec2", "DescribeSnapshots", "Snapshots", Filters=[described, ours], **own)
-    return [snapshot["SnapshotId"] for snapshot in made]
+    return [snapshot["SnapshotId"] for snapshot in _ebs_snapshots.own(aws, described, ours)]
+
+
+def inventory(aws: Aws, server_id: str) -> Iterator[Owned]:
+    """The AMIs that a server has made, and snapshots that are left of AMIs that are gone."""
+    ours = _ec2.filter_by(f"tag:{tags.SERVER_ID}", server_id)
+    listed = set()
+    for image in _ec2.everything(aws, _ec2.IMAGES, ours, Owners=["self"]):
+        verdict = _verdict(image)
+        if verdict.state is not State.GONE:
+            listed.add(image["ImageId"])
+            yield Owned(
+                ONLY_AMIS,
+                image["ImageId"],
+                image.get("SourceInstanceId", ""),
+                _ec2.tags_of(image),
+                verdict.state,
+                verdict.facts,
+            )
+    yield from _left_over(aws, ours, listed)
+
+
+def _left_over(aws: Aws, ours: Json, listed: Container[str]) -> Iterator[Owned]:
+    """Snapshots of AMIs that are not listed."""
+    starts = [f"{start}*" for start in _ebs_snapshots.PARTS_OF_IMAGES]
+    for snapshot in _ebs_snapshots.own(aws, ours, _ec2.filter_by("description", *starts)):
+        named = _IMAGE_ID.search(snapshot["Description"])
+        if named and named.group() not in listed:
+            yield Owned(
+                ONLY_AMIS,
+                snapshot["SnapshotId"],
+                "",
+                _ec2.tags_of(snapshot),
+                State.UNKNOWN,
+                part_of=named.group(),
+            )
 
 
 def _poll(aws: Aws, refs: Sequence[str]) -> Mapping[str, Verdict]:

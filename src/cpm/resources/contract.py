@@ -253,14 +253,21 @@ class CopyWish:
 
 @dataclass(frozen=True, slots=True)
 class Owned:
-    """A copy that AWS has and that carries this server's marks."""
+    """A copy that AWS has and that carries this server's marks.
+
+    What AWS does not tell of it, the operation that carries its token does.
+    """
 
     collection: str
     aws_ref: str
+    # Empty where AWS does not say of what it is.
     resource_id: str
     marks: Mapping[str, str]
     state: State
+    # As a watch learns them.
     facts: Json = field(default_factory=dict)
+    # It is no copy by itself: a part that outlived this one, which AWS does not list.
+    part_of: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -210,4 +210,5 @@ DRIVER = Driver(
     target_options=TargetOptions,
     recover_options=RecoverOptions,
     limit="max_independent_ebs_gib",
+    inventory=_ebs_snapshots.inventory,
 )

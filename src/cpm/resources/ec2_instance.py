@@ -297,4 +297,5 @@ DRIVER = Driver(
     shown_options=("backup_option",),
     target_defaults=_target_defaults,
     check_target=_check_target,
+    inventory=_images.inventory,
 )

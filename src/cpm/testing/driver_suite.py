@@ -303,6 +303,8 @@ def _walk_backup(
     with stage.recording() as actions:
         (resource,) = stage.driver.describe(stage.aws, [resource_id])
         list(stage.driver.discover(stage.aws))
+        if stage.driver.inventory:
+            list(stage.driver.inventory(stage.aws, stage.SERVER_ID))
         if stage.driver.check_target:
             wanted: object = make(stage.driver.target_options, options)
             stage.driver.check_target(stage.aws, resource, wanted)

@@ -149,6 +149,8 @@ class Begun:
 class Stage:
     """One driver on an account that nothing else uses."""
 
+    SERVER_ID = "a-server"
+
     def __init__(
         self, driver: Driver, rig: Rig, simulator: Simulator, cloud: Cloud, account_number: str
     ) -> None:
@@ -182,7 +184,7 @@ class Stage:
         """What an effect is given for `order`, with a token of its own."""
         token = str(uuid.uuid4())
         marks = {
-            tags.SERVER_ID: "a-server",
+            tags.SERVER_ID: self.SERVER_ID,
             tags.POLICY_NAME: "a-policy",
             tags.BACKUP_ID: "7",
             tags.TOKEN: token,
