@@ -1,9 +1,6 @@
 """A job is a wake-up call: it commits with its row, comes once, and outlives who works on it."""
 
-import os
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,7 +16,7 @@ from cpm.models.backups import BackupOutcome
 from cpm.models.operations import Operation, OperationOutcome, OperationPhase
 from cpm.models.recoveries import RecoveryOutcome
 from cpm.models.users import User, UserKind
-from cpm.simulator.process import Simulator
+from tests.engine.workers import worker_process
 from tests.engine.world import (
     World,
     at_once,
@@ -287,24 +284,6 @@ def worker_thread() -> Iterator[None]:
     finally:
         stop.set()
         thread.join()
-
-
-@contextmanager
-def worker_process(simulator: Simulator, database_url: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A worker with a process of its own."""
-    environment = {
-        **os.environ,
-        "DATABASE_URL": database_url,
-        "CPM_AWS_ENDPOINT": simulator.endpoint,
-        "CPM_LOG_LEVEL": "ERROR",
-    }
-    command = [sys.executable, "-m", "cpm", "worker"]
-    process = subprocess.Popen(command, env=environment)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

@@ -30,5 +30,6 @@ def worker(
             stop=stop,
             queues=[name.strip() for name in queues.split(",") if name.strip()],
             concurrency=concurrency or settings.worker_concurrency,
+            script_concurrency=settings.script_concurrency,
             pace=Pace.stalling_after(settings.worker_stalled_seconds),
         )

@@ -12,11 +12,14 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 PREFIX = "CPM_"
-# Read where they are needed, by processes that know nothing of the rest.
+# Read where they are needed, by processes that know nothing of the rest; or for others to read.
 READ_ELSEWHERE = {
     "CPM_PG_OS_USER": "The operating system's user that runs the embedded PostgreSQL for root.",
     "CPM_PG_STATE_DIR": "Where root keeps clusters that their own directory cannot hold.",
     "CPM_CLOCK_OFFSET_FILE": "A file with seconds to add to the clock, for rehearsals.",
+    "CPM_USER": "Told to scripts: whose policy it is.",
+    "CPM_POLICY": "Told to scripts: the policy's name.",
+    "CPM_BACKUP_ID": "Told to scripts: the id of the backup's record.",
 }
 
 
@@ -57,6 +60,11 @@ class Environment:
         60.0, "A worker that is silent for so long is taken for dead; others do its jobs."
     )
 
+    scripts: Path | None = _setting(
+        None, "The folder of users' scripts; else `scripts` in the data."
+    )
+    script_concurrency: int = _setting(20, "Scripts that each worker process runs at once.")
+
     access_token_minutes: int = _setting(60, "How long an access token lives.")
     refresh_token_hours: int = _setting(24, "How long a refresh token lives.")
     bad_tokens: int = _setting(10, "Bad keys and tokens that one address may send.")
@@ -74,6 +82,11 @@ class Environment:
 
     log_format: str = _setting("json", "`json`, or `text` for people.")
     log_level: str = _setting("INFO", "`DEBUG`, `INFO`, `WARNING` or `ERROR`.")
+
+    @property
+    def scripts_folder(self) -> Path:
+        """Where users' scripts lie, in a folder for each user."""
+        return self.scripts or self.data / "scripts"
 
 
 def variable(spec: "Field[Any]") -> str:

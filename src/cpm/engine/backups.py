@@ -1,39 +1,29 @@
 """Takes backups from their first look to their record's last word, and repeats what failed."""
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import IntegrityError, transaction
-from django.db.models import Count, Q, QuerySet
 
-from cpm.engine import backup_alerts, events, jobs, planner, protected, transitions
-from cpm.engine.deleted import shared_collections
+from cpm.engine import (
+    backup_alerts,
+    events,
+    jobs,
+    planner,
+    progress,
+    protected,
+    scripts,
+    transitions,
+)
+from cpm.engine.progress import Tally
 from cpm.kernel import clock
 from cpm.models.backups import Backup, BackupOutcome, BackupPhase, BackupTarget, Trigger
 from cpm.models.operations import OperationPhase
-from cpm.models.snapshots import SnapshotStatus
+from cpm.models.scripts import Hook
 
 # A backup is woken when something happens to it; this is when it looks whether it was forgotten.
 IDLE = timedelta(minutes=1)
 # Waits for regions that cannot be reached grow with the time that has passed.
 _SHORTEST_WAIT, _LONGEST_WAIT = timedelta(seconds=5), timedelta(minutes=5)
-
-
-@dataclass(frozen=True)
-class Tally:
-    """What a backup has come to."""
-
-    snapshots: int
-    failed_targets: int
-    missing_targets: int
-    targets: int
-
-    @property
-    def outcome(self) -> BackupOutcome:
-        """The verdict. A run that protected nothing would push out a generation that did."""
-        if not self.snapshots:
-            return BackupOutcome.FAILED
-        return BackupOutcome.PARTIAL if self.failed_targets else BackupOutcome.SUCCEEDED
 
 
 @jobs.LOOK_AT_BACKUP.runs
@@ -45,12 +35,11 @@ def look(backup_id: int) -> None:
         return
     if backup.phase == BackupPhase.PLANNED:
         planner.begin(backup)
-    if not planner.plan(backup):
-        transitions.change(backup, due_at=clock.now() + _wait(backup.started_at))
-    elif backup.operations.exclude(phase=OperationPhase.CLOSED).exists():
-        transitions.change(backup, due_at=clock.now() + IDLE)
-    else:
+    wait = _go_on(backup)
+    if wait is None:
         _settle(backup)
+    else:
+        transitions.change(backup, due_at=clock.now() + wait)
 
 
 @jobs.LOOK_AT_BACKUP.gives_up
@@ -59,7 +48,9 @@ def give_up(backup_id: int) -> None:
     backup = Backup.objects.select_related("policy__user", "user").filter(pk=backup_id).first()
     if backup is not None and backup.phase != BackupPhase.CLOSED:
         backup.targets.filter(planned_at=None).update(error="an error of the server")
-        _close(backup, tally(backup), None, "an error of the server, which its log describes")
+        _close(
+            backup, progress.tally(backup), None, "an error of the server, which its log describes"
+        )
 
 
 @jobs.RETRY_BACKUP.runs
@@ -84,30 +75,23 @@ def retry(backup_id: int) -> None:
         Backup.objects.filter(pk=failed.pk).update(retry_at=clock.now() + IDLE)
 
 
-def tally(backup: Backup) -> Tally:
-    """Count what was protected and what was not."""
-    # What records share is no copy of what the target is now.
-    succeeded = Q(snapshots__status=SnapshotStatus.SUCCEEDED)
-    good = Count("snapshots", filter=succeeded & ~Q(snapshots__collection__in=shared_collections()))
-    targets = backup.targets.annotate(good=good)
-    counted = list(targets.values_list("pk", "good", "is_missing"))
-    return Tally(
-        snapshots=sum(good for _, good, _ in counted),
-        failed_targets=_failed(backup).count(),
-        missing_targets=sum(missing for _, _, missing in counted),
-        targets=len(counted),
-    )
-
-
-def _failed(backup: Backup) -> QuerySet[BackupTarget]:
-    """The targets that are not protected as they should be."""
-    not_good = Q(snapshots__status=SnapshotStatus.FAILED)
-    return backup.targets.filter(~Q(error="") | not_good).distinct()
+def _go_on(backup: Backup) -> timedelta | None:
+    """Do what comes next; says how long to wait for what comes then, None when all is over."""
+    if not scripts.is_over(backup, Hook.BEFORE):
+        return IDLE
+    is_planned = planner.plan(backup)
+    if scripts.may_go_on(backup) and not scripts.is_over(backup, Hook.AFTER):
+        return IDLE
+    if not is_planned:
+        return _wait(backup.started_at)
+    if backup.operations.exclude(phase=OperationPhase.CLOSED).exists():
+        return IDLE
+    return None if scripts.is_over(backup, Hook.COMPLETE) else IDLE
 
 
 def _settle(backup: Backup) -> None:
     """All is over: say how it went, and what follows."""
-    result = tally(backup)
+    result = progress.tally(backup)
     _close(backup, result, _retry_at(backup, result), _reason(result))
 
 
@@ -116,7 +100,7 @@ def _retry_at(backup: Backup, result: Tally) -> datetime | None:
     if policy is None or result.outcome == BackupOutcome.SUCCEEDED:
         return None
     # What does not exist any longer cannot be repeated.
-    can_be_repeated = _failed(backup).filter(is_missing=False).exists()
+    can_be_repeated = progress.unprotected(backup).filter(is_missing=False).exists()
     if not can_be_repeated or backup.attempt >= policy.retry_count:
         return None
     return clock.now() + timedelta(minutes=policy.retry_wait_minutes)
@@ -145,12 +129,14 @@ def _close(backup: Backup, result: Tally, retry_at: datetime | None, reason: str
             backup=backup,
             snapshots=result.snapshots,
             failed=result.failed_targets,
+            scripts=result.failed_scripts,
             reason=reason,
         )
         if retry_at is not None and backup.policy is not None:
             minutes = backup.policy.retry_wait_minutes
             events.log("backup_repeat_planned", backup=backup, minutes=minutes)
         protected.note(backup)
+        scripts.let_go_on(backup)
         backup_alerts.review(backup, missing_targets=result.missing_targets)
         if backup.policy_id is not None:
             jobs.defer_retention(backup.policy_id)
@@ -191,7 +177,7 @@ def _repeat(failed: Backup) -> None:
                 options=target.options,
             )
             # What is missing comes along: a run is not complete while something is left out.
-            for target in _failed(failed).order_by("pk")
+            for target in progress.unprotected(failed).order_by("pk")
         ]
     )
     events.log("backup_repeats", backup=repeat, of=failed.pk, attempt=repeat.attempt)

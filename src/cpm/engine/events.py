@@ -27,7 +27,9 @@ CATALOGUE = {
     "backup_repeats": Line(INFO, "Repeating what failed in backup {of} (attempt {attempt})."),
     "backup_succeeded": Line(INFO, "Backup successful: {snapshots} snapshots."),
     "backup_partial": Line(
-        WARNING, "Backup partially successful: {snapshots} snapshots, {failed} resources failed."
+        WARNING,
+        "Backup partially successful: {snapshots} snapshots, {failed} resources and {scripts} "
+        "scripts failed.",
     ),
     "backup_failed": Line(ERROR, "Backup failed: {reason}"),
     "backup_repeat_planned": Line(INFO, "What failed will be repeated in {minutes} minutes."),
@@ -51,6 +53,10 @@ CATALOGUE = {
     "snapshots_started": Line(INFO, "Started for {resource}: {snapshots}."),
     "step_done": Line(INFO, "{effect} of {resource}: done."),
     "snapshot_failed": Line(ERROR, "Snapshot of {resource} failed: {error}"),
+    "script_done": Line(INFO, "The {hook} script is done, after {seconds} seconds."),
+    "script_absent": Line(INFO, "There is no {hook} script: {error}."),
+    "script_failed": Line(ERROR, "The {hook} script failed: {error}"),
+    "script_output": Line(INFO, "Output of the {hook} script:\n{output}"),
     "call_queued": Line(
         INFO, "{operation} waits for its turn in AWS's rate limit, about {seconds} seconds."
     ),

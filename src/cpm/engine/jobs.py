@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from django.db.models import F
 
-from cpm.engine.queue import Task
+from cpm.engine.queue import SCRIPTS, Task
 from cpm.kernel import clock
 from cpm.models.backups import Backup, BackupPhase
 from cpm.models.operations import Operation
@@ -21,6 +21,7 @@ LOOK_AT_RECOVERY_STEP = Task("look_at_recovery_step", priority=70)
 WATCH = Task("watch", priority=60)
 LOOK_AT_BACKUP = Task("look_at_backup", priority=50)
 RETRY_BACKUP = Task("retry_backup", priority=50)
+RUN_SCRIPT = Task("run_script", priority=50, queue=SCRIPTS)
 LOOK_AT_SNAPSHOT = Task("look_at_snapshot", priority=40)
 APPLY_RETENTION = Task("apply_retention", priority=20)
 CLEAN_UP = Task("clean_up", priority=20)
@@ -66,6 +67,11 @@ def defer_backups(backup_ids: Iterable[int]) -> None:
 def defer_retries(backup_ids: Iterable[int]) -> None:
     """Have what failed in the backups repeated."""
     RETRY_BACKUP.defer_all({f"retry:{pk}": {"backup_id": pk} for pk in backup_ids})
+
+
+def defer_scripts(script_ids: Iterable[int]) -> None:
+    """Have the scripts run."""
+    RUN_SCRIPT.defer_all({f"script:{pk}": {"script_id": pk} for pk in script_ids})
 
 
 def defer_recoveries(recovery_ids: Iterable[int]) -> None:

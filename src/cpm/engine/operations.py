@@ -222,6 +222,9 @@ def _accept(operation: Operation, effect: Effect, refs: Refs) -> None:
             due_at=_in(settings.ENVIRONMENT.poll_seconds),
         )
         closing.release_those_that_go_along(operation)
+        if operation.backup is not None and operation.backup.runs_scripts:
+            # It may wait for nothing but this.
+            jobs.wake_backups([operation.backup.pk])
 
 
 def _name_snapshots(operation: Operation, refs: Refs, *, is_done: bool) -> None:

@@ -55,7 +55,12 @@ class Group:
 def begin(backup: Backup) -> None:
     """Fix what this backup is about: the policy's targets as they are now."""
     with transaction.atomic():
-        transitions.move(backup, BackupPhase.RUNNING, started_at=clock.now())
+        transitions.move(
+            backup,
+            BackupPhase.RUNNING,
+            started_at=clock.now(),
+            runs_scripts=backup.policy is not None and backup.policy.enable_agent_scripts,
+        )
         if backup.attempt == 0 and backup.policy is not None:
             BackupTarget.objects.bulk_create(
                 [_as_found(backup, target) for target in _targets_of(backup.policy)]

@@ -7,7 +7,7 @@ and may be lost or run twice without harm, because rows decide what is done.
 import asyncio
 import json
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -32,8 +32,10 @@ log = structlog.get_logger(__name__)
 
 Function = TypeVar("Function", bound=Callable[..., object])
 
-# The queue of everything short. Workers may be told to serve some queues only.
+# The queue of everything short, and that of the server's own scripts, which may take hours. Each
+# has its own threads; workers may be told to serve some queues only.
 ENGINE = "engine"
+SCRIPTS = "scripts"
 
 # A job that fails by a defect, or kills its worker, is tried again for some twenty minutes.
 MOST_ATTEMPTS = 12
@@ -136,9 +138,9 @@ class Task:
 
 
 def run_worker(
-    *, queues: Sequence[str] = (), concurrency: int = 10, stop: threading.Event, pace: Pace
+    *, queue: str = ENGINE, concurrency: int = 10, stop: threading.Event, pace: Pace
 ) -> None:
-    """Do jobs of `queues` (all if empty), `concurrency` at once, until `stop` is set.
+    """Do jobs of one queue, `concurrency` at once, until `stop` is set.
 
     Returns early, or raises, when the database goes away; the caller starts it again.
     """
@@ -148,7 +150,7 @@ def run_worker(
         app = _worker_app()
         try:
             loop.run_until_complete(app.open_async())
-            work = loop.create_task(app.run_worker_async(**_options(queues, concurrency, pace)))
+            work = loop.create_task(app.run_worker_async(**_options(queue, concurrency, pace)))
             _cancel_when(stop, work, loop)
             loop.run_until_complete(work)
         except asyncio.CancelledError:
@@ -168,7 +170,7 @@ def take_over_stalled(silent_seconds: float) -> int:
 
 
 def live_workers(silent_seconds: float = Pace.stalled_after_seconds) -> int:
-    """How many worker processes have given a sign of life within so many seconds."""
+    """How many workers have given a sign of life within so many seconds; a queue has its own."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT count(*) FROM procrastinate_workers"
@@ -232,9 +234,9 @@ def _performer(task: Task) -> Callable[..., None]:
     return perform
 
 
-def _options(queues: Sequence[str], concurrency: int, pace: Pace) -> dict[str, Any]:
+def _options(queue: str, concurrency: int, pace: Pace) -> dict[str, Any]:
     return {
-        "queues": list(queues) or None,
+        "queues": [queue],
         "concurrency": concurrency,
         "fetch_job_polling_interval": pace.poll_seconds,
         "shutdown_graceful_timeout": pace.stop_within_seconds,

@@ -12,6 +12,7 @@ from cpm.models.backups import Backup
 from cpm.models.operations import Operation, OperationPhase
 from cpm.models.policies import PolicySchedule
 from cpm.models.recoveries import Recovery
+from cpm.models.scripts import ScriptRun
 
 # More than a worker does in the second until the next sweep.
 MOST_AT_ONCE = 500
@@ -48,6 +49,8 @@ def _sweep() -> None:
     jobs.defer_watches(started.values_list("account", "region", "watch").distinct())
     backups = Backup.objects.filter(**due).order_by("due_at")
     jobs.defer_backups(backups.values_list("pk", flat=True)[:MOST_AT_ONCE])
+    scripts = ScriptRun.objects.filter(**due).order_by("due_at")
+    jobs.defer_scripts(scripts.values_list("pk", flat=True)[:MOST_AT_ONCE])
     retries = Backup.objects.filter(retry_at__lte=now).order_by("retry_at")
     jobs.defer_retries(retries.values_list("pk", flat=True)[:MOST_AT_ONCE])
     asking = Operation.objects.filter(

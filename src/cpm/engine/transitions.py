@@ -13,6 +13,7 @@ from cpm.engine.queue import Overtaken
 from cpm.models.backups import Backup, BackupPhase
 from cpm.models.operations import Operation, OperationPhase
 from cpm.models.recoveries import Recovery, RecoveryPhase
+from cpm.models.scripts import ScriptPhase, ScriptRun
 
 Table = Mapping[str, frozenset[str]]
 
@@ -35,9 +36,20 @@ RECOVERY: Table = {
     RecoveryPhase.RUNNING: frozenset({RecoveryPhase.CLOSED}),
     RecoveryPhase.CLOSED: frozenset(),
 }
-TABLES: Mapping[type[Model], Table] = {Operation: OPERATION, Backup: BACKUP, Recovery: RECOVERY}
+SCRIPT: Table = {
+    # Closed at once when there is no such script.
+    ScriptPhase.PLANNED: frozenset({ScriptPhase.RUNNING, ScriptPhase.CLOSED}),
+    ScriptPhase.RUNNING: frozenset({ScriptPhase.CLOSED}),
+    ScriptPhase.CLOSED: frozenset(),
+}
+TABLES: Mapping[type[Model], Table] = {
+    Operation: OPERATION,
+    Backup: BACKUP,
+    Recovery: RECOVERY,
+    ScriptRun: SCRIPT,
+}
 
-Row = Operation | Backup | Recovery
+Row = Operation | Backup | Recovery | ScriptRun
 
 
 class IllegalTransition(Exception):

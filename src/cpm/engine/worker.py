@@ -12,9 +12,11 @@ from cpm.engine import (
     cleanup,
     inventory,
     operations,
+    programs,
     queue,
     recoveries,
     retention,
+    scripts,
     sweep,
     tick,
     watchers,
@@ -28,7 +30,17 @@ SWEEP_SECONDS = 1.0
 # After the database went away.
 _RESTART_SECONDS = 2.0
 
-LOOKS = (backups, cleanup, inventory, operations, recoveries, retention, tick, watchers)
+LOOKS = (
+    backups,
+    cleanup,
+    inventory,
+    operations,
+    recoveries,
+    retention,
+    scripts,
+    tick,
+    watchers,
+)
 
 
 def run(
@@ -36,19 +48,40 @@ def run(
     stop: threading.Event,
     queues: Sequence[str] = (),
     concurrency: int = 10,
+    script_concurrency: int = 20,
     pace: Pace | None = None,
 ) -> None:
-    """Work until `stop` is set, through whatever happens to the database meanwhile."""
+    """Serve `queues` (all if empty) until `stop` is set, whatever happens to the database."""
     pace = pace or Pace()
-    sweeper = threading.Thread(target=_sweep_until, args=(stop, pace), name="sweep", daemon=True)
-    sweeper.start()
+    threads_by_queue = {queue.ENGINE: concurrency, queue.SCRIPTS: script_concurrency}
+    threads = [threading.Thread(target=_sweep_until, args=(stop, pace), name="sweep")]
+    for name in queues or threads_by_queue:
+        arguments = (stop, name, threads_by_queue.get(name, concurrency), pace)
+        threads.append(threading.Thread(target=_serve_until, args=arguments, name=name))
+    for thread in threads:
+        thread.start()
+    stop.wait()
+    _end(threads, clock.monotonic() + pace.stop_within_seconds)
+
+
+def _serve_until(stop: threading.Event, name: str, concurrency: int, pace: Pace) -> None:
     while not stop.is_set():
         try:
-            queue.run_worker(queues=queues, concurrency=concurrency, stop=stop, pace=pace)
+            queue.run_worker(queue=name, concurrency=concurrency, stop=stop, pace=pace)
         except queue.DATABASE_TROUBLE as trouble:
-            log.warning("worker.database_away", trouble=str(trouble))
+            log.warning("worker.database_away", queue=name, trouble=str(trouble))
+        except Exception:
+            log.exception("worker.failed", queue=name)
         stop.wait(_RESTART_SECONDS)
-    sweeper.join()
+
+
+def _end(threads: Sequence[threading.Thread], deadline: float) -> None:
+    """Wait for what is being done; scripts that go on after the deadline (monotonic) are ended."""
+    for thread in threads:
+        thread.join(max(0.0, deadline - clock.monotonic()))
+    programs.end_all()
+    for thread in threads:
+        thread.join()
 
 
 def _sweep_until(stop: threading.Event, pace: Pace) -> None:

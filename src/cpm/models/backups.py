@@ -68,6 +68,9 @@ class Backup(models.Model):
     # When what failed is to be repeated, as a new record of the same run.
     retry_at = models.DateTimeField(null=True)
 
+    # Whether the server's own scripts run in it; decided when it begins.
+    runs_scripts = models.BooleanField(default=False)
+
     phase = models.CharField(max_length=8, choices=BackupPhase.choices, default=BackupPhase.PLANNED)
     outcome = models.CharField(max_length=1, choices=BackupOutcome.choices, blank=True, default="")
     started_at = models.DateTimeField()

@@ -24,6 +24,7 @@ from cpm.models.policies import (
 )
 from cpm.models.recoveries import Recovery, RecoveryOutcome, RecoveryPhase
 from cpm.models.schedules import Schedule
+from cpm.models.scripts import Hook, ScriptOutcome, ScriptPhase, ScriptRun
 from cpm.models.settings import Setting
 from cpm.models.snapshots import Snapshot, SnapshotStatus
 from cpm.models.users import ApiKey, BadAttempt, User, UserKind
@@ -45,6 +46,7 @@ __all__ = [
     "BadAttempt",
     "CopyStatus",
     "Event",
+    "Hook",
     "Operation",
     "OperationOutcome",
     "OperationPhase",
@@ -54,6 +56,9 @@ __all__ = [
     "RecoveryOutcome",
     "RecoveryPhase",
     "Schedule",
+    "ScriptOutcome",
+    "ScriptPhase",
+    "ScriptRun",
     "Setting",
     "Severity",
     "Snapshot",

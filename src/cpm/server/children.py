@@ -1,6 +1,5 @@
 """Child processes: started, kept alive, their output kept in files, and stopped in order."""
 
-import ctypes
 import logging
 import logging.handlers
 import os
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import structlog
 
+from cpm.engine.programs import die_with_parent
 from cpm.kernel import clock
 
 _log = structlog.get_logger(__name__)
@@ -24,7 +24,6 @@ FIRST_BACK_OFF_SECONDS = 0.5
 LONGEST_BACK_OFF_SECONDS = 30.0
 # A child that has lived this long starts again without delay when it dies.
 PROVEN_SECONDS = 60.0
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ class Child:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=_die_with_parent,  # noqa: PLW1509 - one call into libc, nothing of Python's
+            preexec_fn=die_with_parent,  # noqa: PLW1509 - one call into libc, nothing of Python's
         )
         self._sink.follow(self._process)
 
@@ -154,9 +153,3 @@ class _Sink:
         if self._echo:
             sys.stderr.write(text + "\n")
             sys.stderr.flush()
-
-
-def _die_with_parent() -> None:
-    """Asks Linux to stop this process when its parent is gone, however the parent ended."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
