@@ -7,6 +7,7 @@ if TYPE_CHECKING:
 
 ZONE = "us-east-1a"
 BASE_IMAGE = "ami-0abcdef1234567890"
+WINDOWS_IMAGE = "ami-0fedcba0987654321"
 
 
 def make_volume(ec2: "EC2Client", size: int = 8, **more: Any) -> str:

@@ -142,6 +142,7 @@ class TestOfSnapshots:
             RootDeviceName="/dev/sda1",
             Architecture="x86_64",
             VirtualizationType="hvm",
+            EnaSupport=True,
             BlockDeviceMappings=[
                 {"DeviceName": "/dev/sda1", "Ebs": {"SnapshotId": root, "VolumeType": "gp3"}},
                 {"DeviceName": "/dev/sdf", "Ebs": {"SnapshotId": data, "VolumeSize": 30}},

@@ -9,6 +9,7 @@ from tests.simulator.conftest import Later
 from tests.simulator.expect import refused
 from tests.simulator.resources import (
     BASE_IMAGE,
+    WINDOWS_IMAGE,
     ZONE,
     look,
     make_completed,
@@ -71,8 +72,9 @@ class TestLaunching:
         assert made["SubnetId"] == subnet["SubnetId"]
         with refused("InvalidIPAddress.InUse"):
             run_instance(ec2, **chosen)
-        with refused("InvalidParameterValue"):
-            run_instance(ec2, **{**chosen, "PrivateIpAddress": "8.8.8.8"})
+        for outside in ("8.8.8.8", address.rpartition(".")[0] + ".3"):
+            with refused("InvalidParameterValue"):
+                run_instance(ec2, **{**chosen, "PrivateIpAddress": outside})
         ec2.terminate_instances(InstanceIds=[made["InstanceId"]])
         assert run_instance(ec2, **chosen)["PrivateIpAddress"] == address
 
@@ -219,7 +221,9 @@ class TestTags:
             ec2.create_tags(Resources=[make_volume(ec2)], Tags=[{"Key": "aws:x", "Value": "y"}])
 
 
-def test_the_base_image_is_amazons_and_public(ec2: "EC2Client") -> None:
-    found = ec2.describe_images(Owners=["amazon"])["Images"]
-    assert [image["ImageId"] for image in found] == [BASE_IMAGE]
-    assert found[0]["Public"]
+def test_the_base_images_are_amazons_and_public(ec2: "EC2Client") -> None:
+    found = {image["ImageId"]: image for image in ec2.describe_images(Owners=["amazon"])["Images"]}
+    assert set(found) == {BASE_IMAGE, WINDOWS_IMAGE}
+    assert all(image["Public"] for image in found.values())
+    windows = found[WINDOWS_IMAGE]
+    assert (windows["Platform"], windows["PlatformDetails"]) == ("windows", "Windows")

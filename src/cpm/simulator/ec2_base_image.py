@@ -1,40 +1,68 @@
-"""One public AMI of Amazon's in every region, so that there is something to start from."""
+"""Two public AMIs of Amazon's in every region, so that there is something to start from."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from moto.ec2.models import EC2Backend
 
 from cpm.kernel import clock
-from cpm.simulator import ec2_images, ec2_snapshots, ec2_state
+from cpm.simulator import ec2_images, ec2_snapshots, ec2_state, ec2_traits
+from cpm.simulator.ec2_images import Device
 from cpm.simulator.lives import Life, State
 
 ID = "ami-0abcdef1234567890"
 ROOT_DEVICE = "/dev/xvda"
-_SIZE_GIB = 8
+TRAITS: Mapping[str, Any] = {
+    "EnaSupport": True,
+    "SriovNetSupport": "simple",
+    "BootMode": "uefi-preferred",
+    "ImdsSupport": "v2.0",
+    **ec2_traits.LINUX,
+}
+WINDOWS_ID = "ami-0fedcba0987654321"
+_WINDOWS_TRAITS: Mapping[str, Any] = {
+    "EnaSupport": True,
+    "SriovNetSupport": "simple",
+    "BootMode": "uefi",
+    "TpmSupport": "v2.0",
+    **ec2_traits.WINDOWS,
+}
 
 
 def ensure(region: str) -> None:
-    """Make the AMI and its snapshot where they are not yet."""
+    """Make the AMIs and their snapshots where they are not yet."""
     ec2 = ec2_state.backend(ec2_images.AMAZON, region)
     if ID in ec2_images.table(ec2):
         return
+    linux = _device(ec2, ROOT_DEVICE, 8)
+    _add(ec2, ID, linux, name="al2023-ami-x86_64", traits=TRAITS)
+    windows = _device(ec2, "/dev/sda1", 30)
+    name = "Windows_Server-2022-English-Full-Base"
+    _add(ec2, WINDOWS_ID, windows, name=name, traits=_WINDOWS_TRAITS, platform="windows")
+
+
+def _device(ec2: EC2Backend, name: str, size_gib: int) -> Device:
     snapshot = ec2_snapshots.Snapshot(
         id=ec2_state.new_id("snap"),
         ec2_backend=ec2,
         volume_id="vol-ffffffff",
-        volume_size=_SIZE_GIB,
+        volume_size=size_gib,
         life=Life(clock.now(), clock.now(), State.DONE),
-        description="Amazon Linux",
+        description="Amazon's own",
         is_public=False,
     )
     ec2_snapshots.table(ec2)[snapshot.id] = snapshot
-    root = ec2_images.Device(
-        ROOT_DEVICE, _SIZE_GIB, snapshot.id, volume_type="gp3", delete_on_termination=True
-    )
-    ec2_images.table(ec2)[ID] = ec2_images.Image(
-        id=ID,
+    return Device(name, size_gib, snapshot.id, volume_type="gp3", delete_on_termination=True)
+
+
+def _add(ec2: EC2Backend, image_id: str, root: Device, **facts: Any) -> None:
+    ec2_images.table(ec2)[image_id] = ec2_images.Image(
+        id=image_id,
         ec2_backend=ec2,
-        name="al2023-ami-x86_64",
-        description="Amazon Linux",
         devices=[root],
         creation_date=clock.now(),
-        root_device_name=ROOT_DEVICE,
+        root_device_name=root.name,
         state="available",
         is_public=True,
+        **facts,
     )

@@ -45,6 +45,7 @@ def copy_image(call: Call) -> Mapping[str, Any]:
         architecture=source.architecture,
         platform=source.platform,
         virtualization_type=source.virtualization_type,
+        traits=source.traits,
         source_image_id=source.id,
         source_image_region=region,
     )

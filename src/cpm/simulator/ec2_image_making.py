@@ -13,10 +13,11 @@ from cpm.simulator import (
     ec2_snapshots,
     ec2_state,
     ec2_tags,
+    ec2_traits,
     ec2_volumes,
 )
 from cpm.simulator.calls import Call, Handlers
-from cpm.simulator.ec2_errors import incorrect_state
+from cpm.simulator.ec2_errors import incorrect_state, invalid_combination
 from cpm.simulator.ec2_images import Device, Image
 from cpm.simulator.ec2_snapshot_making import snapshot_of
 from cpm.simulator.ec2_volumes import Attachment, Volume
@@ -70,6 +71,7 @@ def create_image(call: Call) -> Mapping[str, Any]:
         architecture=instance.architecture,
         platform=instance.platform,
         source_instance_id=instance.id,
+        traits=ec2_traits.of(instance),
     )
     return {"ImageId": image.id}
 
@@ -79,6 +81,8 @@ def register_image(call: Call) -> Mapping[str, Any]:
     tags = ec2_tags.specified(call, "image")["image"]
     check_name(call)
     root = call.get("RootDeviceName", "/dev/sda1")
+    if call.get("TpmSupport") and call.get("BootMode") != "uefi":
+        raise invalid_combination("TPM support needs the boot mode uefi")
     mappings = [item for item in call.get("BlockDeviceMappings", []) if "NoDevice" not in item]
     devices = [_new_device(call, item) for item in mappings]
     if not any(device.name == root and device.snapshot_id for device in devices):
@@ -92,6 +96,7 @@ def register_image(call: Call) -> Mapping[str, Any]:
         root_device_name=root,
         architecture=call.get("Architecture", "i386"),
         virtualization_type=call.get("VirtualizationType", "paravirtual"),
+        traits=ec2_traits.registered(call),
     )
     image.settle(call.config)
     return {"ImageId": image.id}

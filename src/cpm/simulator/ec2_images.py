@@ -68,6 +68,8 @@ class Image:
     platform: str | None = None
     virtualization_type: str = "hvm"
     kernel_id: str | None = None
+    # What is shown of the system in it: see ec2_traits.
+    traits: Mapping[str, Any] = field(default_factory=dict)
     source_instance_id: str | None = None
     source_image_id: str | None = None
     source_image_region: str | None = None
@@ -119,14 +121,13 @@ class Image:
             "Architecture": self.architecture,
             "ImageType": "machine",
             "Platform": self.platform,
-            "PlatformDetails": "Windows" if self.platform == "windows" else "Linux/UNIX",
             "Name": self.name,
             "Description": self.description,
             "RootDeviceType": "ebs",
             "RootDeviceName": self.root_device_name,
             "VirtualizationType": self.virtualization_type,
-            "EnaSupport": True,
             "Hypervisor": "xen",
+            **self.traits,
             "SourceInstanceId": self.source_instance_id,
             "SourceImageId": self.source_image_id,
             "SourceImageRegion": self.source_image_region,

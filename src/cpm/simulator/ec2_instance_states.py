@@ -5,7 +5,12 @@ from typing import Any
 
 from moto.ec2.models.instances import Instance
 
-from cpm.simulator import ec2_attachments, ec2_instance_view, ec2_instances
+from cpm.simulator import (
+    ec2_attachments,
+    ec2_instance_view,
+    ec2_instances,
+    ec2_interfaces,
+)
 from cpm.simulator.calls import Call, Handlers
 from cpm.simulator.errors import AwsError
 
@@ -55,11 +60,17 @@ def _check(instance: Instance, goal: str, refused: Iterable[str]) -> None:
             f"The instance '{instance.id}' is not in a state from which it can be {goal}.",
         )
     if goal == "terminated" and instance.disable_api_termination:
-        raise AwsError(
-            "OperationNotPermitted",
-            f"The instance '{instance.id}' may not be terminated. Modify its "
-            "'disableApiTermination' instance attribute and try again.",
-        )
+        raise _protected(instance, "terminated", "disableApiTermination")
+    if goal == "stopped" and instance.disable_api_stop:
+        raise _protected(instance, "stopped", "disableApiStop")
+
+
+def _protected(instance: Instance, goal: str, attribute: str) -> AwsError:
+    return AwsError(
+        "OperationNotPermitted",
+        f"The instance '{instance.id}' may not be {goal}. Modify its '{attribute}' instance "
+        "attribute and try again.",
+    )
 
 
 def _change(
@@ -75,6 +86,7 @@ def _change(
 
 def _terminate(instance: Instance) -> None:
     ec2_attachments.release_all(instance)
+    ec2_interfaces.release(instance)
     subnet = instance.ec2_backend.get_subnet(instance.subnet_id)
     for address in instance._private_ips:
         subnet.del_subnet_ip(address)

@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from moto.ec2.models.elastic_network_interfaces import NetworkInterface
 from moto.ec2.models.instances import Instance
 
 from cpm.kernel import clock
-from cpm.simulator import ec2_tags
+from cpm.simulator import ec2_interfaces, ec2_tags, ec2_traits
 from cpm.simulator.ec2_filters import Field
 from cpm.simulator.ec2_volumes import Attachment
 
@@ -64,15 +63,12 @@ def shown(instance: Instance) -> dict[str, Any]:
         "PrivateDnsName": "" if terminated else instance.private_dns_name,
         "PublicDnsName": instance.public_dns_name or "",
         "StateTransitionReason": instance._reason,
+        "StateReason": _reason(instance),
         "KeyName": instance.key_name or None,
         "AmiLaunchIndex": instance.ami_launch_index,
         "InstanceType": instance.instance_type,
         "LaunchTime": instance.launch_time,
-        "Placement": {
-            "AvailabilityZone": instance.availability_zone,
-            "GroupName": "",
-            "Tenancy": "default",
-        },
+        "Placement": ec2_traits.placement(instance),
         "Platform": instance.platform if instance.platform == "windows" else None,
         "Monitoring": {"State": instance.monitoring_state},
         "Architecture": instance.architecture,
@@ -84,8 +80,8 @@ def shown(instance: Instance) -> dict[str, Any]:
         "EbsOptimized": bool(instance.ebs_optimized),
         "Hypervisor": "xen",
         "IamInstanceProfile": _profile(instance),
-        "SourceDestCheck": True,
         "Tags": ec2_tags.shown(instance.ec2_backend, instance.id) or None,
+        **ec2_traits.shown(instance),
         **({} if terminated else _network(instance)),
     }
 
@@ -107,40 +103,22 @@ def _profile(instance: Instance) -> Mapping[str, Any] | None:
     return {"Arn": profile.arn, "Id": profile.id} if profile else None
 
 
+def _reason(instance: Instance) -> Mapping[str, Any] | None:
+    reason = instance.state_reason
+    return {"Code": reason.code, "Message": reason.message} if reason.code else None
+
+
 def _network(instance: Instance) -> Mapping[str, Any]:
-    groups = [{"GroupId": item.id, "GroupName": item.name} for item in instance.security_groups]
+    primary = instance.nics[0]
     return {
         "SubnetId": instance.subnet_id,
         "VpcId": instance.vpc_id,
         "PrivateIpAddress": instance.private_ip_address,
         "PublicIpAddress": instance.public_ip_address,
-        "SecurityGroups": groups,
-        "NetworkInterfaces": [_interface(nic, groups) for nic in instance.nics.values()],
-    }
-
-
-def _interface(nic: NetworkInterface, groups: list[dict[str, str]]) -> Mapping[str, Any]:
-    return {
-        "NetworkInterfaceId": nic.id,
-        "SubnetId": nic.subnet.id,
-        "VpcId": nic.subnet.vpc_id,
-        "OwnerId": nic.ec2_backend.account_id,
-        "Description": nic.description,
-        "Status": "in-use",
-        "MacAddress": nic.mac_address,
-        "PrivateIpAddress": nic.private_ip_address,
-        "SourceDestCheck": True,
-        "Groups": groups,
-        "Attachment": {
-            "AttachmentId": nic.attachment_id,
-            "DeviceIndex": nic.device_index,
-            "Status": "attached",
-            "AttachTime": nic.attach_time,
-            "DeleteOnTermination": bool(nic.delete_on_termination),
-        },
-        "PrivateIpAddresses": [
-            {"PrivateIpAddress": nic.private_ip_address, "Primary": True},
-        ],
+        "Ipv6Address": next(iter(primary.ipv6_addresses), None),
+        "SourceDestCheck": primary.source_dest_check,
+        "SecurityGroups": ec2_interfaces.groups(primary),
+        "NetworkInterfaces": [ec2_interfaces.shown(nic) for nic in instance.nics.values()],
     }
 
 
@@ -172,8 +150,12 @@ FIELDS: Mapping[str, Field[Instance]] = {
     "instance-state-code": lambda instance: state(instance)[0],
     "instance-state-name": lambda instance: state(instance)[1],
     "instance-type": lambda instance: instance.instance_type,
-    "instance.group-id": lambda instance: [group.id for group in instance.security_groups],
-    "instance.group-name": lambda instance: [group.name for group in instance.security_groups],
+    "instance.group-id": lambda instance: [
+        group["GroupId"] for group in ec2_interfaces.groups(instance.nics[0])
+    ],
+    "instance.group-name": lambda instance: [
+        group["GroupName"] for group in ec2_interfaces.groups(instance.nics[0])
+    ],
     "ip-address": lambda instance: instance.public_ip_address,
     "key-name": lambda instance: instance.key_name,
     "launch-index": lambda instance: instance.ami_launch_index,
@@ -189,7 +171,7 @@ FIELDS: Mapping[str, Field[Instance]] = {
     "root-device-name": lambda instance: instance.root_device_name,
     "root-device-type": lambda _: "ebs",
     "subnet-id": lambda instance: instance.subnet_id,
-    "tenancy": lambda _: "default",
+    "tenancy": lambda instance: ec2_traits.placement(instance)["Tenancy"],
     "virtualization-type": lambda _: "hvm",
     "vpc-id": lambda instance: instance.vpc_id,
 }

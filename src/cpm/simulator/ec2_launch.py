@@ -13,15 +13,18 @@ from cpm.simulator import (
     ec2_image_listing,
     ec2_images,
     ec2_instance_view,
+    ec2_interfaces,
+    ec2_launch_checks,
     ec2_listing,
     ec2_snapshots,
     ec2_state,
     ec2_tags,
     ec2_tokens,
+    ec2_traits,
     ec2_volumes,
 )
 from cpm.simulator.calls import Call, Handlers
-from cpm.simulator.ec2_errors import invalid_combination, invalid_value
+from cpm.simulator.ec2_errors import invalid_value
 from cpm.simulator.ec2_images import Device, Image
 from cpm.simulator.ec2_snapshots import Snapshot
 from cpm.simulator.errors import AwsError
@@ -49,7 +52,9 @@ def run_instances(call: Call) -> Mapping[str, Any]:
     if "ImageId" not in call.params:
         raise AwsError("MissingParameter", "The request must contain the parameter ImageId")
     image = ec2_image_listing.usable(call, call.region, call.params["ImageId"])
-    planned = [_planned(call, image, device) for device in _devices(call, image)]
+    devices = _devices(call, image)
+    ec2_launch_checks.check(call, image, devices)
+    planned = [_planned(call, image, device) for device in devices]
     reservation = _start(call)
     for instance in reservation.instances:
         _equip(call, instance, image, planned, tags)
@@ -76,6 +81,9 @@ def _devices(call: Call, image: Image) -> list[Device]:
             devices[name] = ec2_images.overridden(devices[name], mapping)
         elif "Ebs" in mapping:
             snapshot = ec2_volumes.completed(call, snapshot_id) if snapshot_id else None
+            if name in devices:
+                size = snapshot.volume_size if snapshot else None
+                ec2_launch_checks.check_override(image, devices[name], size)
             devices[name] = ec2_images.device_of(mapping, snapshot)
     return list(devices.values())
 
@@ -116,6 +124,7 @@ def _start(call: Call) -> Reservation:
     placement = call.get("Placement", {})
     nics = call.get("NetworkInterfaces", [])
     subnet = _subnet(call, ec2)
+    ec2_interfaces.reserve(call, subnet)
     group_ids = call.get("SecurityGroupIds", [])
     groups = call.get("SecurityGroups", [])
     if not nics and not group_ids and not groups:
@@ -154,11 +163,6 @@ def _subnet(call: Call, ec2: EC2Backend) -> Subnet:
         ec2_volumes.check_zone(ec2, zone)
     nics = call.get("NetworkInterfaces", [])
     subnet_id = call.get("SubnetId") or next((n["SubnetId"] for n in nics if "SubnetId" in n), None)
-    if nics and call.get("SubnetId"):
-        raise invalid_combination(
-            "Network interfaces and an instance-level subnet ID may not be specified on the "
-            "same request"
-        )
     if subnet_id is None:
         defaults = ec2.get_default_subnets()
         subnet = defaults[zone or min(defaults)]
@@ -166,18 +170,8 @@ def _subnet(call: Call, ec2: EC2Backend) -> Subnet:
         subnet = ec2.get_subnet(subnet_id)
     if zone and subnet.availability_zone != zone:
         raise invalid_value(f"The availability zone {zone} is not the one of subnet {subnet_id}")
-    _check_address(call, subnet)
+    ec2_interfaces.check(call, subnet)
     return subnet
-
-
-def _check_address(call: Call, subnet: Subnet) -> None:
-    address = call.get("PrivateIpAddress")
-    if address is None:
-        return
-    if not subnet.cidr.overlaps(type(subnet.cidr)(address)):
-        raise invalid_value(f"Address {address} does not fall within the subnet's address range")
-    if address in subnet._subnet_ips or call.get("MaxCount", 1) > 1:
-        raise AwsError("InvalidIPAddress.InUse", f"Address {address} is in use.")
 
 
 def _equip(
@@ -191,6 +185,8 @@ def _equip(
     instance.root_device_name = image.root_device_name
     instance.architecture = image.architecture
     instance.platform = image.platform
+    ec2_traits.give(instance, image.traits, call)
+    ec2_interfaces.equip(instance, call)
     for item in planned:
         volume = ec2_volumes.make(
             call, str(instance.availability_zone), item.volume, tags["volume"]

@@ -12,6 +12,7 @@ from cpm.simulator import (
     ec2_base_image,
     ec2_state,
     ec2_tags,
+    ec2_traits,
     ec2_volumes,
     rds_seed,
 )
@@ -95,6 +96,7 @@ def _equip(ec2: EC2Backend, instance: Instance, estate: Estate, number: int) -> 
     name = f"{estate.name}-{number:05d}"
     ec2_tags.put(ec2, instance.id, {"Name": name, **estate.tags})
     instance.root_device_name = ec2_base_image.ROOT_DEVICE
+    ec2_traits.give(instance, ec2_base_image.TRAITS)
     ids = []
     for position in range(estate.volumes_per):
         device = (
