@@ -6,6 +6,7 @@ from cpm.api import (
     backups,
     delegates,
     dr,
+    groups,
     policies,
     recoveries,
     regions,
@@ -33,6 +34,7 @@ _NOUNS = (
     *snapshots.operations(),
     *recoveries.operations(),
     *alerts.OPERATIONS,
+    *groups.operations(),
     *reports.OPERATIONS,
 )
 

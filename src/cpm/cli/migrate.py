@@ -12,15 +12,16 @@ _LOCK = 0x63706D00
 
 
 def migrate(data: DataOption = None) -> None:
-    """Create or update the tables; at the very first time also the user `root`."""
+    """Create or update the tables, and make what every server has: root, built-in groups."""
     settings = connect(data)
-    from cpm.services import users
+    from cpm.services import groups, users
 
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_lock(%s)", [_LOCK])
         try:
             call_command("migrate", interactive=False, verbosity=0)
             users.ensure_root(settings.root_password, DataDirectory(settings.data).root_password)
+            groups.ensure_built_ins()
         finally:
             cursor.execute("SELECT pg_advisory_unlock(%s)", [_LOCK])
     say("The database is up to date.")

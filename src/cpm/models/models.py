@@ -13,6 +13,7 @@ from cpm.models.backups import (
 )
 from cpm.models.budgets import ApiBudget
 from cpm.models.events import Event, Severity, Stream
+from cpm.models.groups import Group, GroupType
 from cpm.models.operations import Operation, OperationOutcome, OperationPhase
 from cpm.models.policies import (
     AutoRemove,
@@ -46,6 +47,8 @@ __all__ = [
     "BadAttempt",
     "CopyStatus",
     "Event",
+    "Group",
+    "GroupType",
     "Hook",
     "Operation",
     "OperationOutcome",
