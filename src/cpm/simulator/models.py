@@ -20,7 +20,12 @@ from werkzeug.exceptions import NotFound
 from cpm.simulator.web import Request
 
 # Where the name in a signature is not the name of botocore's model.
-_MODEL_NAMES = {"monitoring": "cloudwatch", "email": "ses", "states": "stepfunctions"}
+_MODEL_NAMES = {
+    "email": "ses",
+    "monitoring": "cloudwatch",
+    "states": "stepfunctions",
+    "tag": "resourcegroupstaggingapi",
+}
 
 
 @cache
@@ -48,7 +53,11 @@ def operation(signing_name: str, name: str) -> OperationModel:
 def protocol_of(signing_name: str) -> str:
     """The protocol that clients speak with this service (`ec2`, `query`, `json`, ...)."""
     found = service(signing_name)
-    return str(found.protocol) if found else "json"
+    if found is None:
+        return "json"
+    # Of several that a service speaks, clients choose one that moto reads as well.
+    spoken = found.metadata.get("protocols", [found.protocol])
+    return next((str(name) for name in spoken if name in PROTOCOL_PARSERS), "json")
 
 
 def parse(signing_name: str, name: str, request: Request) -> dict[str, Any]:

@@ -14,6 +14,9 @@ _SIGNATURE = re.compile(
 
 UNKNOWN = "Unknown"
 
+# Where IAM, and with it counts and faults, does not call a service as its signature does.
+_IAM_PREFIXES = {"tagging": "tag"}
+
 
 @dataclass(frozen=True)
 class Signature:
@@ -63,7 +66,8 @@ def presigner_of(request: Request) -> str | None:
 
 def identify(request: Request, signature: Signature | None) -> Operation:
     """The operation that `request` means; unsigned requests are taken for S3's."""
-    service = signature.service if signature else "s3"
+    signed_for = signature.service if signature else "s3"
+    service = _IAM_PREFIXES.get(signed_for, signed_for)
     region = signature.region if signature else "us-east-1"
     return Operation(service, _name(service, request), region)
 

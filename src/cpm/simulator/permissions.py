@@ -6,7 +6,7 @@ from typing import Any
 from moto.iam.models import IAMBackend, iam_backends
 
 from cpm.simulator.credentials import Identity
-from cpm.simulator.errors import AwsError
+from cpm.simulator.errors import AwsError, Family, family_of
 from cpm.simulator.operations import Operation
 from cpm.simulator.policies import Statement, Verdict, identity_verdict, statements
 
@@ -31,7 +31,7 @@ def denied(caller: Identity | None, operation: Operation, code: str | None = Non
         return AwsError(code or "UnauthorizedOperation", text, 403)
     who = caller.arn if caller else "anonymous"
     text = f"User: {who} is not authorized to perform: {operation}"
-    if operation.service == "dynamodb":
+    if family_of(operation.service) is Family.JSON:
         return AwsError(code or "AccessDeniedException", text)
     return AwsError(code or "AccessDenied", text, 403)
 

@@ -33,6 +33,7 @@ from cpm.simulator import (
     ssm_agents,
     ssm_commands,
     sts,
+    tagged_resources,
 )
 from cpm.simulator.calls import Handlers
 
@@ -69,6 +70,7 @@ _MODULES = (
     ssm_agents,
     ssm_commands,
     sts,
+    tagged_resources,
 )
 
 
