@@ -47,6 +47,7 @@ _SAFE_TO_REPEAT = ("Describe", "List", "Get", "Head", "Search", "AssumeRole")
 _PAGE_TOKENS = (
     ("NextToken", "NextToken"),
     ("Marker", "Marker"),
+    ("PaginationToken", "PaginationToken"),
     ("LastEvaluatedBackupArn", "ExclusiveStartBackupArn"),
     ("LastEvaluatedTableName", "ExclusiveStartTableName"),
 )

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from cpm.aws.sessions import Aws
+from cpm.kernel import tagspec
 
 Json = dict[str, Any]
 # What AWS calls the things an effect has made: by resource id for snapshots, else by role.
@@ -271,6 +272,44 @@ class Owned:
 
 
 @dataclass(frozen=True, slots=True)
+class Whole:
+    """What a resource belongs to: of a volume, its instance; of an Aurora member, its cluster."""
+
+    kind: str
+    resource_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class TagRules:
+    """How the resources of a type are found by their tags, and what their tags may say."""
+
+    # How an ARN begins and goes on after the account: `ec2` and `instance/`; then comes the id.
+    service: str
+    noun: str
+    # What may follow a policy in a tag, and what each word makes of the options of the target.
+    options: Mapping[tagspec.Option, Json] = field(default_factory=dict, hash=False)
+    # What is protected in the place of one that is a mere part of it. `facts` are enough to tell.
+    stands_for: Callable[[Resource], Whole | None] | None = None
+    # Whose backups leave it out where its tags exclude it.
+    excluded_from: Callable[[Resource], Whole | None] | None = None
+    # For targets with volumes: their options once volumes are named or, at last, none is; None
+    # where they name what they want, so that there is nothing to leave out.
+    leave_out: Callable[[Json, bool], Json | None] | None = None
+
+    @property
+    def resource_type(self) -> str:
+        """What the tagging API calls the type."""
+        return f"{self.service}:{self.noun[:-1]}"
+
+    def resource_id(self, arn: str) -> str | None:
+        """The id in an ARN of the type, None for ARNs of others."""
+        _, _, service, _, _, rest = arn.split(":", 5)
+        if service != self.service or not rest.startswith(self.noun):
+            return None
+        return rest.removeprefix(self.noun)
+
+
+@dataclass(frozen=True, slots=True)
 class Driver:
     """One resource type."""
 
@@ -314,6 +353,8 @@ class Driver:
     plan_copy: Callable[[Aws, CopyWish], list[Order]] | None = None
     # All copies in the region that carry the marks of the server of that id, paged to the end.
     inventory: Callable[[Aws, str], Iterator[Owned]] | None = None
+    # How tags protect its resources; None where they cannot.
+    tag_rules: TagRules | None = None
     since: str = "1.1.0"
 
     @property

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from cpm.aws.sessions import Aws
-from cpm.resources import _ebs_snapshots, _ec2, _volumes
+from cpm.kernel.tagspec import Option
+from cpm.resources import _ebs_snapshots, _ec2, _instances, _volumes
 from cpm.resources._recovery import (
     VOLUME_TYPES,
     Tagging,
@@ -23,6 +24,8 @@ from cpm.resources.contract import (
     Resource,
     SnapshotCollection,
     Source,
+    TagRules,
+    Whole,
 )
 from cpm.resources.options import option
 
@@ -167,6 +170,11 @@ def _check_switch(instance: Json, device: str, options: RecoverOptions) -> None:
         raise OptionRefused("attach_to_instance", "invalid", text)
 
 
+def _excluded_from(volume: Resource) -> Whole | None:
+    instance_id = volume.facts["instance_id"]
+    return Whole(_instances.KIND, instance_id) if instance_id else None
+
+
 DRIVER = Driver(
     kind=_volumes.KIND,
     label="EBS volume",
@@ -211,4 +219,5 @@ DRIVER = Driver(
     recover_options=RecoverOptions,
     limit="max_independent_ebs_gib",
     inventory=_ebs_snapshots.inventory,
+    tag_rules=TagRules("ec2", "volume/", {Option.EXCLUDE: {}}, excluded_from=_excluded_from),
 )

@@ -6,6 +6,7 @@ from itertools import groupby
 
 from cpm.aws import tags
 from cpm.aws.sessions import Aws
+from cpm.kernel.tagspec import Option
 from cpm.resources import (
     _ebs_snapshots,
     _ec2,
@@ -26,6 +27,7 @@ from cpm.resources.contract import (
     Refs,
     Resource,
     SnapshotCollection,
+    TagRules,
 )
 from cpm.resources.options import option
 
@@ -37,13 +39,18 @@ _BACKUP_OPTIONS = {
     "N": "AMI only, without reboot",
 }
 _IMAGES_ONLY = ("A", "N")
+_APP_AWARE = {"agent_enabled": True, "scripts_enabled": True}
 # `CreateSnapshots` takes so many volumes to leave out.
 _MOST_EXCLUDED = 40
 
 
 @dataclass(frozen=True)
 class TargetOptions:
-    """How an instance is protected. `volumes` are those that `volumes_mode` speaks of."""
+    """How an instance is protected.
+
+    `volumes` are those that `volumes_mode` speaks of; `excluded` are left out by their own tags,
+    unless the others are a list of what is wanted.
+    """
 
     backup_option: str = option("S", label="Backup option", choices=_BACKUP_OPTIONS)
     volumes_mode: str = option(
@@ -63,6 +70,7 @@ class TargetOptions:
         maximum=86400,
     )
     volumes: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
 
 
 def _discover(aws: Aws) -> Iterator[Resource]:
@@ -188,7 +196,19 @@ def _snapshots_of(instance: Resource, chosen: list[Json]) -> Iterator[Order]:
 
 def _is_chosen(volume: Json, options: TargetOptions) -> bool:
     is_listed = volume["volume_id"] in options.volumes
-    return {"A": True, "I": is_listed, "E": not is_listed}[options.volumes_mode]
+    is_left_out = volume["volume_id"] in options.excluded
+    return {
+        "A": not is_left_out,
+        "I": is_listed,
+        "E": not is_listed and not is_left_out,
+    }[options.volumes_mode]
+
+
+def _leave_out(options: Json, any_volume: bool) -> Json | None:
+    mode = options.get("volumes_mode", "A")
+    if mode == "I":
+        return None
+    return {**options, "volumes_mode": "E" if any_volume else "A"}
 
 
 def _snapshots_spec(instance: Resource, volumes: list[Json], chosen: list[Json]) -> Json:
@@ -298,4 +318,17 @@ DRIVER = Driver(
     target_defaults=_target_defaults,
     check_target=_check_target,
     inventory=_images.inventory,
+    tag_rules=TagRules(
+        "ec2",
+        "instance/",
+        {
+            Option.ONLY_SNAPS: {"backup_option": "S"},
+            Option.INITIAL_AMI: {"backup_option": "I"},
+            Option.ONLY_AMIS: {"backup_option": "A"},
+            Option.ONLY_AMIS_NOREBOOT: {"backup_option": "N"},
+            Option.APP_AWARE: _APP_AWARE,
+            Option.APP_AWARE_VSS: {**_APP_AWARE, "vss_enabled": True},
+        },
+        leave_out=_leave_out,
+    ),
 )
