@@ -49,6 +49,13 @@ def django_db_modify_db_settings(
         yield
 
 
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
+    """Let tests empty all tables, also the one of which nobody else may delete."""
+    with django_db_blocker.unblock(), connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE cpm_auditentry DISABLE TRIGGER cpm_audit_no_truncate")
+
+
 @pytest.fixture
 def database(transactional_db: None) -> None:
     """A database for work in several threads or processes; nothing of other tests is in it."""

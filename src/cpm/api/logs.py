@@ -34,9 +34,9 @@ SHAPE = Shape(LogLine, ("id", "at", "severity", "code", "values"), _build)
 LISTING = Listing(SHAPE)
 
 
-def operation(path: str, view: View) -> Operation:
+def operation(path: str, view: View, action: Action = Action.READ) -> Operation:
     """The declaration of a log."""
-    return Operation("GET", path, view, Action.READ, listing=LISTING, produces=(JSON, CSV))
+    return Operation("GET", path, view, action, listing=LISTING, produces=(JSON, CSV))
 
 
 def answer(request: Request, lines: Rows, filename: str) -> HttpResponseBase:

@@ -13,6 +13,7 @@ from cpm.api import (
     reports,
     schedules,
     schema,
+    settings,
     snapshots,
     targets,
     tokens,
@@ -36,6 +37,7 @@ _NOUNS = (
     *alerts.OPERATIONS,
     *groups.operations(),
     *reports.OPERATIONS,
+    *settings.OPERATIONS,
 )
 
 OPERATIONS = (*_NOUNS, *schema.operations(_NOUNS))

@@ -50,13 +50,14 @@ class Shape(Generic[S]):
         if not hidden:
             return lambda row: build(*row)
 
-        def build_hiding(row: Row) -> S:
-            built = build(*row)
-            for path in hidden:
-                _hide(built, path)
-            return built
+        return lambda row: shown_to(version, build(*row))
 
-        return build_hiding
+
+def shown_to(version: Version, built: S) -> S:
+    """The object without what came later than this version."""
+    for path in hidden_keys(type(built), version):
+        _hide(built, path)
+    return built
 
 
 def encode(built: object) -> bytes:

@@ -9,9 +9,9 @@ from cpm.aws.credentials import AssumedRole, Credentials, InstanceRole, StaticKe
 from cpm.aws.sessions import Aws, Cloud, Proxy
 from cpm.config.secrets import SealBroken
 from cpm.engine.budget import SharedBudget
+from cpm.engine.settings import ProxySettings
 from cpm.kernel.faults import Fault, FaultKind
 from cpm.models.accounts import Account, Authentication
-from cpm.models.settings import Setting
 
 # Where credentials are tried; every commercial account has it.
 _HOME_REGION = "us-east-1"
@@ -67,14 +67,14 @@ def _secret(account: Account) -> str:
 
 
 def _proxy() -> Proxy | None:
-    row = Setting.objects.filter(section="proxy").values_list("value", flat=True).first()
-    if not row or not row.get("enabled"):
+    chosen = ProxySettings.current()
+    if not chosen.enabled or chosen.port is None:
         return None
-    sealed = row.get("sealed_password")
+    sealed = chosen.sealed_password
     return Proxy(
-        host=row["address"],
-        port=row["port"],
-        user=row.get("username") or "",
+        host=chosen.address,
+        port=chosen.port,
+        user=chosen.username,
         password=settings.SEALER.open(sealed.encode()) if sealed else "",
     )
 

@@ -1,56 +1,62 @@
 """Cleanup: what has to happen now and then, by the settings of its section.
 
 It applies every policy's retention, asks AWS again for deletions that it has refused, and forgets
-records of which nothing is left.
+records of which nothing is left. One that is interrupted stays due, and begins anew.
 """
 
 from datetime import datetime, timedelta
-from typing import Any
 
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, QuerySet
 
-from cpm.engine import deletions, events, jobs, retention, sharing
+from cpm.engine import cleanup_log, deletions, events, jobs, retention, trail
 from cpm.engine.deleted import live_snapshots, wanted_away
+from cpm.engine.settings import Cleanup
 from cpm.kernel import clock, times
 from cpm.models.backups import Backup, BackupPhase, CopyStatus
 from cpm.models.events import Event, Stream
 from cpm.models.operations import Operation, OperationPhase
 from cpm.models.policies import Policy
-from cpm.models.settings import Setting
+from cpm.models.snapshots import Snapshot
 from cpm.models.users import BadAttempt
 
-SECTION = "cleanup"
-DEFAULTS = {
-    "cleanup_interval_hours": 6,
-    "keep_records_days": 90,
-    "rotate_single_amis_days": sharing.DEFAULT_ROTATION_DAYS,
-}
-LAST = "last_cleanup_time"
 # The API shows those of the last 30 days.
 _KEEP_LOGS = timedelta(days=60)
 # No window in which bad attempts are counted is longer.
 _KEEP_ATTEMPTS = timedelta(days=1)
+_RECORDS_AT_ONCE = 500
 
 
 def is_due(now: datetime) -> bool:
-    """Whether the interval has passed since the last cleanup."""
-    section = _section()
-    last = section.get(LAST)
-    if last is None:
+    """Whether somebody wants a cleanup, or the interval has passed since the last one."""
+    section = Cleanup.current()
+    if section.is_wanted or section.last_cleanup_time is None:
         return True
-    interval = timedelta(hours=section["cleanup_interval_hours"])
-    return now >= times.parse(last) + interval
+    interval = timedelta(hours=section.cleanup_interval_hours)
+    return now >= times.parse(section.last_cleanup_time) + interval
+
+
+def ask() -> None:
+    """Have a cleanup begin at once, unless one is under way."""
+    Cleanup.change(is_wanted=True)
+    jobs.defer_cleanup()
 
 
 @jobs.CLEAN_UP.runs
+def look() -> None:
+    """Clean up if it is time."""
+    if is_due(clock.now()):
+        run()
+
+
 def run() -> None:
     """Clean up now."""
+    section = Cleanup.current()
     events.log("cleanup_started", stream=Stream.CLEANUP)
-    _note_time()
     policies = Policy.objects.order_by("pk").values_list("pk", flat=True)
     expired = sum(retention.apply(policy_id) for policy_id in policies)
     retried = _retry_deletions()
-    records = _forget_old_records()
+    records = _forget_old_records(section.keep_records_days)
+    audit = trail.drop_older_than(section.keep_audit_days)
     Event.objects.exclude(stream="").filter(at__lt=clock.now() - _KEEP_LOGS).delete()
     BadAttempt.objects.filter(window_started_at__lt=clock.now() - _KEEP_ATTEMPTS).delete()
     events.log(
@@ -59,7 +65,9 @@ def run() -> None:
         expired=expired,
         retried=retried,
         records=records,
+        audit=audit,
     )
+    Cleanup.change(last_cleanup_time=times.to_wire(clock.now()), is_wanted=False)
 
 
 def _retry_deletions() -> int:
@@ -69,26 +77,33 @@ def _retry_deletions() -> int:
     )
     # They were wanted away for a reason that may have spared no frozen ones.
     refused = wanted_away().filter(~Exists(being_asked))
-    return deletions.request(deletions.choose(refused, spare_frozen=False))
+    choices = deletions.choose(refused, spare_frozen=False)
+    for why in sorted({choice.kept_because for choice in choices if choice.kept_because}):
+        needed = {each.snapshot.backup_id for each in choices if each.kept_because == why}
+        cleanup_log.tell("record_needed", needed, why=why, reason=why)
+    return deletions.request(choices)
 
 
-def _forget_old_records() -> int:
-    """Drop records that nothing can be recovered from, when they are old enough."""
-    oldest = clock.now() - timedelta(days=_section()["keep_records_days"])
-    left = live_snapshots().filter(backup=OuterRef("pk"))
-    empty = Backup.objects.filter(~Exists(left), phase=BackupPhase.CLOSED, finished_at__lt=oldest)
-    # Copies in S3 are worth the record.
-    forgotten = empty.filter(s3_status__in=[CopyStatus.NONE, CopyStatus.DELETED, CopyStatus.FAILED])
-    _, counts = forgotten.delete()
-    return counts.get("cpm.Backup", 0)
+def _forget_old_records(days: int) -> int:
+    """Drop records of which nothing has been left for so many days."""
+    old = list(_forgettable(clock.now() - timedelta(days=days)).values_list("pk", flat=True))
+    for first in range(0, len(old), _RECORDS_AT_ONCE):
+        batch = old[first : first + _RECORDS_AT_ONCE]
+        cleanup_log.tell("record_forgotten", batch, days=days)
+        Backup.objects.filter(pk__in=batch).delete()
+    return len(old)
 
 
-def _section() -> dict[str, Any]:
-    row = Setting.objects.filter(section=SECTION).values_list("value", flat=True).first()
-    return {**DEFAULTS, **(row or {})}
-
-
-def _note_time() -> None:
-    row, _ = Setting.objects.get_or_create(section=SECTION)
-    row.value = {**row.value, LAST: times.to_wire(clock.now())}
-    row.save(update_fields=["value"])
+def _forgettable(oldest: datetime) -> QuerySet[Backup]:
+    of_record = {"backup": OuterRef("pk")}
+    left = live_snapshots().filter(**of_record)
+    lately = Snapshot.objects.filter(**of_record, deleted_at__gte=oldest)
+    return Backup.objects.filter(
+        ~Exists(left),
+        ~Exists(lately),
+        phase=BackupPhase.CLOSED,
+        finished_at__lt=oldest,
+        retry_at=None,
+        # Copies in S3 are worth the record.
+        s3_status__in=[CopyStatus.NONE, CopyStatus.DELETED, CopyStatus.FAILED],
+    ).exclude(dr_status=CopyStatus.IN_PROGRESS)

@@ -6,12 +6,11 @@ from typing import Any
 from django.db import transaction
 from django.db.models import QuerySet
 
-from cpm.engine import alerts, events
+from cpm.engine import alerts, cleanup_log, events
 from cpm.kernel import clock
 from cpm.models.accounts import Account
 from cpm.models.alerts import AlertCategory
 from cpm.models.backups import Backup, BackupOutcome, BackupPhase
-from cpm.models.events import Stream
 from cpm.models.operations import Operation
 from cpm.models.snapshots import Snapshot, SnapshotStatus
 from cpm.resources import registry
@@ -104,12 +103,13 @@ def mark_refused(snapshot: Snapshot, operation: Operation) -> None:
     values: dict[str, Any] = {
         "snapshot": snapshot.aws_ref,
         "resource": snapshot.resource_id,
-        "record": snapshot.backup_id,
         "error": operation.error,
     }
     backup = snapshot.backup
-    events.log("snapshot_not_deleted", backup=backup, **values)
-    events.log("snapshot_not_deleted", stream=Stream.CLEANUP, **values)
+    events.log("snapshot_not_deleted", backup=backup, record=backup.pk, **values)
+    # AWS's words name the snapshot; what comes before them is the same for all.
+    why, _, _ = operation.error.partition(": ")
+    cleanup_log.tell("record_not_emptied", [backup.pk], why=why, **values)
     alerts.raise_alert(
         refusal_cause(snapshot),
         user=backup.user,
@@ -131,6 +131,7 @@ def settle_emptied(backup: Backup) -> None:
     left = live_snapshots().filter(backup=backup)
     if left.exclude(collection__in=shared_collections()).exists():
         return
+    cleanup_log.tell("record_emptied", [backup.pk])
     if backup.discarded_at is not None:
         if not left.exists():
             backup.delete()

@@ -88,7 +88,45 @@ CATALOGUE = {
     "cleanup_finished": Line(
         INFO,
         "Cleanup finished: {expired} snapshots expired, {retried} deletions tried again, "
-        "{records} old records removed.",
+        "{records} old records and {audit} old audit entries removed.",
+    ),
+    "kept_frozen": Line(INFO, "Backup {record} of policy {policy} is kept: it is frozen."),
+    "kept_generation": Line(
+        INFO,
+        "Backup {record} of policy {policy} is kept: it is one of the {generations} newest full "
+        "successes.",
+    ),
+    "kept_not_yet_old": Line(
+        INFO,
+        "Backup {record} of policy {policy} is kept: fewer than {generations} full successes are "
+        "newer.",
+    ),
+    "kept_in_progress": Line(
+        INFO,
+        "Backup {record} of policy {policy} is old enough to go, but kept while work on it is "
+        "under way.",
+    ),
+    "record_expired": Line(
+        INFO, "Backup {record} of policy {policy} has expired: {snapshots} snapshots are to go."
+    ),
+    "record_let_go": Line(
+        INFO,
+        "Of backup {record} of policy {policy}, {snapshots} shared images stay in AWS: others need "
+        "them, or their owner does.",
+    ),
+    "record_emptied": Line(INFO, "Nothing is left in AWS of backup {record} of policy {policy}."),
+    "record_needed": Line(
+        INFO, "Snapshots of backup {record} of policy {policy} are to go, but kept: {reason}."
+    ),
+    "record_not_emptied": Line(
+        ERROR,
+        "Snapshots of backup {record} of policy {policy} could not be deleted, among them "
+        "{snapshot} of {resource}: {error}",
+    ),
+    "record_forgotten": Line(
+        INFO,
+        "The record of backup {record} of policy {policy} is removed: nothing has been left of it "
+        "for {days} days.",
     ),
     "inventory_finished": Line(
         INFO,

@@ -89,6 +89,11 @@ def defer_inventories(account_ids: Iterable[int]) -> None:
     TAKE_INVENTORY.defer_all({f"inventory:{pk}": {"account_id": pk} for pk in account_ids})
 
 
+def defer_cleanup() -> None:
+    """Have everything cleaned up, unless it is being done."""
+    CLEAN_UP.defer_all({"cleanup": {}})
+
+
 def wake_backups(backup_ids: Iterable[int]) -> None:
     """Something that the backups wait for has happened; closed ones sleep on."""
     ids = sorted(set(backup_ids))

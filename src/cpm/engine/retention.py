@@ -3,21 +3,31 @@
 What is decided here, records show: `cpm.queries.retention` says the same of each in SQL.
 """
 
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 
 from django.db.models import Exists, OuterRef, Q
 
-from cpm.engine import deletions, events, jobs
+from cpm.engine import cleanup_log, deletions, events, jobs
 from cpm.engine.deleted import kept_snapshots
 from cpm.kernel import retention
-from cpm.kernel.retention import Decision, Record
+from cpm.kernel.retention import Decision, Reason, Record
 from cpm.models.backups import Backup, BackupOutcome, BackupPhase, CopyStatus
 from cpm.models.policies import Policy
 from cpm.models.recoveries import Recovery, RecoveryPhase
+from cpm.models.snapshots import Snapshot
 
 _UNDER_WAY = CopyStatus.IN_PROGRESS
 # DR that is under way or went wrong: the backup is no full success (yet).
 DR_OPEN = (_UNDER_WAY, CopyStatus.PARTIAL, CopyStatus.FAILED)
+
+# How the cleanup log says why a record keeps its snapshots.
+_KEPT = {
+    Reason.FROZEN: "kept_frozen",
+    Reason.GENERATION: "kept_generation",
+    Reason.NOT_YET_OLD: "kept_not_yet_old",
+    Reason.IN_PROGRESS: "kept_in_progress",
+}
 
 
 @jobs.APPLY_RETENTION.runs
@@ -26,9 +36,26 @@ def apply(policy_id: int) -> int:
     policy = Policy.objects.filter(pk=policy_id).first()
     if policy is None:
         return 0
-    expired = [decision.record_id for decision in decide(policy) if decision.expires]
+    decisions = decide(policy)
+    _tell_kept(policy, decisions)
+    expired = [decision.record_id for decision in decisions if decision.expires]
     choices = deletions.choose(kept_snapshots().filter(backup__in=expired))
-    going = [choice.snapshot for choice in choices if choice.kept_because is None]
+    _tell_expired([choice.snapshot for choice in choices if choice.kept_because is None])
+    return deletions.request(choices)
+
+
+def _tell_kept(policy: Policy, decisions: Iterable[Decision]) -> None:
+    kept: dict[str, list[int]] = defaultdict(list)
+    for decision in decisions:
+        # Of one that is still being made there is nothing to say yet.
+        is_news = decision.reason is not Reason.IN_PROGRESS or not decision.expires_after
+        if decision.kept and is_news:
+            kept[_KEPT[decision.reason]].append(decision.record_id)
+    for code, ids in kept.items():
+        cleanup_log.tell(code, ids, generations=policy.generations)
+
+
+def _tell_expired(going: Sequence[Snapshot]) -> None:
     for snapshot in going:
         events.log(
             "snapshot_expired",
@@ -36,7 +63,8 @@ def apply(policy_id: int) -> int:
             snapshot=snapshot.aws_ref,
             resource=snapshot.resource_id,
         )
-    return deletions.request(choices)
+    for backup_id, count in Counter(snapshot.backup_id for snapshot in going).items():
+        cleanup_log.tell("record_expired", [backup_id], snapshots=count)
 
 
 def decide(policy: Policy) -> list[Decision]:

@@ -4,6 +4,7 @@ Every record has a row of its own for the copy, with the same `aws_ref`. Whoever
 locks all of them, so that the copy goes with the last one and never before.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -13,17 +14,16 @@ from operator import or_
 from django.db.models import Q, QuerySet
 
 from cpm.aws.sessions import Aws
-from cpm.engine import events
+from cpm.engine import cleanup_log, events
 from cpm.engine.deleted import kept_snapshots, shared_collections
 from cpm.engine.orders import Place, snapshot_row
+from cpm.engine.settings import Cleanup
 from cpm.kernel import clock
 from cpm.models.backups import BackupTarget
-from cpm.models.settings import Setting
 from cpm.models.snapshots import Snapshot, SnapshotStatus
 from cpm.resources import registry
 from cpm.resources.contract import Driver, Order, Part, State
 
-DEFAULT_ROTATION_DAYS = 30
 # In the facts of what its owner has named and keeps: it is referred to and never deleted.
 GIVEN = "is_given"
 
@@ -153,12 +153,14 @@ def let_go(going: Sequence[Snapshot]) -> list[Snapshot]:
         events.log(
             "snapshot_let_go", backup=row.backup, snapshot=row.aws_ref, resource=row.resource_id
         )
+    for backup_id, count in Counter(row.backup_id for row in released).items():
+        cleanup_log.tell("record_let_go", [backup_id], snapshots=count)
     return [row for row in going if row.pk not in ids]
 
 
 def _candidates(place: Place, parts: Sequence[Part]) -> list[Snapshot]:
     """The newest good copy of each resource, if it is not old enough to be replaced."""
-    oldest = clock.now() - timedelta(days=_rotation_days())
+    oldest = clock.now() - timedelta(days=Cleanup.current().rotate_single_amis_days)
     rows = Snapshot.objects.filter(
         account=place.account,
         region=place.region,
@@ -176,9 +178,3 @@ def _there(aws: Aws, driver: Driver, watch: str, refs: Sequence[str]) -> set[str
     verdicts = driver.watch(watch).poll(aws, refs) if refs else {}
     there = (State.DONE, State.UNKNOWN)
     return {ref for ref, verdict in verdicts.items() if verdict.state in there}
-
-
-def _rotation_days() -> int:
-    row = Setting.objects.filter(section="cleanup").values_list("value", flat=True).first()
-    days: int = (row or {}).get("rotate_single_amis_days", DEFAULT_ROTATION_DAYS)
-    return days

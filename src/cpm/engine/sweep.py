@@ -37,7 +37,7 @@ def _is_ours() -> bool:
 def _sweep() -> None:
     now = clock.now()
     if cleanup.is_due(now):
-        jobs.CLEAN_UP.defer("cleanup")
+        jobs.defer_cleanup()
     if inventory.is_due(now):
         jobs.START_INVENTORY.defer("inventory")
     due = {"due_at__lte": now}

@@ -6,7 +6,11 @@ from cpm.models.users import User
 
 
 class AuditEntry(models.Model):
-    """One change or log-in. Names are copied: the row outlives those that it speaks of."""
+    """One change or log-in. Names are copied: the row outlives those that it speaks of.
+
+    The database refuses to change or delete rows (migration `audit_is_append_only`), but for those
+    that are older than the settings of cleanup keep them, and for the reference to a deleted user.
+    """
 
     at = models.DateTimeField(db_index=True)
     # Whose trail it belongs to; null for the server's own.

@@ -80,6 +80,8 @@ class Backup(models.Model):
     version = models.PositiveIntegerField(default=0)
     # Deleted by its owner: hidden at once, gone when AWS has let go of its snapshots.
     discarded_at = models.DateTimeField(null=True)
+    # What the cleanup log has said of it last, so that it says nothing twice.
+    cleanup_told = models.CharField(max_length=100, blank=True, default="")
 
     dr_status = models.CharField(max_length=1, choices=CopyStatus.choices, default=CopyStatus.NONE)
     dr_finished_at = models.DateTimeField(null=True)

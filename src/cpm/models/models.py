@@ -28,6 +28,7 @@ from cpm.models.schedules import Schedule
 from cpm.models.scripts import Hook, ScriptOutcome, ScriptPhase, ScriptRun
 from cpm.models.settings import Setting
 from cpm.models.snapshots import Snapshot, SnapshotStatus
+from cpm.models.tagscan import TagScan
 from cpm.models.users import ApiKey, BadAttempt, User, UserKind
 
 __all__ = [
@@ -68,6 +69,7 @@ __all__ = [
     "SnapshotStatus",
     "Stream",
     "SuccessIndication",
+    "TagScan",
     "Target",
     "TargetVolume",
     "Trigger",

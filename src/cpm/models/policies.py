@@ -108,6 +108,8 @@ class Target(models.Model):
     # The start of the last backup of the policy that has protected all of it.
     protected_at = models.DateTimeField(null=True)
     added_by_tag = models.BooleanField(default=False)
+    # What the tag said when the options were last taken from it; empty once they were changed.
+    tag = models.CharField(max_length=300, blank=True, default="")
     options = models.JSONField(default=dict)
 
     class Meta:
@@ -124,12 +126,16 @@ class Target(models.Model):
 
 
 class TargetVolume(models.Model):
-    """A volume named for inclusion in, or exclusion from, the backups of an instance target."""
+    """A volume named for inclusion in, or exclusion from, the backups of an instance target.
+
+    One that was added by its own tag is left out, whatever the target's mode says of the others.
+    """
 
     target = models.ForeignKey(Target, models.CASCADE, related_name="volumes")
     volume_id = models.CharField(max_length=64)
     device = models.CharField(max_length=64, null=True)  # noqa: DJ001 - null is "not attached"
     size_gib = models.PositiveIntegerField(null=True)
+    added_by_tag = models.BooleanField(default=False)
 
     class Meta:
         constraints = [

@@ -1,0 +1,132 @@
+"""Settings of the server on the wire, and the logs of the work that goes by them: root's."""
+
+from datetime import timedelta
+from typing import Annotated, Any, Literal, TypeVar
+
+from django.http import HttpResponse
+from django.http.response import HttpResponseBase
+from msgspec import Meta, UnsetType
+
+from cpm.api import answers, logs
+from cpm.api.operations import Operation
+from cpm.api.request import Request
+from cpm.api.shapes import SINCE_1_2, Shown, encode, shown_to
+from cpm.api.statements import Rows
+from cpm.engine import settings as sections
+from cpm.engine.settings import Section
+from cpm.kernel import clock
+from cpm.models.events import Stream
+from cpm.queries import events
+from cpm.queries import settings as queries
+from cpm.services import settings
+from cpm.services.access import Action
+
+SHOWN_LOGS = timedelta(days=30)
+
+S = TypeVar("S", bound=Shown)
+
+# A time that is kept as it is shown.
+Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+
+
+class Identifier(Shown):
+    """Who this server is. The uuid is in every tag that it gives in AWS."""
+
+    cpm_name: str
+    cpm_uuid: str
+    time_zone: Annotated[str | UnsetType, SINCE_1_2]
+
+
+class Cleanup(Shown):
+    """How often is cleaned up, and how long what is kept."""
+
+    cleanup_interval_hours: int
+    keep_records_days: int
+    rotate_single_amis_days: int
+    keep_audit_days: int
+    last_cleanup_time: Time | None
+
+
+class Started(Shown):
+    """Work that was asked for: `P` in progress."""
+
+    status: Literal["P"] = "P"
+
+
+def show_identifier(request: Request) -> HttpResponse:
+    """Retrieve who this server is."""
+    return _answer(request, sections.Identifier, Identifier)
+
+
+def update_identifier(request: Request) -> HttpResponse:
+    """Update the server's name."""
+    return _update(request, sections.Identifier, Identifier)
+
+
+def show_cleanup(request: Request) -> HttpResponse:
+    """Retrieve the settings of cleanup."""
+    return _answer(request, sections.Cleanup, Cleanup)
+
+
+def update_cleanup(request: Request) -> HttpResponse:
+    """Update the settings of cleanup; what is left out stays as it is."""
+    return _update(request, sections.Cleanup, Cleanup)
+
+
+def clean_up(request: Request) -> HttpResponse:
+    """Clean up now, unless it is being done."""
+    settings.clean_up(actor=request.person)
+    return answers.value(Started(), status=201)
+
+
+def cleanup_logs(request: Request) -> HttpResponseBase:
+    """List what cleanup has done in the last 30 days."""
+    return _logs(request, Stream.CLEANUP, "cleanup_logs.csv")
+
+
+def _update(request: Request, section: type[Section], shown: type[S]) -> HttpResponse:
+    data = request.body(settings.fields_of(section))
+    settings.update(section, data, actor=request.person)
+    return _answer(request, section, shown)
+
+
+def _answer(request: Request, section: type[Section], shown: type[S]) -> HttpResponse:
+    current = queries.current(request.person, section)
+    values: dict[str, Any] = {name: getattr(current, name) for name in shown.__struct_fields__}
+    return answers.tagged(request, encode(shown_to(request.version, shown(**values))))
+
+
+def _logs(request: Request, stream: Stream, filename: str) -> HttpResponseBase:
+    since = clock.now() - SHOWN_LOGS
+    # Nobody will ask the same again: it is later then.
+    lines = Rows(events.of_stream, (request.person, stream, since), is_kept=False)
+    return logs.answer(request, lines, filename)
+
+
+_READ, _WRITE = Action.READ_SERVER, Action.CHANGE_SERVER
+
+
+def _section(path: str, views: tuple[Any, Any], shown: type[Shown], body: Any) -> list[Operation]:
+    show, update = views
+    return [
+        Operation("GET", path, show, _READ, answer=shown),
+        Operation("POST", path, update, _WRITE, body=body, answer=shown),
+    ]
+
+
+OPERATIONS = (
+    *_section(
+        "/settings/identifier/",
+        (show_identifier, update_identifier),
+        Identifier,
+        settings.fields_of(sections.Identifier),
+    ),
+    *_section(
+        "/settings/cleanup/",
+        (show_cleanup, update_cleanup),
+        Cleanup,
+        settings.fields_of(sections.Cleanup),
+    ),
+    Operation("POST", "/settings/cleanup/run/", clean_up, _WRITE, answer=Started, status=201),
+    logs.operation("/settings/cleanup/logs/", cleanup_logs, _READ),
+)

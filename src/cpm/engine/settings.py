@@ -1,0 +1,125 @@
+"""Settings that root changes at run time, section by section: the one place that reads the rows.
+
+A section is a frozen dataclass. Its `option` fields are root's to change; the others are notes of
+the server's own, beside them in the same row.
+"""
+
+import json
+import uuid
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+from django.conf import settings
+from django.db import connection
+
+from cpm.models.settings import Setting
+from cpm.resources.options import make, option
+
+_PUT = """\
+INSERT INTO cpm_setting (section, value) VALUES (%s, %s::jsonb)
+ON CONFLICT (section) DO UPDATE SET value = """
+_NEW_WINS = "cpm_setting.value || EXCLUDED.value"
+_OLD_WINS = "EXCLUDED.value || cpm_setting.value"
+
+
+@dataclass(frozen=True)
+class Section:
+    """One section as it is now; whatever nobody has set has its default."""
+
+    name: ClassVar[str]
+
+    @classmethod
+    def current(cls) -> Self:
+        """The section in force."""
+        return cls._made(Setting.objects.filter(section=cls.name))
+
+    @classmethod
+    def locked(cls) -> Self:
+        """The same, kept from changes by others until the transaction ends, if it is a row yet."""
+        return cls._made(Setting.objects.filter(section=cls.name).select_for_update())
+
+    @classmethod
+    def change(cls, **values: Any) -> None:
+        """Set these values and leave all others as they are, whoever changes them just now."""
+        cls._put(_NEW_WINS, values)
+
+    @classmethod
+    def _made(cls, rows: Any) -> Self:
+        return make(cls, rows.values_list("value", flat=True).first() or {})
+
+    @classmethod
+    def _put(cls, merged: str, values: dict[str, Any]) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(_PUT + merged, [cls.name, json.dumps(values)])
+
+
+@dataclass(frozen=True)
+class Identifier(Section):
+    """Who this server is."""
+
+    name: ClassVar[str] = "identifier"
+
+    cpm_name: str = option("CPM", label="Name of this server", max_length=100)
+    # Made up when it is asked for the first time, and never changed.
+    cpm_uuid: str = ""
+
+    @classmethod
+    def current(cls) -> Self:
+        """See `Section`."""
+        found = super().current()
+        if not found.cpm_uuid:
+            cls._put(_OLD_WINS, {"cpm_uuid": str(uuid.uuid4())})
+            found = super().current()
+        return found
+
+    @property
+    def time_zone(self) -> str:
+        """The zone in which schedules keep wall-clock time."""
+        return str(settings.ENVIRONMENT.time_zone)
+
+
+@dataclass(frozen=True)
+class ProxySettings(Section):
+    """The proxy that all calls to AWS go through."""
+
+    name: ClassVar[str] = "proxy"
+
+    enabled: bool = option(False, label="Use a proxy")
+    address: str = option("", label="Address", max_length=255)
+    port: int | None = option(None, label="Port", minimum=1, maximum=65535)
+    username: str = option("", label="User name", max_length=255)
+    sealed_password: str = ""
+
+
+@dataclass(frozen=True)
+class Cleanup(Section):
+    """How often is cleaned up, and how long what is kept. Times are as on the wire."""
+
+    name: ClassVar[str] = "cleanup"
+
+    cleanup_interval_hours: int = option(6, label="Interval (hours)", minimum=1, maximum=168)
+    keep_records_days: int = option(
+        90, label="Keep records without snapshots (days)", minimum=1, maximum=36500
+    )
+    rotate_single_amis_days: int = option(
+        30, label="Replace initial AMIs after (days)", minimum=1, maximum=36500
+    )
+    keep_audit_days: int = option(
+        365, label="Keep the audit trail (days)", minimum=1, maximum=36500
+    )
+    last_cleanup_time: str | None = None
+    is_wanted: bool = False
+
+
+@dataclass(frozen=True)
+class TagScanning(Section):
+    """How often tags are scanned. Times are as on the wire."""
+
+    name: ClassVar[str] = "tagscan"
+
+    enabled: bool = option(True, label="Scan tags")
+    interval_hours: int = option(6, label="Interval (hours)", minimum=1, maximum=168)
+    # When the last round was over, and when it or a newer one began.
+    last_scan_time: str | None = None
+    started_time: str | None = None
+    is_under_way: bool = False
