@@ -19,21 +19,17 @@ from cpm.engine import accounts, adoption, alerts, events, identity, jobs, vanis
 from cpm.engine.adoption import Unknown
 from cpm.engine.alerts import Tally
 from cpm.engine.orders import Place
+from cpm.engine.settings import Inventory
 from cpm.kernel import clock, times
 from cpm.kernel.faults import Fault
 from cpm.models.accounts import Account
 from cpm.models.alerts import AlertCategory, AlertSeverity
 from cpm.models.events import Stream
 from cpm.models.operations import Operation
-from cpm.models.settings import Setting
 from cpm.models.snapshots import Snapshot
 from cpm.resources import registry
 from cpm.resources.contract import Driver, Owned
 
-SECTION = "inventory"
-LAST = "last_inventory_time"
-# Where the server has ever made something: regions by account, also when all records are gone.
-PLACES = "places"
 # What is held in memory of what AWS lists.
 _BATCH = 500
 # Lines about single snapshots that one inventory of a region writes.
@@ -55,7 +51,7 @@ def is_due(now: datetime) -> bool:
     hours = settings.ENVIRONMENT.inventory_hours
     if not hours:
         return False
-    last = _section().get(LAST)
+    last = Inventory.current().last_inventory_time
     return last is None or now >= times.parse(last) + timedelta(hours=hours)
 
 
@@ -65,10 +61,9 @@ def start() -> None:
 
     A server that has just been set up only starts to count the time.
     """
-    is_first = LAST not in _section()
+    is_first = Inventory.current().last_inventory_time is None
     places = _all_places()
-    value = {LAST: times.to_wire(clock.now()), PLACES: places}
-    Setting.objects.update_or_create(section=SECTION, defaults={"value": value})
+    Inventory.change(last_inventory_time=times.to_wire(clock.now()), places=places)
     if not is_first:
         jobs.defer_inventories(map(int, places))
 
@@ -80,7 +75,7 @@ def take(account_id: int) -> None:
     if account is None:
         return
     gone = Tally()
-    regions = _section().get(PLACES, {}).get(str(account_id), [])
+    regions = Inventory.current().places.get(str(account_id), [])
     looked = [_look_through(account, region, gone) for region in regions]
     vanished.review(account, gone, is_complete=all(looked))
 
@@ -93,19 +88,14 @@ def unknown_cause(account: Account, region: str) -> str:
 def _all_places() -> dict[str, list[str]]:
     """The regions by account in which rows say that something was made, now or before."""
     regions: dict[int, set[str]] = defaultdict(set)
-    for account_id, names in _section().get(PLACES, {}).items():
-        regions[int(account_id)].update(names)
+    for known_id, names in Inventory.current().places.items():
+        regions[int(known_id)].update(names)
     for rows in (Snapshot.objects, Operation.objects):
         there = rows.exclude(account=None).order_by().values_list("account", "region").distinct()
         for account_id, region in there:
             regions[account_id].add(region)
     known = Account.objects.filter(pk__in=regions).values_list("pk", flat=True)
     return {str(account_id): sorted(regions[account_id]) for account_id in known}
-
-
-def _section() -> dict[str, Any]:
-    row = Setting.objects.filter(section=SECTION).values_list("value", flat=True).first()
-    return row or {}
 
 
 def _look_through(account: Account, region: str, gone: Tally) -> bool:

@@ -6,7 +6,8 @@ the server's own, beside them in the same row.
 
 import json
 import uuid
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 from django.conf import settings
@@ -123,3 +124,14 @@ class TagScanning(Section):
     last_scan_time: str | None = None
     started_time: str | None = None
     is_under_way: bool = False
+
+
+@dataclass(frozen=True)
+class Inventory(Section):
+    """When what AWS keeps was compared with the rows; nothing of it is root's to change."""
+
+    name: ClassVar[str] = "inventory"
+
+    last_inventory_time: str | None = None
+    # Where the server has ever made something: regions by account, also when all records are gone.
+    places: Mapping[str, list[str]] = field(default_factory=dict)

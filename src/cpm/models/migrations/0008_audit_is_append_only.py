@@ -53,6 +53,6 @@ DROP FUNCTION cpm_audit_keep();
 class Migration(migrations.Migration):
     """See the module."""
 
-    dependencies = [("cpm", "0005_protected")]
+    dependencies = [("cpm", "0007_groups")]
 
     operations = [migrations.RunSQL(FORWARDS, BACKWARDS)]
