@@ -27,6 +27,9 @@ class Tally:
         if len(self.first) < _MOST_NAMED:
             self.first.append(name)
 
+    def __add__(self, more: "Tally") -> "Tally":
+        return Tally(self.count + more.count, (self.first + more.first)[:_MOST_NAMED])
+
     def __str__(self) -> str:
         others = self.count - len(self.first)
         return ", ".join(self.first) + (f" and {others} others" if others else "")

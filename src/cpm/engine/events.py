@@ -138,7 +138,7 @@ CATALOGUE = {
         WARNING, "{snapshot} of account {account} in {region} belongs to no record: {reason}."
     ),
     "inventory_failed": Line(
-        WARNING, "Account {account} could not be looked through in {region}: {error}"
+        WARNING, "{kinds} of account {account} in {region} could not be compared: {error}"
     ),
 }
 

@@ -6,7 +6,7 @@ not on it. The rules are in docs/design/reconciliation.md.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice
@@ -38,8 +38,10 @@ _MOST_LOGGED = 100
 
 @dataclass
 class Findings:
-    """What an inventory of one region has come to."""
+    """What an inventory of one region of an account has come to."""
 
+    account: Account
+    region: str
     listed: int = 0
     adopted: int = 0
     unknown: Tally = field(default_factory=Tally)
@@ -75,8 +77,11 @@ def take(account_id: int) -> None:
     if account is None:
         return
     gone = Tally()
-    regions = Inventory.current().places.get(str(account_id), [])
-    looked = [_look_through(account, region, gone) for region in regions]
+    looked = []
+    for region, kinds in Inventory.current().places.get(str(account_id), {}).items():
+        findings = Findings(account, region)
+        looked.append(_look_through(findings, kinds))
+        gone += findings.vanished
     vanished.review(account, gone, is_complete=all(looked))
 
 
@@ -85,47 +90,60 @@ def unknown_cause(account: Account, region: str) -> str:
     return f"inventory:account:{account.pk}:{region}"
 
 
-def _all_places() -> dict[str, list[str]]:
-    """The regions by account in which rows say that something was made, now or before."""
-    regions: dict[int, set[str]] = defaultdict(set)
-    for known_id, names in Inventory.current().places.items():
-        regions[int(known_id)].update(names)
-    for rows in (Snapshot.objects, Operation.objects):
-        there = rows.exclude(account=None).order_by().values_list("account", "region").distinct()
-        for account_id, region in there:
-            regions[account_id].add(region)
-    known = Account.objects.filter(pk__in=regions).values_list("pk", flat=True)
-    return {str(account_id): sorted(regions[account_id]) for account_id in known}
+def _all_places() -> dict[str, dict[str, list[str]]]:
+    """The kinds by region by account that rows say were made, now or before."""
+    found: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for known_id, regions in Inventory.current().places.items():
+        for region, kinds in regions.items():
+            found[known_id][region].update(kinds)
+    for table in (Snapshot, Operation):
+        rows = table.objects.exclude(account=None).order_by()
+        for account_id, region, kind in rows.values_list("account", "region", "kind").distinct():
+            found[str(account_id)][region].add(kind)
+    known = Account.objects.filter(pk__in=found).values_list("pk", flat=True)
+    return {
+        str(account_id): {
+            region: sorted(kinds) for region, kinds in sorted(found[str(account_id)].items())
+        }
+        for account_id in known
+    }
 
 
-def _look_through(account: Account, region: str, gone: Tally) -> bool:
-    """Compare one region, adding to what is gone; False when AWS could not be asked to the end."""
-    findings = Findings(vanished=gone)
-    before = gone.count
+def _look_through(findings: Findings, kinds: Collection[str]) -> bool:
+    """Compare one region; False when AWS could not be asked to the end."""
+    drivers = [driver for driver in registry.drivers() if driver.kind in kinds]
+    # Each is tried, whatever became of those before.
+    compared = [_compare(findings, driver) for driver in drivers]
+    is_complete = all(compared)
+    _conclude(findings, is_complete=is_complete)
+    return is_complete
+
+
+def _compare(findings: Findings, driver: Driver) -> bool:
+    account, region = findings.account, findings.region
     try:
         aws = accounts.aws_of(account, region).on_behalf_of(f"inventory-{account.pk}")
-        for driver in registry.drivers():
-            _compare(driver, aws, Place(driver.kind, account, region), findings)
+        _compare_all(findings, driver, aws)
     except Fault as fault:
-        _log("inventory_failed", account, region, error=str(fault))
+        _log("inventory_failed", findings, kinds=driver.label_plural, error=str(fault))
         return False
-    _conclude(account, region, findings, gone.count - before)
     return True
 
 
-def _compare(driver: Driver, aws: Aws, place: Place, findings: Findings) -> None:
+def _compare_all(findings: Findings, driver: Driver, aws: Aws) -> None:
     if driver.inventory is None:
         return
     began_at = clock.now()
     # Ids of rows: AWS keeps no more than a hundred thousand snapshots in a region.
     seen: set[int] = set()
     for batch in _batches(driver.inventory(aws, identity.server_id())):
-        result = adoption.sort_out(driver, place.region, batch)
+        result = adoption.sort_out(driver, findings.region, batch)
         seen |= result.known
         findings.listed += len(batch)
         findings.adopted += result.adopted
-        _note_unknown(place, findings, result.unknown)
-    vanished.mark(aws, place, driver, seen, began_at=began_at, gone=findings.vanished)
+        _note_unknown(findings, result.unknown)
+    place = Place(driver.kind, findings.account, findings.region)
+    findings.vanished += vanished.mark(aws, place, driver, seen, began_at)
 
 
 def _batches(owned: Iterable[Owned]) -> Iterator[list[Owned]]:
@@ -134,25 +152,31 @@ def _batches(owned: Iterable[Owned]) -> Iterator[list[Owned]]:
         yield batch
 
 
-def _note_unknown(place: Place, findings: Findings, unknown: Iterable[Unknown]) -> None:
+def _note_unknown(findings: Findings, unknown: Iterable[Unknown]) -> None:
     for each in unknown:
         findings.unknown.add(each.owned.aws_ref)
         if findings.unknown.count <= _MOST_LOGGED:
-            snapshot, reason = each.owned.aws_ref, each.reason
-            _log("inventory_unknown", place.account, place.region, snapshot=snapshot, reason=reason)
+            ref, reason = each.owned.aws_ref, each.reason
+            _log("inventory_unknown", findings, snapshot=ref, reason=reason)
 
 
-def _conclude(account: Account, region: str, findings: Findings, gone: int) -> None:
+def _conclude(findings: Findings, *, is_complete: bool) -> None:
     """Say what came of it; the alert lasts as long as its cause."""
-    counts = {"listed": findings.listed, "adopted": findings.adopted, "vanished": gone}
     unknown = findings.unknown
-    _log("inventory_finished", account, region, unknown=unknown.count, **counts)
-    cause = unknown_cause(account, region)
-    if not unknown.count:
-        alerts.resolve(cause)
-        return
+    if unknown.count:
+        _alert_unknown(findings)
+    elif is_complete:
+        alerts.resolve(unknown_cause(findings.account, findings.region))
+    if is_complete:
+        counts = {"listed": findings.listed, "adopted": findings.adopted}
+        gone = findings.vanished.count
+        _log("inventory_finished", findings, **counts, unknown=unknown.count, vanished=gone)
+
+
+def _alert_unknown(findings: Findings) -> None:
+    account, region, unknown = findings.account, findings.region, findings.unknown
     alerts.raise_alert(
-        cause,
+        unknown_cause(account, region),
         user=account.user,
         category=AlertCategory.CLEANUP,
         severity=AlertSeverity.WARNING,
@@ -162,7 +186,7 @@ def _conclude(account: Account, region: str, findings: Findings, gone: int) -> N
     )
 
 
-def _log(code: str, account: Account | None, region: str, **values: str | int) -> None:
-    name = account.name if account else ""
-    shown: dict[str, Any] = {"account": name, "region": region, **values}
+def _log(code: str, findings: Findings, **values: str | int) -> None:
+    account, region = findings.account.name, findings.region
+    shown: dict[str, Any] = {"account": account, "region": region, **values}
     events.log(code, stream=Stream.CLEANUP, **shown)

@@ -133,5 +133,6 @@ class Inventory(Section):
     name: ClassVar[str] = "inventory"
 
     last_inventory_time: str | None = None
-    # Where the server has ever made something: regions by account, also when all records are gone.
-    places: Mapping[str, list[str]] = field(default_factory=dict)
+    # What the server has ever made, and where: kinds by region by account, also when all records of
+    # it are gone. About others it does not ask, to which it may have no right.
+    places: Mapping[str, Mapping[str, list[str]]] = field(default_factory=dict)

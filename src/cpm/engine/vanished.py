@@ -29,25 +29,21 @@ _TOLD_FOR = timedelta(days=7)
 
 
 def mark(
-    aws: Aws,
-    place: Place,
-    driver: Driver,
-    seen: Collection[int],
-    *,
-    began_at: datetime,
-    gone: Tally,
-) -> None:
-    """Mark those of a driver's snapshots that AWS has neither listed nor knows, and count them.
+    aws: Aws, place: Place, driver: Driver, seen: Collection[int], began_at: datetime
+) -> Tally:
+    """Mark those of a driver's snapshots that AWS has neither listed nor knows.
 
     `seen` are the ids of the rows whose copies were on the list, which was begun at `began_at`.
     Raises Fault.
     """
+    gone = Tally()
     for rows in _chunks(place, driver, began_at):
         unlisted = [row for row in rows if row.pk not in seen]
         confirmed = sorted(_confirmed(aws, unlisted), key=lambda row: row.backup_id)
         for backup_id, its_own in groupby(confirmed, key=lambda row: row.backup_id):
             for row in deleted.mark_vanished(backup_id, list(its_own)):
                 gone.add(f"{row.aws_ref} of backup {backup_id}")
+    return gone
 
 
 def review(account: Account, gone: Tally, *, is_complete: bool) -> None:
