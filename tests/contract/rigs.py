@@ -8,6 +8,7 @@ from typing import Any
 from cpm.aws import tags
 from cpm.resources.contract import Json, Refs, Resource
 from cpm.testing.stage import REGION, RecoveryCase, Rig, Stage
+from tests.contract.dynamodb_rig import DYNAMODB_TABLE
 from tests.contract.redshift_rig import REDSHIFT_CLUSTER
 
 ZONE = f"{REGION}a"
@@ -401,5 +402,6 @@ RIGS: Mapping[str, Mapping[str, Rig]] = {
         ),
         "by AMI without reboot": replace(_ONLY_AMI, target_options={"backup_option": "N"}),
     },
+    "dynamodb_table": {"": DYNAMODB_TABLE},
     "redshift_cluster": {"": REDSHIFT_CLUSTER},
 }

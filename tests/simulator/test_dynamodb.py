@@ -189,3 +189,90 @@ def test_restores_at_one_time_are_limited(simulator: Simulator, dynamodb: Any) -
     dynamodb.restore_table_from_backup(TargetTableName="one", BackupArn=arn)
     with refused("LimitExceededException"):
         dynamodb.restore_table_from_backup(TargetTableName="two", BackupArn=arn)
+
+
+def test_a_table_and_its_backup_tell_their_size(dynamodb: Any) -> None:
+    make_table(dynamodb)
+    size = dynamodb.describe_table(TableName="orders")["Table"]["TableSizeBytes"]
+    assert size > 0
+    found = dynamodb.describe_backup(BackupArn=back_up(dynamodb))["BackupDescription"]
+    assert found["BackupDetails"]["BackupSizeBytes"] == size
+    assert dynamodb.list_backups()["BackupSummaries"][0]["BackupSizeBytes"] == size
+
+
+def test_a_backup_tells_of_stream_expiry_and_encryption(dynamodb: Any) -> None:
+    make_table(
+        dynamodb,
+        StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"},
+        SSESpecification={"Enabled": True},
+    )
+    expiry = {"Enabled": True, "AttributeName": "until"}
+    dynamodb.update_time_to_live(TableName="orders", TimeToLiveSpecification=expiry)
+    arn = back_up(dynamodb)
+    features = dynamodb.describe_backup(BackupArn=arn)["BackupDescription"][
+        "SourceTableFeatureDetails"
+    ]
+    assert features["StreamDescription"]["StreamViewType"] == "NEW_IMAGE"
+    assert features["TimeToLiveDescription"] == {
+        "TimeToLiveStatus": "ENABLED",
+        "AttributeName": "until",
+    }
+    dynamodb.restore_table_from_backup(TargetTableName="again", BackupArn=arn)
+    table = dynamodb.describe_table(TableName="again")["Table"]
+    assert table["SSEDescription"] == features["SSEDescription"]
+    assert "StreamSpecification" not in table
+
+
+def test_a_table_that_is_changed_is_updating_first(
+    simulator: Simulator, dynamodb: Any, later: Later
+) -> None:
+    make_table(dynamodb, TableClass="STANDARD_INFREQUENT_ACCESS")
+    simulator.config(pending=3600)
+    with refused("ValidationException"):
+        dynamodb.update_table(
+            TableName="orders", TableClass="STANDARD", DeletionProtectionEnabled=True
+        )
+    changed = dynamodb.update_table(TableName="orders", TableClass="STANDARD")["TableDescription"]
+    assert changed["TableStatus"] == "UPDATING"
+    assert changed["TableClassSummary"] == {"TableClass": "STANDARD"}
+    with refused("ResourceInUseException"):
+        dynamodb.update_table(TableName="orders", DeletionProtectionEnabled=True)
+    with refused("TableInUseException"):
+        back_up(dynamodb)
+    later(400)
+    dynamodb.update_table(TableName="orders", DeletionProtectionEnabled=True)
+    later(400)
+    with refused("ValidationException"):
+        dynamodb.delete_table(TableName="orders")
+
+
+def test_what_is_so_already_is_not_changed_again(dynamodb: Any) -> None:
+    make_table(dynamodb)
+    stream = {"StreamEnabled": True, "StreamViewType": "KEYS_ONLY"}
+    expiry = {"Enabled": True, "AttributeName": "until"}
+    dynamodb.update_table(TableName="orders", StreamSpecification=stream)
+    dynamodb.update_time_to_live(TableName="orders", TimeToLiveSpecification=expiry)
+    with refused("ValidationException"):
+        dynamodb.update_table(TableName="orders", StreamSpecification=stream)
+    with refused("ValidationException"):
+        dynamodb.update_time_to_live(TableName="orders", TimeToLiveSpecification=expiry)
+
+
+def test_a_tag_replaces_the_one_of_its_key(
+    simulator: Simulator, dynamodb: Any, later: Later
+) -> None:
+    arn = make_table(dynamodb, Tags=tag_list(team="blue", cost="7"))
+    dynamodb.tag_resource(ResourceArn=arn, Tags=tag_list(team="red"))
+    tags = dynamodb.list_tags_of_resource(ResourceArn=arn)["Tags"]
+    assert tags == tag_list(team="red", cost="7")
+    backup = back_up(dynamodb)
+    simulator.config(pending=3600)
+    made = dynamodb.restore_table_from_backup(TargetTableName="again", BackupArn=backup)
+    again = made["TableDescription"]["TableArn"]
+    with refused("ResourceInUseException"):
+        dynamodb.tag_resource(ResourceArn=again, Tags=tags)
+    with refused("ResourceInUseException"):
+        dynamodb.delete_table(TableName="again")
+    later(3600)
+    dynamodb.tag_resource(ResourceArn=again, Tags=tags)
+    dynamodb.delete_table(TableName="again")

@@ -4,22 +4,22 @@ A backup has no failed state in DynamoDB: the failures that the configuration na
 """
 
 from collections.abc import Mapping
+from copy import deepcopy
 from datetime import UTC, datetime
 from typing import Any
 
-from moto.dynamodb.models import DynamoDBBackend, dynamodb_backends
-from moto.dynamodb.models.table import Backup, RestoredTable, Table
+from moto.dynamodb.models.table import Backup, RestoredTable
 
 from cpm.simulator import making, markers
 from cpm.simulator.calls import Call, Handlers
+from cpm.simulator.dynamodb_tables import backend, name_of, size_bytes, status
 from cpm.simulator.errors import AwsError
-from cpm.simulator.patches import replace
 
 _MOST_LISTED = 100
 
 
 def install(handlers: Handlers) -> None:
-    """Take over backups; let a restored table's status follow the clock."""
+    """Take over backups."""
     handlers.add(
         "dynamodb",
         {
@@ -30,22 +30,20 @@ def install(handlers: Handlers) -> None:
             "RestoreTableFromBackup": restore_table,
         },
     )
-    for owner in (Table, RestoredTable):
-        replace(owner, "describe", _following_the_clock(owner.describe))
 
 
 def create_backup(call: Call) -> Mapping[str, Any]:
     """A backup of a table with its items."""
-    dynamodb = _backend(call)
-    name = _table_name(call.params["TableName"])
+    dynamodb = backend(call)
+    name = name_of(call.params["TableName"])
     table = dynamodb.tables.get(name)
     if table is None:
         raise AwsError("TableNotFoundException", f"Table not found: {name}")
-    if making.is_pending(table):
-        raise AwsError("TableInUseException", f"Table is being created: {name}")
+    if status(table) != "ACTIVE":
+        raise AwsError("TableInUseException", f"Table is {status(table)}: {name}")
     backup = dynamodb.create_backup(name, call.params["BackupName"])
     making.begin(call, backup, call.config.pending)
-    return {"BackupDetails": _settled(backup).details}
+    return {"BackupDetails": _details(_settled(backup))}
 
 
 def describe_backup(call: Call) -> Mapping[str, Any]:
@@ -57,7 +55,7 @@ def delete_backup(call: Call) -> Mapping[str, Any]:
     """Delete a backup that is neither in the making nor being restored."""
     backup = _own(call)
     _check_idle(call, backup)
-    return {"BackupDescription": _description(_backend(call).delete_backup(backup.arn))}
+    return {"BackupDescription": _description(backend(call).delete_backup(backup.arn))}
 
 
 def list_backups(call: Call) -> Mapping[str, Any]:
@@ -65,21 +63,21 @@ def list_backups(call: Call) -> Mapping[str, Any]:
     limit = call.get("Limit", _MOST_LISTED)
     if not 1 <= limit <= _MOST_LISTED:
         raise AwsError("ValidationException", f"Limit must be between 1 and {_MOST_LISTED}")
-    present = making.listed(_backend(call).backups.values())
+    present = making.listed(backend(call).backups.values())
     found = [_settled(backup) for backup in present if _is_asked_for(call, backup)]
     start = call.get("ExclusiveStartBackupArn")
     if start:
         found = [backup for backup in found if _age(backup) > _age_in(start)]
     backups, more = markers.page(found, _age, limit, None)
     return {
-        "BackupSummaries": [backup.summary for backup in backups],
+        "BackupSummaries": [_sized(backup, backup.summary) for backup in backups],
         "LastEvaluatedBackupArn": backups[-1].arn if more else None,
     }
 
 
 def restore_table(call: Call) -> Mapping[str, Any]:
     """A new table with the items of a backup; settings and tags of the old one stay behind."""
-    backup, dynamodb = _own(call), _backend(call)
+    backup, dynamodb = _own(call), backend(call)
     if backup.status != "AVAILABLE":
         raise AwsError("BackupInUseException", f"Backup is being created: {backup.arn}")
     name = call.params["TargetTableName"]
@@ -87,6 +85,7 @@ def restore_table(call: Call) -> Mapping[str, Any]:
         raise AwsError("TableAlreadyExistsException", f"Table already exists: {name}")
     _check_restores(call)
     table = dynamodb.restore_table_from_backup(name, backup.arn)
+    table.sse_specification = deepcopy(backup.table.sse_specification)
     _apply_options(call, backup, table)
     making.begin(call, table, call.config.pending)
     return {"TableDescription": table.describe()["TableDescription"]}
@@ -111,14 +110,9 @@ def _apply_options(call: Call, backup: Backup, table: RestoredTable) -> None:
         table.indexes = [item for item in table.indexes if item.name in wanted]
 
 
-def _backend(call: Call) -> DynamoDBBackend:
-    found: DynamoDBBackend = dynamodb_backends[call.account][call.region]
-    return found
-
-
 def _own(call: Call) -> Backup:
     arn = call.params["BackupArn"]
-    backup = _backend(call).backups.get(arn)
+    backup = backend(call).backups.get(arn)
     if backup is None or not making.is_listed(backup):
         raise AwsError("BackupNotFoundException", f"Backup not found: {arn}")
     return _settled(backup)
@@ -146,7 +140,7 @@ def _check_restores(call: Call) -> None:
 def _being_restored(call: Call) -> list[RestoredTable]:
     return [
         table
-        for table in _backend(call).tables.values()
+        for table in backend(call).tables.values()
         if isinstance(table, RestoredTable) and making.is_pending(table)
     ]
 
@@ -156,7 +150,22 @@ def _description(backup: Backup) -> Mapping[str, Any]:
     table = description["SourceTableDetails"]
     features = ("GlobalSecondaryIndexes", "LocalSecondaryIndexes", "SSEDescription")
     found = {name: table[name] for name in features if table.get(name)}
-    return {**description, "SourceTableFeatureDetails": found}
+    if table.get("StreamSpecification"):
+        found["StreamDescription"] = table["StreamSpecification"]
+    found["TimeToLiveDescription"] = backup.table.ttl
+    return {
+        "BackupDetails": _details(backup),
+        "SourceTableDetails": table,
+        "SourceTableFeatureDetails": found,
+    }
+
+
+def _details(backup: Backup) -> Mapping[str, Any]:
+    return _sized(backup, backup.details)
+
+
+def _sized(backup: Backup, shown: dict[str, Any]) -> Mapping[str, Any]:
+    return {**shown, "BackupSizeBytes": size_bytes(backup.table)}
 
 
 def _is_asked_for(call: Call, backup: Backup) -> bool:
@@ -164,16 +173,11 @@ def _is_asked_for(call: Call, backup: Backup) -> bool:
     earliest, latest = call.get("TimeRangeLowerBound"), call.get("TimeRangeUpperBound")
     made_at = _utc(backup.creation_date_time)
     return (
-        (name is None or _table_name(name) == backup.table.name)
+        (name is None or name_of(name) == backup.table.name)
         and kind in ("ALL", backup.type)
         and (earliest is None or made_at >= _utc(earliest))
         and (latest is None or made_at < _utc(latest))
     )
-
-
-def _table_name(name: str) -> str:
-    # A table may be named by its ARN everywhere.
-    return name.rsplit("table/", maxsplit=1)[-1]
 
 
 def _utc(moment: datetime) -> datetime:
@@ -187,16 +191,3 @@ def _age(backup: Backup) -> str:
 def _age_in(arn: str) -> str:
     # A backup's ARN ends in the time when it was made.
     return arn.rsplit("/", maxsplit=1)[-1]
-
-
-def _following_the_clock(describe: Any) -> Any:
-    def describe_now(table: Table, base_key: str = "TableDescription") -> dict[str, Any]:
-        described: dict[str, Any] = describe(table, base_key=base_key)
-        if making.is_pending(table):
-            shown = described[base_key]
-            shown["TableStatus"] = "CREATING"
-            if "RestoreSummary" in shown:
-                shown["RestoreSummary"]["RestoreInProgress"] = True
-        return described
-
-    return describe_now

@@ -2,6 +2,7 @@
 
 from cpm.simulator import (
     dynamodb_backups,
+    dynamodb_tables,
     ec2_attachments,
     ec2_image_copies,
     ec2_image_listing,
@@ -39,6 +40,7 @@ from cpm.simulator.calls import Handlers
 
 _MODULES = (
     dynamodb_backups,
+    dynamodb_tables,
     ec2_attachments,
     ec2_image_copies,
     ec2_image_listing,

@@ -312,6 +312,7 @@ def _walk_backup(
     begun = _walk_chain(stage, stage.plan(resource, options), needed)
     source = stage.source(resource, begun)
     again = _walk_chain(stage, stage.plan(resource, options), needed)
+    _watch_together(stage, [*begun, *again], needed)
     for each in again:
         for part in each.parts:
             ref = each.refs[part.resource_id]
@@ -321,6 +322,18 @@ def _walk_backup(
             if part.kind == stage.driver.kind:
                 needed.add("effect delete", actions)
     return resource, source
+
+
+def _watch_together(stage: Stage, begun: Iterable[Begun], needed: _Permissions) -> None:
+    """Many are watched in another way than one, by some drivers."""
+    refs: dict[str, list[str]] = {}
+    for each in begun:
+        refs.setdefault(each.effect.watch, []).extend(each.refs.values())
+    refs.pop("", None)
+    for name, its_own in refs.items():
+        with stage.recording() as actions:
+            stage.watch(name, its_own)
+        needed.add(f"watch {name}", actions)
 
 
 def _walk_recoveries(

@@ -53,6 +53,13 @@ _ROLES = frozenset({"IamInstanceProfile", "IamRoles"})
 _TAGGING = {"redshift": "redshift:CreateTags"}
 # What else AWS checks for a call.
 _ALSO_CHECKED: Mapping[str, frozenset[str]] = {
+    "dynamodb:RestoreTableFromBackup": frozenset(
+        {
+            *("dynamodb:BatchWriteItem", "dynamodb:DeleteItem", "dynamodb:GetItem"),
+            *("dynamodb:PutItem", "dynamodb:Query", "dynamodb:Scan", "dynamodb:UpdateItem"),
+            *("kms:Encrypt", "kms:GenerateDataKey", *_KEY_ACTIONS),
+        }
+    ),
     "redshift:AuthorizeSnapshotAccess": frozenset({"kms:CreateGrant", "kms:DescribeKey"}),
 }
 

@@ -67,6 +67,20 @@ class Cloud:
         self.client("redshift").create_cluster(**{**wanted, **more})
         return name
 
+    def table(self, name: str = "orders", **more: Any) -> str:
+        """A DynamoDB table with an item; returns its name."""
+        dynamodb = self.client("dynamodb")
+        dynamodb.create_table(
+            TableName=name,
+            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+            ProvisionedThroughput={"ReadCapacityUnits": 5, "WriteCapacityUnits": 6},
+            Tags=[{"Key": "Name", "Value": "sales"}, {"Key": "team", "Value": "red"}],
+            **more,
+        )
+        dynamodb.put_item(TableName=name, Item={"id": {"S": "1"}, "sum": {"N": "42"}})
+        return name
+
     def volumes_of(self, instance_id: str) -> dict[str, str]:
         """The volumes of an instance, by device."""
         found = self.ec2.describe_instances(InstanceIds=[instance_id])

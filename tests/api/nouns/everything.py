@@ -19,6 +19,7 @@ def make_one_of_each(estate: Estate) -> dict[str, int]:
     estate.target("instances", cloud.instance(), backup_option="N")
     estate.target("instances", cloud.instance(), backup_option="I")
     warehouse = estate.target("redshift_clusters", cloud.warehouse())
+    table = estate.target("dynamodb_tables", cloud.table())
     named = create(estate.caller, f"{volumes}?validate=false", {"volume_id": "vol-1"})
     backup = estate.run()["id"]
     path = f"/backups/{backup}/snapshots/"
@@ -26,6 +27,7 @@ def make_one_of_each(estate: Estate) -> dict[str, int]:
     (only_ami,) = estate.caller.get(f"{path}only_amis/").json
     (initial_ami,) = estate.caller.get(f"{path}initial_amis/").json
     (of_warehouse,) = estate.caller.get(f"{path}redshift_clusters/").json
+    (of_table,) = estate.caller.get(f"{path}dynamodb_tables/").json
     whole, *_ = estate.caller.get(f"{path}instances/").json
     recovery = create(estate.caller, f"{path}volumes/{snapshot['id']}/recover/", {})["id"]
     drain()
@@ -36,6 +38,7 @@ def make_one_of_each(estate: Estate) -> dict[str, int]:
         "targets/volumes": volume["id"],
         "targets/instances": instance["id"],
         "targets/redshift_clusters": warehouse["id"],
+        "targets/dynamodb_tables": table["id"],
         "instances/{}/volumes": named["id"],
         "backups": backup,
         "snapshots/volumes": snapshot["id"],
@@ -43,6 +46,7 @@ def make_one_of_each(estate: Estate) -> dict[str, int]:
         "snapshots/initial_amis": initial_ami["id"],
         "snapshots/instances": whole["id"],
         "snapshots/redshift_clusters": of_warehouse["id"],
+        "snapshots/dynamodb_tables": of_table["id"],
         "recoveries": recovery,
     }
 
