@@ -1,14 +1,20 @@
 """Users over the API."""
 
+import uuid
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
+from cpm.engine import queue, removal, sweep
 from cpm.kernel import clock
 from cpm.models.accounts import Account
 from cpm.models.backups import Backup, Trigger
 from cpm.models.policies import Policy
+from cpm.models.schedules import Schedule
 from cpm.models.settings import Setting
+from cpm.models.snapshots import Snapshot
 from cpm.models.users import User, UserKind
 from cpm.services import users
 from cpm.services.users import LIMITS
@@ -243,14 +249,79 @@ def with_a_backup(owner: Caller, **state: object) -> Backup:
     )
 
 
-def test_a_user_goes_with_all_that_is_his(root: Caller, managed: Caller, delegate: Caller) -> None:
-    managed.post("/schedules/", {"name": "s", "every_unit": "D", "every_how_many": 1})
-    with_a_backup(managed, phase="closed", outcome="B", finished_at=clock.now())
+LISTS = ("accounts", "alerts", "backups", "delegates", "policies", "recoveries", "schedules")
+
+
+def with_records(owner: Caller, records: int) -> None:
+    owner.post("/schedules/", {"name": "s", "every_unit": "D", "every_how_many": 1})
+    first = with_a_backup(owner, phase="closed", outcome="B", finished_at=clock.now())
+    Snapshot.objects.create(backup=first, aws_ref="snap-1", account=first.account)
+    for _ in range(records - 1):
+        first.pk, first.run = None, uuid.uuid4()
+        first.save(force_insert=True)
+
+
+def test_a_user_goes_with_all_that_is_his(
+    root: Caller, managed: Caller, delegate: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(removal, "PIECE", 3)
+    with_records(managed, 8)
     assert root.delete(f"/users/{managed.id}/").status == 204
     assert [one["id"] for one in root.get("/users/").json] == [root.id]
-    assert root.get("/schedules/").json == []
-    for model in (Account, Backup, Policy):
-        assert not model.objects.exists()
+    assert [root.get(f"/{name}/").json for name in LISTS] == [[]] * len(LISTS)
+    assert root.get(f"/users/{managed.id}/").status == 404
+    # What nobody sees any longer goes piece by piece.
+    left = [Backup.objects.count()]
+    while queue.run_next():
+        left.append(Backup.objects.count())
+    assert left == [8, 5, 2, 0, 0]
+    for model in (Account, Policy, Schedule, Snapshot):
+        assert not model._default_manager.exists()
+    assert User.objects.count() == 1
+
+
+def test_a_user_with_many_records_is_deleted_as_fast_as_one_with_few(
+    root: Caller, managed: Caller, independent: Caller
+) -> None:
+    root.get("/users/")
+    with_records(managed, 1)
+    with_records(independent, 100)
+    with CaptureQueriesContext(connection) as few:
+        root.delete(f"/users/{managed.id}/")
+    with CaptureQueriesContext(connection) as many:
+        root.delete(f"/users/{independent.id}/")
+    assert len(many) == len(few)
+
+
+def test_the_names_of_who_was_deleted_are_free_at_once(
+    root: Caller, managed: Caller, delegate: Caller
+) -> None:
+    assert managed.user is not None
+    assert delegate.user is not None
+    names = [managed.user.username, delegate.user.username]
+    root.delete(f"/users/{managed.id}/")
+    for name in names:
+        made(root, username=name)
+
+
+def test_who_was_deleted_counts_no_longer_against_the_licence(
+    root: Caller, managed: Caller
+) -> None:
+    Setting.objects.create(section="license", value={"max_users": 1})
+    assert root.post("/users/", USER).status == 403
+    root.delete(f"/users/{managed.id}/")
+    made(root)
+
+
+def test_what_is_lost_of_the_removal_is_taken_up_by_the_next_sweep(
+    root: Caller, managed: Caller
+) -> None:
+    root.delete(f"/users/{managed.id}/")
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM procrastinate_jobs")
+    sweep.sweep()
+    while queue.run_next():
+        pass
     assert User.objects.count() == 1
 
 

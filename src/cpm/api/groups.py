@@ -15,7 +15,7 @@ from cpm.api.operations import Operation, View
 from cpm.api.request import Request
 from cpm.api.shapes import Shape, Shown
 from cpm.models.groups import GroupType
-from cpm.models.users import UserKind
+from cpm.models.users import UserType
 from cpm.queries import groups as queries
 from cpm.services import groups
 from cpm.services.access import Action
@@ -29,7 +29,7 @@ class Group(Shown):
     name: str
     enabled: bool
     group_type: GroupType | UnsetType
-    user_type: UserKind | UnsetType
+    user_type: UserType | UnsetType
     allow_file_level_recovery: bool | UnsetType
     max_accounts: int | UnsetType | None
     max_instances: int | UnsetType | None

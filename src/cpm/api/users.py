@@ -12,7 +12,7 @@ from cpm.api.lists import Listing, by_text, choice, text
 from cpm.api.operations import Operation
 from cpm.api.request import Request
 from cpm.api.shapes import SINCE_1_1, Shape, Shown
-from cpm.models.users import UserKind
+from cpm.models.users import UserType
 from cpm.queries.users import visible_to
 from cpm.services import users
 from cpm.services.access import Action
@@ -39,14 +39,14 @@ class User(Shown):
     id: int
     username: str
     email: str
-    user_type: UserKind
+    user_type: UserType
     profile: Profile
     last_login: datetime | None
     is_idp_user: bool
 
 
 def _build(  # the profile's columns stand together
-    user_id: int, username: str, email: str, kind: UserKind, *rest: Any
+    user_id: int, username: str, email: str, kind: UserType, *rest: Any
 ) -> User:
     *profile, last_login, is_idp_user = rest
     return User(user_id, username, email, kind, Profile(*profile), last_login, is_idp_user)
@@ -64,7 +64,7 @@ SHAPE = Shape(
 LISTING = Listing(
     SHAPE,
     filters={
-        "user_type": choice("kind", (UserKind.ROOT, UserKind.INDEPENDENT, UserKind.MANAGED)),
+        "user_type": choice("kind", UserType),
         "username": text("username"),
     },
     search=("username", "email"),

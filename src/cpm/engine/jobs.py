@@ -28,6 +28,7 @@ CLEAN_UP = Task("clean_up", priority=20)
 START_INVENTORY = Task("start_inventory", priority=10)
 TAKE_INVENTORY = Task("take_inventory", priority=10)
 LOOK_AT_DELETION = Task("look_at_deletion", priority=10)
+REMOVE_USER = Task("remove_user", priority=5)
 
 
 def defer_policies(policy_ids: Iterable[int]) -> None:
@@ -92,6 +93,16 @@ def defer_inventories(account_ids: Iterable[int]) -> None:
 def defer_cleanup() -> None:
     """Have everything cleaned up, unless it is being done."""
     CLEAN_UP.defer_all({"cleanup": {}})
+
+
+def defer_removal(user_id: int) -> None:
+    """Have the next piece of what a deleted user has left removed, after one that is going now."""
+    REMOVE_USER.defer(f"user:{user_id}", user_id=user_id)
+
+
+def defer_removals(user_ids: Iterable[int]) -> None:
+    """Have what deleted users have left removed, where nobody is at it."""
+    REMOVE_USER.defer_all({f"user:{pk}": {"user_id": pk} for pk in user_ids})
 
 
 def wake_backups(backup_ids: Iterable[int]) -> None:

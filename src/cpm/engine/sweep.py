@@ -13,6 +13,7 @@ from cpm.models.operations import Operation, OperationPhase
 from cpm.models.policies import PolicySchedule
 from cpm.models.recoveries import Recovery
 from cpm.models.scripts import ScriptRun
+from cpm.models.users import User, UserKind
 
 # More than a worker does in the second until the next sweep.
 MOST_AT_ONCE = 500
@@ -53,6 +54,8 @@ def _sweep() -> None:
     jobs.defer_scripts(scripts.values_list("pk", flat=True)[:MOST_AT_ONCE])
     retries = Backup.objects.filter(retry_at__lte=now).order_by("retry_at")
     jobs.defer_retries(retries.values_list("pk", flat=True)[:MOST_AT_ONCE])
+    gone = User.objects.filter(kind=UserKind.GONE)
+    jobs.defer_removals(gone.values_list("pk", flat=True))
     asking = Operation.objects.filter(
         phase__in=[OperationPhase.PLANNED, OperationPhase.STARTING], **due
     )

@@ -3,7 +3,7 @@
 from django.db import models
 from django.db.models import Q
 
-from cpm.models.users import User, UserKind
+from cpm.models.users import User, UserType
 
 
 class GroupType(models.TextChoices):
@@ -22,7 +22,7 @@ class Group(models.Model):
     # One that the server has brought along; it is neither renamed nor deleted.
     is_built_in = models.BooleanField(default=False)
 
-    user_type = models.CharField(max_length=1, choices=UserKind.choices, default=UserKind.MANAGED)
+    user_type = models.CharField(max_length=1, choices=UserType.choices, default=UserType.MANAGED)
     allow_file_level_recovery = models.BooleanField(default=True)
     max_accounts = models.PositiveIntegerField(null=True)
     max_instances = models.PositiveIntegerField(null=True)

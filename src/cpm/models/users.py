@@ -7,13 +7,25 @@ from django.db import models
 from django.db.models.functions import Lower
 
 
+class UserType(models.TextChoices):
+    """What a user may be: the letters of `user_type` on the wire."""
+
+    ROOT = "R", "Root"
+    INDEPENDENT = "I", "Independent"
+    MANAGED = "M", "Managed"
+
+
 class UserKind(models.TextChoices):
-    """What a person may be; the letters of `user_type` on the wire, and `D` for delegates."""
+    """What a person may be: a type of user, a delegate of one, or gone.
+
+    Of users who are gone nothing is seen any longer, while what they have left is removed.
+    """
 
     ROOT = "R", "Root"
     INDEPENDENT = "I", "Independent"
     MANAGED = "M", "Managed"
     DELEGATE = "D", "Delegate"
+    GONE = "X", "Gone"
 
 
 class UserManager(BaseUserManager["User"]):

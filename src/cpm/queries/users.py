@@ -11,7 +11,7 @@ from cpm.queries.people import Person
 
 def visible_to(viewer: Person) -> QuerySet[User]:
     """The users that somebody sees: root all of them, others themselves; never delegates."""
-    users = User.objects.exclude(kind=UserKind.DELEGATE)
+    users = User.objects.exclude(kind__in=(UserKind.DELEGATE, UserKind.GONE))
     return users if viewer.acts_for_root else users.filter(pk=viewer.owner_id)
 
 

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from django.db import transaction
+from django.db.models import CharField, Q, Value
+from django.db.models.functions import Cast, Concat
 
+from cpm.engine import removal
 from cpm.kernel import clock, names
 from cpm.kernel.invalid import Invalid, Problem
-from cpm.models.accounts import Account
-from cpm.models.policies import Policy
-from cpm.models.users import User, UserKind
+from cpm.models.users import ApiKey, User, UserKind
 from cpm.queries import licence, users
 from cpm.queries.errors import one
 from cpm.queries.people import Person
@@ -81,7 +82,9 @@ def update(user_id: int, data: Mapping[str, object], *, actor: Person) -> None:
 def delete(user_id: int, *, actor: Person) -> None:
     """Forget a user with all that is his in here; what is in AWS and in buckets stays.
 
-    Raises `Forbidden`, `NotFound`, `Invalid` for root, and `Conflict` while he has work under way.
+    Nobody sees any of it from now on, and nothing runs for him. The rows, which may be millions, go
+    in the background. Raises `Forbidden`, `NotFound`, `Invalid` for root, and `Conflict` while he
+    has work under way.
     """
     access.require(actor, Action.CHANGE_USERS)
     user = _locked(user_id, actor)
@@ -89,12 +92,9 @@ def delete(user_id: int, *, actor: Person) -> None:
         raise Invalid(Problem("invalid", "The root user cannot be deleted."))
     if users.has_work_in_progress(user):
         raise Conflict("Work of this user is in progress.")
-    # What refers to accounts goes first; the rest goes with the user.
-    Policy.objects.filter(user=user).delete()
-    Account.objects.filter(user=user).update(assume_from_account=None)
-    name = user.username
-    user.delete()
-    audit.record(actor, "delete user", name)
+    audit.record(actor, "delete user", user.username)
+    _shut_out(user)
+    removal.begin(user)
 
 
 @transaction.atomic
@@ -147,6 +147,14 @@ def _made_up(password_file: Path) -> str:
     return made_up
 
 
+def _shut_out(user: User) -> None:
+    """Let nobody log in as the user or for him, and free their names (no name begins with `#`)."""
+    people = User.objects.filter(Q(pk=user.pk) | Q(original_user=user))
+    ApiKey.objects.filter(user__in=people).delete()
+    name = Concat(Value("#"), Cast("pk", CharField()))
+    people.update(is_active=False, email="", username=name)
+
+
 def _locked(user_id: int, actor: Person) -> User:
     return one(users.visible_to(actor).select_for_update(), user_id)
 
@@ -169,6 +177,7 @@ def _apply(given: Given, user: User) -> list[str]:
 def _check_licence() -> None:
     """Raise `Unlicensed` unless there may be one more user; others who add one wait."""
     allowed = licence.current(lock=True).max_users
-    counted = User.objects.exclude(kind__in=(UserKind.ROOT, UserKind.DELEGATE))
+    uncounted = (UserKind.ROOT, UserKind.DELEGATE, UserKind.GONE)
+    counted = User.objects.exclude(kind__in=uncounted)
     if allowed is not None and counted.count() >= allowed:
         raise Unlicensed(f"The licence allows {allowed} users (max_users).")
