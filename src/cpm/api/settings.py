@@ -37,6 +37,23 @@ class Identifier(Shown):
     time_zone: Annotated[str | UnsetType, SINCE_1_2]
 
 
+class ProxySettings(Shown):
+    """The proxy that all calls to AWS go through; its password is never shown."""
+
+    enabled: bool
+    address: str
+    port: int | None
+    username: str
+
+
+class Licence(Shown):
+    """Caps for the whole server; null is none."""
+
+    max_accounts: int | None
+    max_users: int | None
+    cross_account: bool
+
+
 class Cleanup(Shown):
     """How often is cleaned up, and how long what is kept."""
 
@@ -61,6 +78,27 @@ def show_identifier(request: Request) -> HttpResponse:
 def update_identifier(request: Request) -> HttpResponse:
     """Update the server's name."""
     return _update(request, sections.Identifier, Identifier)
+
+
+def show_proxy(request: Request) -> HttpResponse:
+    """Retrieve the proxy."""
+    return _answer(request, sections.ProxySettings, ProxySettings)
+
+
+def update_proxy(request: Request) -> HttpResponse:
+    """Update the proxy; a password that is left out stays."""
+    settings.update_proxy(request.body(settings.PROXY_FIELDS), actor=request.person)
+    return show_proxy(request)
+
+
+def show_licence(request: Request) -> HttpResponse:
+    """Retrieve what the licence allows."""
+    return _answer(request, sections.Licence, Licence)
+
+
+def update_licence(request: Request) -> HttpResponse:
+    """Update what the licence allows; a cap below what there is removes nothing."""
+    return _update(request, sections.Licence, Licence)
 
 
 def show_cleanup(request: Request) -> HttpResponse:
@@ -120,6 +158,13 @@ OPERATIONS = (
         (show_identifier, update_identifier),
         Identifier,
         settings.fields_of(sections.Identifier),
+    ),
+    *_section("/settings/proxy/", (show_proxy, update_proxy), ProxySettings, settings.PROXY_FIELDS),
+    *_section(
+        "/settings/license/",
+        (show_licence, update_licence),
+        Licence,
+        settings.fields_of(sections.Licence),
     ),
     *_section(
         "/settings/cleanup/",

@@ -93,6 +93,17 @@ class ProxySettings(Section):
 
 
 @dataclass(frozen=True)
+class Licence(Section):
+    """Caps for the whole server, and whether accounts may work across each other."""
+
+    name: ClassVar[str] = "license"
+
+    max_accounts: int | None = option(None, label="Accounts, of both kinds")
+    max_users: int | None = option(None, label="Users beside root")
+    cross_account: bool = option(True, label="Functions across accounts")
+
+
+@dataclass(frozen=True)
 class Cleanup(Section):
     """How often is cleaned up, and how long what is kept. Times are as on the wire."""
 

@@ -13,9 +13,11 @@ from cpm.kernel.invalid import Invalid, Problem
 MAX_NAME_LENGTH = 100
 MAX_USERNAME_LENGTH = 150
 MAX_DESCRIPTION_LENGTH = 1000
+MAX_HOST_LENGTH = 255
 
 ACCOUNT_NAME_PATTERN = "[A-Za-z0-9_]+"
 NAME_PATTERN = "[A-Za-z0-9_-]+"
+HOST_PATTERN = r"[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]"
 USERNAME_PATTERN = "[A-Za-z0-9@.+_-]+"
 
 _FORBIDDEN_IN_DESCRIPTIONS = frozenset("<>\\")
@@ -49,6 +51,15 @@ def description(text: str) -> str:
         message = "One line of text without < > \\ and control characters."
         problems.append(Problem("invalid", message))
     return _accepted(cleaned, problems)
+
+
+def host(text: str) -> str:
+    """The name or address of a machine; it may be empty."""
+    cleaned = text.strip()
+    if not cleaned:
+        return ""
+    characters = "letters, digits and . : - [ ]"
+    return _matching(HOST_PATTERN, cleaned, MAX_HOST_LENGTH, characters)
 
 
 def is_name(text: str) -> bool:

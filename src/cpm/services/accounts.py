@@ -10,11 +10,12 @@ from django.db.models import F, Q
 
 from cpm.aws.sessions import identify
 from cpm.engine.accounts import aws_of
+from cpm.engine.settings import Licence
 from cpm.kernel import names, regions
 from cpm.kernel.invalid import Invalid, Problem
 from cpm.models.accounts import Account, Authentication
 from cpm.models.recoveries import Recovery, RecoveryPhase
-from cpm.queries import accounts, licence
+from cpm.queries import accounts
 from cpm.queries.errors import one
 from cpm.queries.people import Person
 from cpm.services import access, audit, limits, references, unique
@@ -169,7 +170,7 @@ def _apply(given: Given, account: Account, actor: Person) -> dict[str, Any]:
     if Authentication.INSTANCE_ROLE in (authentication, account.authentication):
         access.require(actor, Action.USE_INSTANCE_ROLE)
     crosses = account.is_dr_account or authentication == Authentication.ASSUME_ROLE
-    if crosses and not licence.current().cross_account:
+    if crosses and not Licence.current().cross_account:
         raise Unlicensed("The licence does not cover work across accounts.")
     _refuse_incomplete(given, account, authentication)
     _refuse_long_chains(given, account, authentication)

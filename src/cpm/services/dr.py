@@ -5,10 +5,11 @@ from typing import Any
 
 from django.db import transaction
 
+from cpm.engine.settings import Licence
 from cpm.kernel import clock
 from cpm.models.accounts import Account
 from cpm.models.policies import Policy
-from cpm.queries import licence, policies
+from cpm.queries import policies
 from cpm.queries.errors import one
 from cpm.queries.people import Person
 from cpm.services import access, audit, references
@@ -82,7 +83,7 @@ def _check(given: Given, policy: Policy) -> None:
         return given.get(name, getattr(policy, _COLUMNS[name]))
 
     crosses = wanted("cross_account_enabled")
-    if crosses and not licence.current().cross_account:
+    if crosses and not Licence.current().cross_account:
         raise Unlicensed("The licence does not cover work across accounts.")
     _refuse_foreign_account(given, policy)
     refused = {problem.field for problem in given.problems}

@@ -6,11 +6,11 @@ the last one at the same time do not both succeed.
 
 from django.db.models import Sum
 
+from cpm.engine.settings import Licence
 from cpm.kernel.invalid import Invalid, Problem
 from cpm.models.accounts import Account
 from cpm.models.policies import Target
 from cpm.models.users import User
-from cpm.queries import licence
 from cpm.resources.contract import Driver
 from cpm.services.errors import Unlicensed
 
@@ -26,7 +26,7 @@ def lock_owner(owner_id: int) -> User:
 def check_accounts(owner: User) -> None:
     """Raise `Invalid` or `Unlicensed` unless one more account fits; `owner` is locked."""
     _check("max_accounts", owner, Account.objects.filter(user=owner).count() + 1)
-    allowed = licence.current(lock=True).max_accounts
+    allowed = Licence.locked().max_accounts
     if allowed is not None and Account.objects.count() >= allowed:
         raise Unlicensed(f"The licence allows {allowed} accounts (max_accounts).")
 

@@ -3,14 +3,27 @@
 from collections.abc import Mapping
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 
 from cpm.engine import cleanup
-from cpm.engine.settings import Section
+from cpm.engine.settings import ProxySettings, Section
+from cpm.kernel import names
 from cpm.queries.people import Person
 from cpm.services import access, audit, options
 from cpm.services.access import Action
-from cpm.services.fields import Fields
+from cpm.services.fields import Field, Fields
+from cpm.services.kinds import boolean, integer, text
+
+PROXY_FIELDS = Fields(
+    (
+        Field("enabled", boolean()),
+        Field("address", text(names.host, blank=True)),
+        Field("port", integer(1, 65535), nullable=True),
+        Field("username", text(blank=True, max_length=255)),
+        Field("password", text(blank=True, max_length=255)),
+    )
+)
 
 
 def fields_of(section: type[Section]) -> Fields:
@@ -35,8 +48,29 @@ def change(section: type[Section], values: Mapping[str, Any], *, actor: Person) 
 
 
 @transaction.atomic
+def update_proxy(data: Mapping[str, object], *, actor: Person) -> None:
+    """Change the proxy; a password that is left out stays. Raises `Forbidden` and `Invalid`."""
+    access.require(actor, Action.CHANGE_SERVER)
+    given = PROXY_FIELDS.read(data, partial=True)
+    kept = ProxySettings.locked()
+    if given.get("enabled", kept.enabled):
+        for name in ("address", "port"):
+            if not given.get(name, getattr(kept, name)):
+                given.refuse(name, "required", "A proxy that is enabled needs this.")
+    given.check()
+    password = given.pop("password", None)
+    if password is not None:
+        given["sealed_password"] = _sealed(password)
+    change(ProxySettings, given, actor=actor)
+
+
+@transaction.atomic
 def clean_up(*, actor: Person) -> None:
     """Have a cleanup begin at once, unless one is under way. Raises `Forbidden`."""
     access.require(actor, Action.CHANGE_SERVER)
     cleanup.ask()
     audit.record(actor, "run cleanup")
+
+
+def _sealed(password: str) -> str:
+    return settings.SEALER.seal(password).decode() if password else ""

@@ -10,10 +10,11 @@ from django.db.models import CharField, Q, Value
 from django.db.models.functions import Cast, Concat
 
 from cpm.engine import removal
+from cpm.engine.settings import Licence
 from cpm.kernel import clock, names
 from cpm.kernel.invalid import Invalid, Problem
 from cpm.models.users import ApiKey, User, UserKind
-from cpm.queries import licence, users
+from cpm.queries import users
 from cpm.queries.errors import one
 from cpm.queries.people import Person
 from cpm.services import access, audit, passwords, people, unique
@@ -176,7 +177,7 @@ def _apply(given: Given, user: User) -> list[str]:
 
 def _check_licence() -> None:
     """Raise `Unlicensed` unless there may be one more user; others who add one wait."""
-    allowed = licence.current(lock=True).max_users
+    allowed = Licence.locked().max_users
     uncounted = (UserKind.ROOT, UserKind.DELEGATE, UserKind.GONE)
     counted = User.objects.exclude(kind__in=uncounted)
     if allowed is not None and counted.count() >= allowed:
