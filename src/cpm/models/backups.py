@@ -2,8 +2,10 @@
 
 import uuid
 
+from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Upper
 
 from cpm.models.accounts import Account
 from cpm.models.policies import Policy
@@ -118,6 +120,13 @@ class Backup(models.Model):
             ),
         ]
         indexes = [
+            GinIndex(
+                *(
+                    OpClass(Upper(column), "gin_trgm_ops")
+                    for column in ("policy_name", "name", "description")
+                ),
+                name="backup_searched",
+            ),
             # Lists are counted, and far pages found, by this index alone.
             models.Index(
                 fields=["user", "id"],
