@@ -106,3 +106,18 @@ def test_however_often_aws_refuses_it_is_asked_again_some_day(now: list[float]) 
 )
 def test_the_start_is_what_aws_publishes(operation: str, rate: Rate) -> None:
     assert published(operation) == rate
+
+
+@pytest.mark.parametrize(
+    ("operation", "per_second"),
+    [
+        ("CreateBackup", 50),
+        ("DeleteBackup", 10),
+        ("RestoreTableFromBackup", 10),
+        ("ListBackups", 5),
+    ],
+)
+def test_backups_of_tables_keep_to_the_rates_that_aws_publishes(
+    operation: str, per_second: int
+) -> None:
+    assert published(f"dynamodb:{operation}") == Rate(per_second, per_second)

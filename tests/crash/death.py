@@ -18,6 +18,7 @@ from botocore.httpsession import URLLib3Session
 from django.db import connection
 
 _READ = re.compile(r"\s*(SELECT|SHOW)\b", re.IGNORECASE)
+_READ_ONLY = ("Describe", "List")
 # The queue claims and closes jobs by functions.
 _QUEUE = re.compile(r"procrastinate_(fetch|finish|retry|defer)_")
 
@@ -63,7 +64,7 @@ def mortal(fate: Fate) -> Iterator[None]:
     def send_and_pass(session: URLLib3Session, request: Any) -> Any:
         answer = send(session, request)
         operation = _operation(request)
-        if not operation.startswith("Describe"):
+        if not operation.startswith(_READ_ONLY):
             fate.pass_by(operation)
         return answer
 
@@ -81,6 +82,11 @@ def _is_lasting(sql: str) -> bool:
 
 
 def _operation(request: Any) -> str:
+    """What is asked of AWS, as services in XML say in the body, and those in JSON in a header."""
+    target = request.headers.get("X-Amz-Target")
+    if target:
+        name = target.decode() if isinstance(target, bytes) else str(target)
+        return name.rpartition(".")[2]
     body = request.body or b""
     text = body.decode() if isinstance(body, bytes) else str(body)
     return parse_qs(text).get("Action", ["?"])[0]

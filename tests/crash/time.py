@@ -42,13 +42,13 @@ class TimedWorld(World):
     """A world whose AWS is as late as the engine."""
 
     shared_clock: SharedClock = field(kw_only=True)
-    clients: dict[str, Any] = field(default_factory=dict)
+    clients: dict[tuple[str, str], Any] = field(default_factory=dict)
 
-    def ec2(self, region: str = REGION) -> Any:
+    def client(self, service: str, region: str = REGION) -> Any:
         """The account as its owner sees it; a client is slow to make, so one is kept."""
-        if region not in self.clients:
-            self.clients[region] = super().ec2(region)
-        return self.clients[region]
+        if (service, region) not in self.clients:
+            self.clients[service, region] = super().client(service, region)
+        return self.clients[service, region]
 
     def move_to(self, moment: datetime) -> None:
         """Move the clock on, AWS's included."""

@@ -57,9 +57,13 @@ class World:
     # --- AWS ------------------------------------------------------------------------------
 
     def ec2(self, region: str = REGION) -> Any:
+        """EC2 of the account."""
+        return self.client("ec2", region)
+
+    def client(self, service: str, region: str = REGION) -> Any:
         """The account as its owner sees it, beside the product."""
         return boto3.client(
-            "ec2",
+            service,  # type: ignore[call-overload]  # whichever the test wants
             region_name=region,
             endpoint_url=self.simulator.endpoint,
             aws_access_key_id=self.credentials.access_key_id,

@@ -77,11 +77,11 @@ def _resource(described: Json, carried: dict[str, str], region: str) -> Resource
         name=carried.get("Name") or None,
         size_gib=gib(described.get("TableSizeBytes", 0)),
         tags=carried,
-        facts=_facts(described, carried),
+        facts=_facts(described, carried, region),
     )
 
 
-def _facts(described: Json, carried: dict[str, str]) -> Json:
+def _facts(described: Json, carried: dict[str, str], region: str) -> Json:
     """What a backup does not know of the table, and what options are compared with."""
     # A table that was never on demand does not say how it is billed.
     billing = described.get("BillingModeSummary", {}).get("BillingMode") or PROVISIONED
@@ -95,7 +95,11 @@ def _facts(described: Json, carried: dict[str, str]) -> Json:
         ],
         "table_class": described.get("TableClassSummary", {}).get("TableClass") or "STANDARD",
         "deletion_protection": described.get("DeletionProtectionEnabled", False),
-        "replicas": [each["RegionName"] for each in described.get("Replicas", ())],
+        "replicas": [
+            each["RegionName"]
+            for each in described.get("Replicas", ())
+            if each["RegionName"] != region
+        ],
         "kms_key_id": described.get("SSEDescription", {}).get("KMSMasterKeyArn"),
         "tags": carried,
     }
