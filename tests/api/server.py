@@ -23,11 +23,12 @@ _CPM = (sys.executable, "-m", "cpm")
 class WebServer:
     """`cpm web` on a port and with a database of its own."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, **variables: str) -> None:
         self.database = EmbeddedPostgres(directory / "postgres", durable=False)
         self.database.start()
         self.port = ports.claim("127.0.0.1", 0)
         self._data = directory
+        self._variables = variables
         self._output = directory / "output"
         self._cpm("migrate")
         self.key = self._cpm("apikey", "create", "root").splitlines()[-1]
@@ -56,7 +57,7 @@ class WebServer:
     @property
     def _environment(self) -> dict[str, str]:
         ours = {"DATABASE_URL": self.database.uri, "CPM_DATA": str(self._data)}
-        return {**os.environ, **ours}
+        return {**os.environ, **ours, **self._variables}
 
     def _cpm(self, *arguments: str) -> str:
         """What a command prints."""

@@ -23,7 +23,7 @@ T = TypeVar("T")
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebServer]:
     """A server whose root user has very many schedules."""
-    with WebServer(tmp_path_factory.mktemp("web")) as running:
+    with WebServer(tmp_path_factory.mktemp("web"), CPM_TRUSTED_PROXIES="127.0.0.1") as running:
         with psycopg.connect(running.database.uri) as database:
             database.execute(
                 "INSERT INTO cpm_schedule (user_id, name, every_unit, every_how_many, start_at,"
@@ -173,6 +173,33 @@ def test_bad_attempts_are_counted_over_all_processes(server: WebServer) -> None:
     statuses = [status for some in at_once(server, attempt) for status in some]
     assert statuses.count(401) == 10
     assert statuses.count(429) == 3 * AT_ONCE - 10
+
+
+def test_a_proxy_that_is_trusted_says_where_its_clients_are(
+    api: Connection, server: WebServer
+) -> None:
+    path, body = "/token/obtain/api_key/", b"api_key=wrong"
+
+    def attempt(*forwarded: str) -> int:
+        api.raw.putrequest("POST", f"/api{path}")
+        for line in forwarded:
+            api.raw.putheader("X-Forwarded-For", line)
+        api.raw.putheader("Content-Length", str(len(body)))
+        api.raw.endheaders(body)
+        answer = api.raw.getresponse()
+        answer.read()
+        return answer.status
+
+    made_up = (f"203.0.113.{number}" for number in range(100))
+    lines = [(next(made_up), f"{next(made_up)}, 198.51.100.7") for _ in range(11)]
+    assert [attempt(*each) for each in lines] == [*[401] * 10, 429]
+    assert attempt("198.51.100.8") == 401
+    with psycopg.connect(server.database.uri) as database:
+        rows = database.execute(
+            "SELECT DISTINCT source_address FROM cpm_auditentry"
+            " WHERE source_address LIKE '198.51.%' OR source_address LIKE '203.%'"
+        )
+        assert sorted(rows) == [("198.51.100.7",), ("198.51.100.8",)]
 
 
 def test_while_the_database_is_away_the_server_says_so(api: Connection, server: WebServer) -> None:

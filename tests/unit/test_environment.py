@@ -29,6 +29,8 @@ def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
         {"CPM_AWS_BUDGET_SHARE": "0"},
         {"CPM_POTR": "8443"},
         {"CPM_SECRET_KEY_FILE": "/nonexistent/key"},
+        {"CPM_TRUSTED_PROXIES": "10.0.0.0/8,proxy.example.com"},
+        {"CPM_TRUSTED_PROXIES": "10.0.0.1/8"},
         {"CPM_TLS_KEY": "/etc/key.pem"},
     ],
 )

@@ -5,8 +5,9 @@ secrets need not stand in the environment.
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -48,6 +49,11 @@ class Environment:
     bind: str = _setting("0.0.0.0", "The address to listen on.")  # noqa: S104 - a server for others
     port: int = _setting(443, "The port to listen on.")
     hosts: tuple[str, ...] = _setting(("*",), "Host names by which clients may call the server.")
+    trusted_proxies: tuple[str, ...] = _setting(
+        (),
+        "Addresses or networks of proxies in front: the client's address is then what they say in"
+        " `X-Forwarded-For`. They have to drop headers with `_` in their names, as most do.",
+    )
     tls_certificate: Path | None = _setting(None, "A certificate (PEM) instead of our own.")
     tls_key: Path | None = _setting(None, "Its private key (PEM, PKCS 8).")
     web_workers: int = _setting(2, "Processes that answer requests.")
@@ -156,6 +162,7 @@ def _check(environment: Environment) -> None:
         raise BadEnvironment(
             f"CPM_TIME_ZONE must be an IANA zone such as Europe/Berlin: {error}"
         ) from error
+    _check_networks(environment.trusted_proxies)
     if not 0 < environment.aws_budget_share <= 1:
         raise BadEnvironment("CPM_AWS_BUDGET_SHARE must be above 0 and at most 1")
     if environment.worker_stalled_seconds < 1:
@@ -164,3 +171,13 @@ def _check(environment: Environment) -> None:
         raise BadEnvironment("CPM_PORT must be between 1 and 65535")
     if bool(environment.tls_certificate) != bool(environment.tls_key):
         raise BadEnvironment("CPM_TLS_CERTIFICATE and CPM_TLS_KEY belong together")
+
+
+def _check_networks(networks: Iterable[str]) -> None:
+    for network in networks:
+        try:
+            ip_network(network)
+        except ValueError as error:
+            raise BadEnvironment(
+                f"CPM_TRUSTED_PROXIES must list addresses and networks: {error}"
+            ) from error
