@@ -41,6 +41,7 @@ def test_the_whole_tour_protects_rotates_and_recovers(tmp_path: Path) -> None:
     done = cpm("demo", "--once", "--port", "0", "--data", str(data))
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(set(re.findall(r"snap-[0-9a-f]+", done.stdout))) >= 10
+    assert len(set(re.findall(r"cpm-orders-[0-9a-f]+", done.stdout))) >= 2
     assert "deleted in AWS" in done.stdout
     assert re.search(
         r"recovery of vol-[0-9a-f]+ +vol-[0-9a-f]+: \d+ GiB, the same \d tags", done.stdout

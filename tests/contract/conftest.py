@@ -14,7 +14,12 @@ from cpm.simulator.process import Simulator
 from cpm.testing.stage import Stage
 from tests.contract.rigs import RIGS
 
-pytest.register_assert_rewrite("cpm.testing.driver_suite", "cpm.testing.inventory_suite")
+pytest.register_assert_rewrite(
+    "cpm.testing.copy_suite",
+    "cpm.testing.driver_suite",
+    "cpm.testing.inventory_suite",
+    "cpm.testing.permission_suite",
+)
 
 _numbers = itertools.count(300000000001)
 

@@ -9,6 +9,7 @@ from cpm.aws import tags
 from cpm.resources.contract import Json, Refs, Resource
 from cpm.testing.stage import REGION, RecoveryCase, Rig, Stage
 from tests.contract.dynamodb_rig import DYNAMODB_TABLE
+from tests.contract.rds_rigs import RDS_CLUSTER, RDS_DATABASE
 from tests.contract.redshift_rig import REDSHIFT_CLUSTER
 
 ZONE = f"{REGION}a"
@@ -403,5 +404,7 @@ RIGS: Mapping[str, Mapping[str, Rig]] = {
         "by AMI without reboot": replace(_ONLY_AMI, target_options={"backup_option": "N"}),
     },
     "dynamodb_table": {"": DYNAMODB_TABLE},
+    "rds_cluster": {"": RDS_CLUSTER},
+    "rds_database": {"": RDS_DATABASE},
     "redshift_cluster": {"": REDSHIFT_CLUSTER},
 }

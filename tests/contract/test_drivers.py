@@ -2,6 +2,7 @@
 
 from cpm.testing.driver_suite import DriverSuite
 from cpm.testing.inventory_suite import InventorySuite
+from cpm.testing.permission_suite import PermissionSuite
 
 
 class TestDrivers(DriverSuite):
@@ -10,3 +11,7 @@ class TestDrivers(DriverSuite):
 
 class TestInventories(InventorySuite):
     """What each of them says of its copies in AWS."""
+
+
+class TestPermissions(PermissionSuite):
+    """What each of them is allowed to do."""

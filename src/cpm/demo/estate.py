@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from cpm.aws.credentials import StaticKeys
@@ -33,6 +34,19 @@ MACHINES = {
     "staging": (Group(HOME_REGION, ("test-1", "test-2"), 1, {"tier": "test"}),),
 }
 LOOSE_VOLUMES = ("archive", "scratch")
+DATABASE = "orders"
+
+
+@dataclass(frozen=True)
+class InAws:
+    """A snapshot as AWS has it."""
+
+    snapshot_id: str
+    resource_id: str
+    size_gib: int
+    region: str
+    state: str
+    started_at: datetime
 
 
 class Estate:
@@ -70,13 +84,11 @@ class Estate:
         """The volumes as EC2 describes them."""
         return self.aws(account, region).pages("ec2", "DescribeVolumes", "Volumes", **parameters)
 
-    def snapshots(self, account: str, region: str, policy: str) -> list[dict[str, Any]]:
+    def snapshots(self, account: str, region: str, policy: str) -> list[InAws]:
         """The snapshots that the server has made for a policy, by its tag, newest first."""
-        mine = {"Name": "tag:cpm_policy_name", "Values": [policy]}
-        found = self.aws(account, region).pages(
-            "ec2", "DescribeSnapshots", "Snapshots", OwnerIds=["self"], Filters=[mine]
-        )
-        return sorted(found, key=lambda snapshot: snapshot["StartTime"], reverse=True)
+        aws = self.aws(account, region)
+        found = [*_volume_snapshots(aws, policy), *_database_snapshots(aws, policy)]
+        return sorted(found, key=lambda snapshot: snapshot.started_at, reverse=True)
 
     def _launch(self, account: str, group: Group) -> None:
         known = self._accounts[account]
@@ -114,7 +126,7 @@ class Estate:
         aws.call(
             "rds",
             "CreateDBInstance",
-            DBInstanceIdentifier="orders",
+            DBInstanceIdentifier=DATABASE,
             DBInstanceClass="db.t3.medium",
             Engine="postgres",
             AllocatedStorage=20,
@@ -134,3 +146,25 @@ class Estate:
         self.aws(account, region).call(
             "ec2", "CreateTags", Resources=[resource_id], Tags=[{"Key": "Name", "Value": name}]
         )
+
+
+def _volume_snapshots(aws: Aws, policy: str) -> Iterator[InAws]:
+    mine = {"Name": "tag:cpm_policy_name", "Values": [policy]}
+    for each in aws.pages(
+        "ec2", "DescribeSnapshots", "Snapshots", OwnerIds=["self"], Filters=[mine]
+    ):
+        size, state, started_at = each["VolumeSize"], each["State"], each["StartTime"]
+        yield InAws(each["SnapshotId"], each["VolumeId"], size, aws.region, state, started_at)
+
+
+def _database_snapshots(aws: Aws, policy: str) -> Iterator[InAws]:
+    for each in aws.pages("rds", "DescribeDBSnapshots", "DBSnapshots", SnapshotType="manual"):
+        if {"Key": "cpm_policy_name", "Value": policy} in each["TagList"]:
+            yield InAws(
+                each["DBSnapshotIdentifier"],
+                each["DBInstanceIdentifier"],
+                each["AllocatedStorage"],
+                aws.region,
+                each["Status"],
+                each["SnapshotCreateTime"],
+            )

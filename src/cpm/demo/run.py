@@ -159,15 +159,15 @@ class Demo:
         for step, result in summary.steps:
             steps.add_row(step, result)
         snapshots = Table(
-            "snapshot", "volume", "size", "region", "state", title="Snapshots in AWS", box=None
+            "snapshot", "of", "size", "region", "state", title="Snapshots in AWS", box=None
         )
         for row in summary.snapshots:
             snapshots.add_row(
-                row["SnapshotId"],
-                row["VolumeId"],
-                f"{row['VolumeSize']} GiB",
-                row["Region"],
-                row["State"],
+                row.snapshot_id,
+                row.resource_id,
+                f"{row.size_gib} GiB",
+                row.region,
+                row.state,
             )
         out = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
         for table in (steps, snapshots):

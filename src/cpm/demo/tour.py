@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cpm.demo.client import ApiClient, Refused
-from cpm.demo.estate import HOME_REGION, LOOSE_VOLUMES, OTHER_REGION, Estate
+from cpm.demo.estate import DATABASE, HOME_REGION, LOOSE_VOLUMES, OTHER_REGION, Estate, InAws
 from cpm.demo.state import DemoAccount
 from cpm.kernel import clock
 
@@ -30,7 +30,7 @@ class Summary:
     """What the tour did, step by step, and the snapshots that are left in AWS."""
 
     steps: list[tuple[str, str]] = field(default_factory=list)
-    snapshots: list[Json] = field(default_factory=list)
+    snapshots: list[InAws] = field(default_factory=list)
 
     def add(self, step: str, result: str) -> None:
         """Notes a step that went well."""
@@ -60,7 +60,7 @@ class Tour:
             "/policies/",
             name=POLICY,
             account=owner["id"],
-            description="The shop: its machines and loose volumes",
+            description="The shop: its machines, loose volumes and database",
             generations=GENERATIONS,
             schedules=[schedule["id"]],
         )
@@ -101,7 +101,7 @@ class Tour:
             self.back_up(policy)
 
         def are_gone() -> bool:
-            return not doomed & {snapshot["SnapshotId"] for snapshot in self._in_aws()}
+            return not doomed & {snapshot.snapshot_id for snapshot in self._in_aws()}
 
         if not clock.wait_until(
             are_gone, timeout_seconds=PATIENCE_SECONDS, interval_seconds=LOOK_SECONDS
@@ -169,7 +169,8 @@ class Tour:
             for volume in self._estate.volumes(account, HOME_REGION, Filters=[named]):
                 self._add_target(policy_id, "volumes", volume["VolumeId"], HOME_REGION)
                 count += 1
-        self.summary.add(f"policy {POLICY}", f"protects {count} resources")
+        self._add_target(policy_id, "rds_databases", DATABASE, HOME_REGION)
+        self.summary.add(f"policy {POLICY}", f"protects {count + 1} resources")
 
     def _add_target(self, policy_id: int, collection: str, resource_id: str, region: str) -> None:
         self._client.post(
@@ -197,9 +198,9 @@ class Tour:
         rows = self._client.get(f"/backups/{backup['id']}/snapshots/")
         return {row["snapshot_id"] for row in rows}
 
-    def _in_aws(self) -> list[Json]:
+    def _in_aws(self) -> list[InAws]:
         return [
-            {**snapshot, "Region": region}
+            snapshot
             for region in (HOME_REGION, OTHER_REGION)
             for snapshot in self._estate.snapshots("production", region, POLICY)
         ]

@@ -11,6 +11,7 @@ from cpm.kernel.invalid import Invalid, Problem
 from cpm.models.accounts import Account
 from cpm.models.policies import Target
 from cpm.models.users import User
+from cpm.resources import registry
 from cpm.resources.contract import Driver
 from cpm.services.errors import Unlicensed
 
@@ -32,16 +33,17 @@ def check_accounts(owner: User) -> None:
 
 
 def check_targets(owner: User, driver: Driver) -> None:
-    """Raise `Invalid` when the owner's targets of this type are beyond his limit.
+    """Raise `Invalid` when the owner's targets of a type, or its like, are beyond their limit.
 
     Called after the change, in its transaction. A resource counts once, in however many policies.
     """
     if not driver.limit or getattr(owner, driver.limit) is None:
         return
+    kinds = [each.kind for each in registry.drivers() if each.limit == driver.limit]
     resources = (
-        Target.objects.filter(policy__user=owner, kind=driver.kind)
-        .order_by("policy__account", "region", "resource_id", "-size_gib")
-        .distinct("policy__account", "region", "resource_id")
+        Target.objects.filter(policy__user=owner, kind__in=kinds)
+        .order_by("policy__account", "kind", "region", "resource_id", "-size_gib")
+        .distinct("policy__account", "kind", "region", "resource_id")
     )
     if driver.limit.endswith(_SIZE):
         sizes = Target.objects.filter(pk__in=resources.values("pk"))

@@ -15,6 +15,10 @@ from cpm.simulator.rds_kinds import CLUSTER, INSTANCE, KINDS, Kind, backend
 from cpm.simulator.rds_listing import Field, matching, page
 from cpm.simulator.rds_snapshot_copies import own_key
 
+# Its parts have moto's names, too.
+_SCALING = "scaling_configuration"
+_delete_cluster = RDSBackend.delete_db_cluster
+
 
 def install(handlers: Handlers) -> None:
     """Take over making and listing databases; let their status follow the clock."""
@@ -29,6 +33,7 @@ def install(handlers: Handlers) -> None:
     status = property(_status, _set_status)
     extend(DBInstance, "status", status)
     replace(DBCluster, "status", status)
+    replace(RDSBackend, "delete_db_cluster", _delete_with_backups)
 
 
 def create_database(call: Call, kind: Kind) -> Mapping[str, Any]:
@@ -59,7 +64,10 @@ def make(call: Call, kind: Kind, facts: dict[str, Any], *origins: str) -> Any:
 
 def snake_case(params: Mapping[str, Any]) -> dict[str, Any]:
     """Parameters by the names that moto gives them."""
-    return {xform_name(name): value for name, value in params.items()}
+    named = {xform_name(name): value for name, value in params.items()}
+    if isinstance(named.get(_SCALING), Mapping):
+        named[_SCALING] = snake_case(named[_SCALING])
+    return named
 
 
 def describe_databases(call: Call, kind: Kind) -> Mapping[str, Any]:
@@ -116,3 +124,15 @@ _FIELDS: Mapping[Kind, Mapping[str, Field[Any]]] = {
         "engine-mode": lambda item: (item.engine_mode,),
     },
 }
+
+
+def _delete_with_backups(
+    rds: RDSBackend, cluster_identifier: str, snapshot_name: str | None = None
+) -> DBCluster:
+    """Delete a cluster, and with it the backups that RDS has made by itself."""
+    deleted = _delete_cluster(rds, cluster_identifier, snapshot_name)
+    for name, snapshot in list(rds.cluster_snapshots.items()):
+        its_own = snapshot.db_cluster_identifier == deleted.db_cluster_identifier
+        if its_own and snapshot.snapshot_type == "automated":
+            del rds.cluster_snapshots[name]
+    return deleted

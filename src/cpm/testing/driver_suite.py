@@ -1,13 +1,12 @@
 # ruff: noqa: S101 - these are tests
 """What a driver is, in tests: a resource type that passes keeps every promise of the contract.
 
-Derive a test class from `DriverSuite` and let pytest collect it. It needs fixtures: `stage` for
+Derive a test class from `DriverSuite` and let pytest collect it. It needs a fixture `stage` for
 each way in which a driver of the registry protects (see `cpm.testing.stage.Rig` for what it needs
-to know of it), `driver` for each driver, and `stages`, all those of that driver.
+to know of it).
 """
 
 import json
-from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -15,9 +14,8 @@ from typing import Any
 from cpm.kernel import clock
 from cpm.kernel.faults import FaultKind
 from cpm.resources import registry
-from cpm.resources.contract import Ask, Driver, Effect, Json, Order, Refs, Resource, Source, State
-from cpm.resources.options import make
-from cpm.testing.stage import DEADLINE_SECONDS, Begun, Stage, fault_of
+from cpm.resources.contract import Ask, Effect, Order, Refs, State
+from cpm.testing.stage import DEADLINE_SECONDS, Begun, Stage, fault_of, without_tidying
 
 
 class DriverSuite:
@@ -215,7 +213,7 @@ class DriverSuite:
             options = case.options(stage, planted)
             before = stage.rig.remains(stage)
             orders = stage.plan_recovery(source, options)
-            begun = stage.carry_out(_without_tidying(stage, orders))
+            begun = stage.carry_out(without_tidying(stage, orders))
             for each in reversed(begun):
                 if each.effect.undo:
                     _undo_twice(stage, each)
@@ -224,32 +222,6 @@ class DriverSuite:
                 partial(_has_only, stage, before),
                 timeout_seconds=DEADLINE_SECONDS,
             )
-
-    def test_declared_permissions_are_those_that_the_calls_need(
-        self, driver: Driver, stages: Sequence[Stage]
-    ) -> None:
-        declared, needed = _Permissions(), _Permissions()
-        for effect in driver.effects:
-            declared.add(f"effect {effect.name}", effect.permissions)
-            declared.add(f"undo of {effect.name}", effect.undo_permissions)
-        for watch in driver.watches:
-            declared.add(f"watch {watch.name}", watch.permissions)
-        declared.add("reading", driver.read_permissions)
-        for stage in stages:
-            _walk(stage, needed)
-        assert needed.by_part == declared.by_part
-
-
-class _Permissions:
-    """IAM actions by what needs them."""
-
-    def __init__(self) -> None:
-        self.by_part: dict[str, set[str]] = {}
-
-    def add(self, part: str, actions: Iterable[str]) -> None:
-        self.by_part.setdefault(part, set()).update(actions)
-        if not self.by_part[part]:
-            del self.by_part[part]
 
 
 def _orders_of_copies(stage: Stage) -> list[Order]:
@@ -287,98 +259,3 @@ def _undo_twice(stage: Stage, begun: Begun) -> None:
 
 def _service(effect: Effect) -> str:
     return effect.operation.partition(":")[0]
-
-
-def _walk(stage: Stage, needed: _Permissions) -> None:
-    """Use everything that the driver declares, and note what it took."""
-    source = _walk_backup(stage, stage.rig.plant(stage), stage.rig.target_options, needed)
-    _walk_recoveries(stage, source, needed)
-    for resource_id, options in stage.rig.more_targets(stage):
-        _walk_backup(stage, resource_id, options, needed)
-
-
-def _walk_backup(
-    stage: Stage, resource_id: str, options: Json, needed: _Permissions
-) -> tuple[Resource, Source]:
-    with stage.recording() as actions:
-        (resource,) = stage.driver.describe(stage.aws, [resource_id])
-        list(stage.driver.discover(stage.aws))
-        if stage.driver.inventory:
-            list(stage.driver.inventory(stage.aws, stage.SERVER_ID))
-        if stage.driver.check_target:
-            wanted: object = make(stage.driver.target_options, options)
-            stage.driver.check_target(stage.aws, resource, wanted)
-    needed.add("reading", actions)
-    begun = _walk_chain(stage, stage.plan(resource, options), needed)
-    source = stage.source(resource, begun)
-    again = _walk_chain(stage, stage.plan(resource, options), needed)
-    _watch_together(stage, [*begun, *again], needed)
-    for each in again:
-        for part in each.parts:
-            ref = each.refs[part.resource_id]
-            _walk_chain(stage, stage.rig.sharing(stage, ref), needed)
-            with stage.recording() as actions:
-                stage.delete(part, ref)
-            if part.kind == stage.driver.kind:
-                needed.add("effect delete", actions)
-    return resource, source
-
-
-def _watch_together(stage: Stage, begun: Iterable[Begun], needed: _Permissions) -> None:
-    """Many are watched in another way than one, by some drivers."""
-    refs: dict[str, list[str]] = {}
-    for each in begun:
-        refs.setdefault(each.effect.watch, []).extend(each.refs.values())
-    refs.pop("", None)
-    for name, its_own in refs.items():
-        with stage.recording() as actions:
-            stage.watch(name, its_own)
-        needed.add(f"watch {name}", actions)
-
-
-def _walk_recoveries(
-    stage: Stage, backed_up: tuple[Resource, Source], needed: _Permissions
-) -> None:
-    resource, source = backed_up
-    for case in stage.rig.recoveries:
-        for undone in (False, True):
-            with stage.recording() as actions:
-                orders = stage.plan_recovery(source, case.options(stage, resource))
-            needed.add("reading", actions)
-            if undone:
-                _walk_back(stage, _without_tidying(stage, orders), needed)
-            else:
-                _walk_chain(stage, orders, needed)
-
-
-def _walk_back(stage: Stage, orders: list[Order], needed: _Permissions) -> None:
-    for each in reversed(_walk_chain(stage, orders, needed)):
-        if each.effect.undo:
-            with stage.recording() as actions:
-                each.effect.undo(stage.aws, each.refs)
-            needed.add(f"undo of {each.effect.name}", actions)
-            assert stage.is_undone(each)
-
-
-def _without_tidying(stage: Stage, orders: list[Order]) -> list[Order]:
-    """The part of a chain that is taken back when it fails."""
-    return [order for order in orders if not stage.driver.effect(order.effect).tidies_up]
-
-
-def _walk_chain(stage: Stage, orders: Iterable[Order], needed: _Permissions) -> list[Begun]:
-    chain: list[Begun] = []
-    earlier: dict[str, Refs] = {}
-    tokens: dict[str, str] = {}
-    for order in orders:
-        with stage.recording() as actions:
-            begun = stage.begin(order, earlier, tokens)
-            if begun.effect.find:
-                begun.effect.find(stage.aws, begun.ask)
-        needed.add(f"effect {begun.effect.name}", actions)
-        if begun.effect.watch:
-            with stage.recording() as actions:
-                stage.settle(begun)
-            needed.add(f"watch {begun.effect.watch}", actions)
-        earlier[order.step], tokens[order.step] = begun.refs, begun.ask.token
-        chain.append(begun)
-    return chain

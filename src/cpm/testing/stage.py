@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,12 +25,15 @@ from cpm.resources.contract import (
     Source,
     State,
     Verdict,
+    Where,
 )
 from cpm.resources.options import make
 from cpm.simulator.process import Simulator
 
 REGION = "us-east-1"
+OTHER_REGION = "us-west-2"
 DEADLINE_SECONDS = 30.0
+SHARING_KEY = "alias/cpm_share"
 
 _DECIDED = (State.DONE, State.FAILED, State.GONE)
 # What AWS does with the caller's rights when a call names a key.
@@ -50,7 +53,7 @@ _KEY_ACTIONS = frozenset(
 # Parameters that hand a role to a service.
 _ROLES = frozenset({"IamInstanceProfile", "IamRoles"})
 # How services name the right to tag what a call makes, where the call itself brings the tags.
-_TAGGING = {"redshift": "redshift:CreateTags"}
+_TAGGING = {"rds": "rds:AddTagsToResource", "redshift": "redshift:CreateTags"}
 # What else AWS checks for a call.
 _ALSO_CHECKED: Mapping[str, frozenset[str]] = {
     "dynamodb:RestoreTableFromBackup": frozenset(
@@ -83,9 +86,15 @@ class Call:
             found.add(_TAGGING[self.service])
         if self.parameters.keys() & _ROLES:
             found.add("iam:PassRole")
-        if _names_a_key(self.parameters):
+        if _names_a_key(self.parameters) or self._uses_a_key:
             found |= _KEY_ACTIONS
         return frozenset(found)
+
+    @property
+    def _uses_a_key(self) -> bool:
+        """Whether AWS takes a key from what it is about, with the rights of the caller."""
+        is_from_snapshot = self.operation.startswith(("Copy", "CreateDBInstance", "Restore"))
+        return self.service == "rds" and is_from_snapshot
 
 
 @dataclass(frozen=True)
@@ -107,6 +116,17 @@ class RecoveryCase:
     name: str
     options: Callable[["Stage", Resource], Json]
     check: Callable[["Stage", Resource, Mapping[str, Refs]], None]
+
+
+@dataclass(frozen=True)
+class CopyCase:
+    """One way for a copy to get to another place: what is copied, and where to."""
+
+    name: str
+    # Makes what is protected; its id.
+    plant: Callable[["Stage"], str]
+    crosses_accounts: bool = False
+    region: str = OTHER_REGION
 
 
 @dataclass(frozen=True)
@@ -141,16 +161,23 @@ class Rig:
     sharing: Callable[["Stage", str], Sequence[Order]] = lambda *_: ()
     # Resources, with target options, that take other paths through the driver.
     more_targets: Callable[["Stage"], Sequence[tuple[str, Json]]] = lambda _: ()
+    # The code with which AWS refuses to delete a copy that it is just deleting, if it does.
+    deletion_refused: str = ""
+    copying: Sequence[CopyCase] = ()
+    # All copies in a place with their tags, and the accounts with which one is shared.
+    copies_at: Callable[[Aws], Mapping[str, dict[str, str]]] = lambda _: {}
+    shared_with: Callable[[Aws, str], set[str]] = lambda *_: set()
 
 
 @dataclass(frozen=True)
 class Begun:
-    """An effect that was started."""
+    """An effect that was started, and where."""
 
     effect: Effect
     ask: Ask
     parts: Sequence[Part]
     refs: Refs
+    aws: Aws
 
 
 class Stage:
@@ -165,11 +192,21 @@ class Stage:
         self.rig = rig
         self.simulator = simulator
         self.account_number = account_number
-        key = simulator.account(account_number)
-        credentials = StaticKeys(key.access_key_id, key.secret_access_key)
-        self.aws = RecordingAws(cloud, credentials, REGION, account_number)
+        self._cloud = cloud
+        self.aws = RecordingAws(cloud, self._keys(account_number), REGION, account_number)
         # For what the driver does not do itself: planting, looking, taking away.
-        self.hand = cloud.aws(credentials, REGION, account_number)
+        self.hand = cloud.aws(self._keys(account_number), REGION, account_number)
+        self.other_number = f"{int(account_number) + 10**11}"
+
+    @property
+    def other(self) -> Aws:
+        """Another account in the same region; its calls are recorded with those of the first."""
+        keys, calls = self._keys(self.other_number), self.aws.calls
+        return RecordingAws(self._cloud, keys, REGION, self.other_number, calls=calls)
+
+    def _keys(self, account_number: str) -> StaticKeys:
+        key = self.simulator.account(account_number)
+        return StaticKeys(key.access_key_id, key.secret_access_key)
 
     def plant(self) -> Resource:
         """One resource, as the driver describes it."""
@@ -203,15 +240,18 @@ class Stage:
         order: Order,
         earlier: Mapping[str, Refs] | None = None,
         tokens: Mapping[str, str] | None = None,
+        *,
+        at: Aws | None = None,
     ) -> Begun:
-        """Start the effect of `order`."""
-        effect = self.driver.effect(order.effect)
+        """Start the effect of `order`, where it is planned unless `at` says otherwise."""
+        effect, aws = self.driver.effect(order.effect), at or self.aws
         ask = self.ask(order, earlier, tokens)
-        return Begun(effect, ask, order.parts, effect.start(self.aws, ask))
+        return Begun(effect, ask, order.parts, effect.start(aws, ask), aws)
 
     def poll(self, begun: Begun) -> Mapping[str, Verdict]:
         """What AWS says of it now."""
-        return self.watch(begun.effect.watch, begun.refs.values())
+        watch = self.driver.watch(begun.effect.watch)
+        return watch.poll(begun.aws, list(begun.refs.values()))
 
     def finish(self, begun: Begun) -> None:
         """Let AWS be done with it."""
@@ -246,13 +286,15 @@ class Stage:
 
         return not watch or clock.wait_until(is_over, timeout_seconds=DEADLINE_SECONDS)
 
-    def carry_out(self, orders: Iterable[Order]) -> list[Begun]:
+    def carry_out(
+        self, orders: Iterable[Order], places: Mapping[Where, Aws] | None = None
+    ) -> list[Begun]:
         """Start and settle all orders, each after the one that it follows; all must succeed."""
         begun: list[Begun] = []
         earlier: dict[str, Refs] = {}
         tokens: dict[str, str] = {}
         for order in orders:
-            one = self.begin(order, earlier, tokens)
+            one = self.begin(order, earlier, tokens, at=places[order.where] if places else None)
             begun.append(one)
             states = {verdict.state for verdict in self.settle(one).values()}
             assert states <= {State.DONE}, f"{order.effect}: {states}"  # noqa: S101
@@ -265,7 +307,7 @@ class Stage:
 
     def source(self, resource: Resource, begun: Iterable[Begun]) -> Source:
         """What a recovery starts from, after the effects `begun` have protected `resource`."""
-        copies = [copy for one in begun for copy in self._copies(one)]
+        copies = [copy for one in begun for copy in self.copies(one)]
         return Source(resource.resource_id, resource.name, resource.facts, copies)
 
     def plan_recovery(self, source: Source, options: Json) -> list[Order]:
@@ -282,13 +324,20 @@ class Stage:
         owner.effect(collection.delete).start(self.aws, self.ask(Order(collection.delete, spec)))
 
     @contextmanager
-    def faults(self, *rules: Json) -> Iterator[None]:
-        """AWS misbehaves while the context lasts."""
-        self.simulator.faults([rule | {"account": self.account_number} for rule in rules])
+    def faults(self, *rules: Json, at: Aws | None = None) -> Iterator[None]:
+        """AWS misbehaves while the context lasts, here unless `at` says otherwise."""
+        account = {"account": (at or self.aws).account_number}
+        self.simulator.faults([rule | account for rule in rules])
         try:
             yield
         finally:
             self.simulator.faults([])
+
+    def refused_deletions(self, at: Aws) -> AbstractContextManager[None]:
+        """AWS refuses one deletion of a copy, as it does with what it is just deleting."""
+        code = self.rig.deletion_refused
+        rule = {"op": self.driver.effect("delete").operation, "kind": "denied", "code": code}
+        return self.faults(*([rule | {"times": 1}] if code else []), at=at)
 
     @contextmanager
     def recording(self) -> Iterator[set[str]]:
@@ -298,7 +347,8 @@ class Stage:
         yield actions
         actions.update(*(call.actions for call in self.aws.calls[before:]))
 
-    def _copies(self, begun: Begun) -> Iterator[Copied]:
+    def copies(self, begun: Begun) -> Iterator[Copied]:
+        """The copies that an effect has made, as recoveries and further copies find them."""
         verdicts = self.settle(begun)
         for number, part in enumerate(begun.parts):
             ref = begun.refs[part.resource_id]
@@ -321,6 +371,11 @@ def fault_of(work: Callable[[], object]) -> Fault:
     except Fault as fault:
         return fault
     raise AssertionError("no fault was raised")
+
+
+def without_tidying(stage: Stage, orders: list[Order]) -> list[Order]:
+    """The part of a chain that is taken back when it fails."""
+    return [order for order in orders if not stage.driver.effect(order.effect).tidies_up]
 
 
 def _names_a_key(value: Any) -> bool:

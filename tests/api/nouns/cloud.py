@@ -81,6 +81,42 @@ class Cloud:
         dynamodb.put_item(TableName=name, Item={"id": {"S": "1"}, "sum": {"N": "42"}})
         return name
 
+    def database(self, name: str = "orders", **more: Any) -> str:
+        """An RDS database; returns its identifier."""
+        wanted = {
+            "DBInstanceIdentifier": name,
+            "DBInstanceClass": "db.m5.large",
+            "Engine": "mysql",
+            "EngineVersion": "8.0.35",
+            "AllocatedStorage": 20,
+            "MasterUsername": "admin",
+            "MasterUserPassword": "secret-secret",
+            "Tags": [{"Key": "Name", "Value": "sales"}, {"Key": "team", "Value": "red"}],
+        }
+        self.client("rds").create_db_instance(**{**wanted, **more})
+        return name
+
+    def aurora(self, name: str = "shop", members: int = 2, **more: Any) -> str:
+        """An Aurora cluster; returns its identifier, to which its members' add a number."""
+        rds = self.client("rds")
+        wanted = {
+            "DBClusterIdentifier": name,
+            "Engine": "aurora-mysql",
+            "EngineVersion": "8.0.mysql_aurora.3.05.2",
+            "MasterUsername": "admin",
+            "MasterUserPassword": "secret-secret",
+            "Tags": [{"Key": "Name", "Value": "sales"}, {"Key": "team", "Value": "red"}],
+        }
+        rds.create_db_cluster(**{**wanted, **more})
+        for number in range(1, members + 1):
+            rds.create_db_instance(
+                DBInstanceIdentifier=f"{name}-{number}",
+                DBInstanceClass="db.r6g.large",
+                Engine="aurora-mysql",
+                DBClusterIdentifier=name,
+            )
+        return name
+
     def volumes_of(self, instance_id: str) -> dict[str, str]:
         """The volumes of an instance, by device."""
         found = self.ec2.describe_instances(InstanceIds=[instance_id])

@@ -4,6 +4,7 @@ import re
 
 from cpm.api.operations import Operation
 from cpm.api.routes import OPERATIONS
+from cpm.models.snapshots import Snapshot
 from tests.api.nouns.estate import Estate, create, drain, keys
 
 NOUNS = ("accounts", "policies", "backups", "freezer", "recoveries", "alerts")
@@ -18,6 +19,8 @@ def make_one_of_each(estate: Estate) -> dict[str, int]:
     volumes = f"{estate.path}targets/instances/{instance['id']}/volumes/"
     estate.target("instances", cloud.instance(), backup_option="N")
     estate.target("instances", cloud.instance(), backup_option="I")
+    database = estate.target("rds_databases", cloud.database())
+    cluster = estate.target("rds_clusters", cloud.aurora())
     warehouse = estate.target("redshift_clusters", cloud.warehouse())
     table = estate.target("dynamodb_tables", cloud.table())
     named = create(estate.caller, f"{volumes}?validate=false", {"volume_id": "vol-1"})
@@ -26,6 +29,8 @@ def make_one_of_each(estate: Estate) -> dict[str, int]:
     (snapshot, *_) = estate.caller.get(f"{path}volumes/").json
     (only_ami,) = estate.caller.get(f"{path}only_amis/").json
     (initial_ami,) = estate.caller.get(f"{path}initial_amis/").json
+    (of_database,) = estate.caller.get(f"{path}rds_databases/").json
+    (of_cluster,) = estate.caller.get(f"{path}rds_clusters/").json
     (of_warehouse,) = estate.caller.get(f"{path}redshift_clusters/").json
     (of_table,) = estate.caller.get(f"{path}dynamodb_tables/").json
     whole, *_ = estate.caller.get(f"{path}instances/").json
@@ -37,6 +42,8 @@ def make_one_of_each(estate: Estate) -> dict[str, int]:
         "policies": estate.policy,
         "targets/volumes": volume["id"],
         "targets/instances": instance["id"],
+        "targets/rds_clusters": cluster["id"],
+        "targets/rds_databases": database["id"],
         "targets/redshift_clusters": warehouse["id"],
         "targets/dynamodb_tables": table["id"],
         "instances/{}/volumes": named["id"],
@@ -45,10 +52,23 @@ def make_one_of_each(estate: Estate) -> dict[str, int]:
         "snapshots/only_amis": only_ami["id"],
         "snapshots/initial_amis": initial_ami["id"],
         "snapshots/instances": whole["id"],
+        "snapshots/rds_clusters": of_cluster["id"],
+        "snapshots/rds_databases": of_database["id"],
+        "snapshots/dr_rds_clusters": _copy(of_cluster["id"], "dr_rds_clusters"),
+        "snapshots/dr_rds_databases": _copy(of_database["id"], "dr_rds_databases"),
         "snapshots/redshift_clusters": of_warehouse["id"],
         "snapshots/dynamodb_tables": of_table["id"],
         "recoveries": recovery,
     }
+
+
+def _copy(snapshot_id: int, collection: str) -> int:
+    """The row of a copy elsewhere."""
+    copy = Snapshot.objects.get(pk=snapshot_id)
+    copy.pk, copy.source_snapshot_id, copy.collection = None, snapshot_id, collection
+    copy.region = "eu-west-1"
+    copy.save(force_insert=True)
+    return copy.pk
 
 
 def address(operation: Operation, ids: dict[str, int]) -> str:
