@@ -38,10 +38,11 @@ def operation(path: str, view: View, action: Action) -> Operation:
 
 def answer(choices: Sequence[Choice], *, dry_run: bool) -> HttpResponse:
     """Done, or what would be done."""
-    return answers.value([_shown(each) for each in choices]) if dry_run else answers.nothing()
+    return answers.value([shown(each) for each in choices]) if dry_run else answers.nothing()
 
 
-def _shown(choice: Choice) -> Deletion:
+def shown(choice: Choice) -> Deletion:
+    """A snapshot that was named for deletion."""
     snapshot = choice.snapshot
     return Deletion(
         snapshot_id=snapshot.aws_ref,

@@ -24,7 +24,7 @@ from cpm.kernel import clock
 from cpm.models.backups import BackupOutcome, CopyStatus
 from cpm.models.snapshots import SnapshotStatus
 from cpm.queries import reports as queries
-from cpm.queries.outcomes import IN_PROGRESS, status
+from cpm.queries.outcomes import status, words
 from cpm.queries.people import Person
 from cpm.resources import registry
 from cpm.services.access import Action
@@ -184,7 +184,7 @@ BACKUPS = Report(
     ),
     names_users=True,
     words={
-        "status": {IN_PROGRESS: "In progress", **dict(BackupOutcome.choices)},
+        "status": words(BackupOutcome),
         "dr_status": _COPY_WORDS,
         "s3_copy_status": _COPY_WORDS,
     },

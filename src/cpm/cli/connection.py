@@ -33,6 +33,11 @@ def connect(data: Path | None) -> Environment:
     if not settings.database_url:
         settings = replace(settings, database_url=_embedded_uri(settings))
         os.environ["DATABASE_URL"] = settings.database_url
+    endpoint = DataDirectory(settings.data).aws_endpoint
+    if not settings.aws_endpoint and endpoint.exists():
+        # Beside a demo, nothing may reach the real AWS.
+        settings = replace(settings, aws_endpoint=endpoint.read_text().strip())
+        os.environ["CPM_AWS_ENDPOINT"] = settings.aws_endpoint
     os.environ["DJANGO_SETTINGS_MODULE"] = "cpm.config.settings"
     django.setup()
     return settings

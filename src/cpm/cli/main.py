@@ -4,7 +4,20 @@ import sys
 
 import typer
 
-from cpm.cli import apikey, demo, doctor, migrate, serve, simulator, user, web, worker
+from cpm.cli import (
+    apikey,
+    backup,
+    demo,
+    doctor,
+    migrate,
+    policy,
+    recover,
+    serve,
+    simulator,
+    user,
+    web,
+    worker,
+)
 from cpm.cli.terminal import complain
 from cpm.config.environment import BadEnvironment
 
@@ -21,6 +34,9 @@ app.command("worker")(worker.worker)
 app.command("migrate")(migrate.migrate)
 app.command("doctor")(doctor.doctor)
 app.command("simulator")(simulator.simulator)
+app.add_typer(policy.app, name="policy")
+app.add_typer(backup.app, name="backup")
+app.add_typer(recover.make_app(), name="recover")
 app.add_typer(user.app, name="user")
 app.add_typer(apikey.app, name="apikey")
 

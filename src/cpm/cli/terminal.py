@@ -8,6 +8,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 DataOption = Annotated[
@@ -53,6 +54,24 @@ def show(rows: Sequence[Mapping[str, Any]], *, columns: Sequence[str], as_json: 
     Console(highlight=False, width=None if sys.stdout.isatty() else 200).print(table)
 
 
+def show_one(record: Mapping[str, Any]) -> None:
+    """Prints a record for people: a line for each key."""
+    width = max(map(len, record))
+    for key, value in record.items():
+        print_line(f"{key.replace('_', ' '):{width}}  {_cell(value)}")
+
+
+def progress_bars(console: Console) -> Progress:
+    """Bars that say how far things are; where nobody watches, how they ended."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+        console=console,
+    )
+
+
 def print_json(value: object) -> None:
     """One JSON document on stdout."""
     sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
@@ -68,4 +87,6 @@ def _cell(value: object) -> str:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(_cell, value)) or "-"
     return str(value)

@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import Progress, TaskID
 from rich.table import Table
 
+from cpm.cli.terminal import progress_bars
 from cpm.config.environment import Environment
 from cpm.demo.client import ApiClient
 from cpm.demo.estate import Estate
@@ -18,6 +19,7 @@ from cpm.demo.state import DemoState, write_ready_file
 from cpm.demo.tour import Summary, Tour
 from cpm.kernel import clock
 from cpm.server.allinone import AllInOne, ServerOptions
+from cpm.server.data import DataDirectory
 from cpm.server.supervisor import stop_signals
 from cpm.simulator.process import Simulator
 
@@ -57,6 +59,9 @@ class Demo:
         directory = self._data / "simulator"
         with Simulator(directory, state_file=directory / "aws.state") as simulator:
             estate = self._prepare_aws(simulator)
+            # Commands that are given beside the demo find its AWS there.
+            endpoint = DataDirectory(self._data).aws_endpoint
+            endpoint.write_text(simulator.endpoint)
             with AllInOne(self._server_options(simulator)) as server:
                 visitor = threading.Thread(
                     target=self._visit, args=(server, simulator, estate), daemon=True
@@ -64,6 +69,7 @@ class Demo:
                 with stop_signals(server.ask_to_stop):
                     visitor.start()
                     server.run()
+        endpoint.unlink()
         if self._failure is not None:
             raise self._failure
 
@@ -101,7 +107,7 @@ class Demo:
 
     def _tour(self, server: AllInOne, simulator: Simulator, estate: Estate) -> None:
         client = self._client(server)
-        with self._progress() as progress:
+        with progress_bars(self._console) as progress:
             tour = Tour(client, estate, _Bars(progress))
             policy = tour.set_up(self._state.accounts) if self._options.seed_run else None
             self._write_ready_file(server, simulator)
@@ -143,15 +149,6 @@ class Demo:
                 "pid": os.getpid(),
                 "simulator_control": simulator.control,
             },
-        )
-
-    def _progress(self) -> Progress:
-        return Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.percentage:>3.0f} %"),
-            TimeElapsedColumn(),
-            console=self._console,
         )
 
     def _show(self, summary: Summary) -> None:

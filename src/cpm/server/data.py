@@ -44,6 +44,11 @@ class DataDirectory:
         return self.path / "root-password"
 
     @property
+    def aws_endpoint(self) -> Path:
+        """Where the AWS is that the running server works on, if it is an emulated one."""
+        return self.path / "aws-endpoint"
+
+    @property
     def dumps(self) -> Path:
         """Dumps of the embedded database, one a day."""
         return self.path / "dumps"

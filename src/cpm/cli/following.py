@@ -1,0 +1,51 @@
+"""Watches a record to its end: a bar that says how far it is, and its log as it grows."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cpm.cli.terminal import fail, progress_bars, stderr
+from cpm.kernel import clock
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
+
+WaitOption = Annotated[
+    bool, typer.Option("--wait/--no-wait", help="Wait for the end, and show how far it is.")
+]
+
+LOOK_SECONDS = 0.5
+
+
+def follow(what: str, rows: "QuerySet[Any]", log: "QuerySet[Any]") -> str:
+    """Wait until the record, the one row of `rows`, is closed; its outcome.
+
+    Whoever interrupts it stops watching, nothing else.
+    """
+    with progress_bars(stderr) as bars:
+        bar = bars.add_task(what, total=100)
+        show_log = _show_new_lines_of(log, lambda text: bars.console.print(text, markup=False))
+        while True:
+            row = rows.values("outcome", "progress").first()
+            if row is None:
+                fail(f"The record of the {what} was deleted.")
+            show_log()
+            bars.update(bar, completed=row["progress"])
+            if row["outcome"]:
+                return str(row["outcome"])
+            clock.sleep(LOOK_SECONDS)
+
+
+def _show_new_lines_of(log: "QuerySet[Any]", show: Callable[[str], None]) -> Callable[[], None]:
+    from cpm.engine.events import text
+
+    last = 0
+
+    def show_new() -> None:
+        nonlocal last
+        for line in log.filter(pk__gt=last).order_by("pk"):
+            show(text(line.code, line.values))
+            last = line.pk
+
+    return show_new
