@@ -9,6 +9,14 @@ from cpm.aws import tags
 from cpm.resources.contract import Json, Refs, Resource
 from cpm.testing.stage import REGION, RecoveryCase, Rig, Stage
 from tests.contract.dynamodb_rig import DYNAMODB_TABLE
+from tests.contract.ec2_copies import (
+    IMAGE_COPIES,
+    VOLUME_COPIES,
+    image_shared_with,
+    images_at,
+    snapshot_shared_with,
+    snapshots_at,
+)
 from tests.contract.rds_rigs import RDS_CLUSTER, RDS_DATABASE
 from tests.contract.redshift_rig import REDSHIFT_CLUSTER
 
@@ -214,6 +222,9 @@ EBS_VOLUME = Rig(
         RecoveryCase("switched", _switch, _check_switched),
         RecoveryCase("replaced", _replace, _check_replaced),
     ),
+    copying=VOLUME_COPIES,
+    copies_at=snapshots_at,
+    shared_with=snapshot_shared_with,
 )
 
 
@@ -389,7 +400,13 @@ RIGS: Mapping[str, Mapping[str, Rig]] = {
     "ebs_volume": {"": EBS_VOLUME},
     "ec2_instance": {
         "": EC2_INSTANCE,
-        "by AMI": replace(_ONLY_AMI, target_options={"backup_option": "A"}),
+        "by AMI": replace(
+            _ONLY_AMI,
+            target_options={"backup_option": "A"},
+            copying=IMAGE_COPIES,
+            copies_at=images_at,
+            shared_with=image_shared_with,
+        ),
         "with an initial AMI": replace(
             EC2_INSTANCE,
             lose=_lose_either,

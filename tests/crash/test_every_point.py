@@ -9,6 +9,7 @@ from cpm.engine import queue
 from cpm.models.backups import Backup
 from cpm.models.budgets import ApiBudget
 from tests.crash.death import Fate, Killed, mortal
+from tests.crash.dr_stories import DrStory, MovingStory, UndoneDrStory
 from tests.crash.stories import (
     BackupStory,
     DeletionStory,
@@ -57,6 +58,13 @@ def test_an_inventory_survives_a_crash_at_every_point(world: TimedWorld) -> None
     crash_at_every_point(world, lambda: InventoryStory(world))
 
 
+@pytest.mark.parametrize("make", [MovingStory, DrStory, UndoneDrStory])
+def test_copies_elsewhere_survive_a_crash_at_every_point(
+    world: TimedWorld, make: Callable[[TimedWorld], Story]
+) -> None:
+    crash_at_every_point(world, lambda: make(world))
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_a_server_that_dies_again_and_again_gets_there_in_the_end(
     world: TimedWorld, seed: int
@@ -68,6 +76,7 @@ def test_a_server_that_dies_again_and_again_gets_there_in_the_end(
         lambda: VolumeRecoveryStory(world, backup, "S"),
         lambda: InstanceRecoveryStory(world, backup),
         lambda: DeletionStory(world, backup),
+        lambda: DrStory(world),
     ]
     for make in stories:
         assert tell(world, make(), Fate(lambda _: chance.random() < 0.2)) > 1

@@ -7,11 +7,10 @@ what an earlier test has made in AWS was made in the past.
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from cpm.kernel import clock
 from cpm.simulator.process import Simulator
-from tests.engine.world import REGION, World, make_world
+from tests.engine.world import World, make_world
 
 
 @dataclass
@@ -42,13 +41,6 @@ class TimedWorld(World):
     """A world whose AWS is as late as the engine."""
 
     shared_clock: SharedClock = field(kw_only=True)
-    clients: dict[tuple[str, str], Any] = field(default_factory=dict)
-
-    def client(self, service: str, region: str = REGION) -> Any:
-        """The account as its owner sees it; a client is slow to make, so one is kept."""
-        if (service, region) not in self.clients:
-            self.clients[service, region] = super().client(service, region)
-        return self.clients[service, region]
 
     def move_to(self, moment: datetime) -> None:
         """Move the clock on, AWS's included."""

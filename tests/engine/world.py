@@ -53,6 +53,7 @@ class World:
     account: Account
     credentials: Credentials
     offset: timedelta = field(default_factory=timedelta)
+    clients: dict[tuple[str, ...], Any] = field(default_factory=dict)
 
     # --- AWS ------------------------------------------------------------------------------
 
@@ -60,15 +61,22 @@ class World:
         """EC2 of the account."""
         return self.client("ec2", region)
 
-    def client(self, service: str, region: str = REGION) -> Any:
-        """The account as its owner sees it, beside the product."""
-        return boto3.client(
-            service,  # type: ignore[call-overload]  # whichever the test wants
-            region_name=region,
-            endpoint_url=self.simulator.endpoint,
-            aws_access_key_id=self.credentials.access_key_id,
-            aws_secret_access_key=self.credentials.secret_access_key,
-        )
+    def client(self, service: str, region: str = REGION, *, of: Credentials | None = None) -> Any:
+        """The account, or that of these keys, as its owner sees it, beside the product.
+
+        A client is slow to make, so one is kept.
+        """
+        keys = of or self.credentials
+        known = (service, region, keys.access_key_id)
+        if known not in self.clients:
+            self.clients[known] = boto3.client(
+                service,  # type: ignore[call-overload]  # whichever the test wants
+                region_name=region,
+                endpoint_url=self.simulator.endpoint,
+                aws_access_key_id=keys.access_key_id,
+                aws_secret_access_key=keys.secret_access_key,
+            )
+        return self.clients[known]
 
     def seed(self, *, region: str = REGION, **estate: Any) -> dict[str, Any]:
         """Make an estate in the account."""
@@ -166,7 +174,7 @@ def make_world(simulator: Simulator) -> World:
     return World(simulator, user, make_account(user, credentials), credentials)
 
 
-def make_account(user: User, credentials: Credentials) -> Account:
+def make_account(user: User, credentials: Credentials, **columns: Any) -> Account:
     """The row of an account that is entered with an access key."""
     return Account.objects.create(
         user=user,
@@ -175,7 +183,14 @@ def make_account(user: User, credentials: Credentials) -> Account:
         aws_access_key=credentials.access_key_id,
         sealed_secret=settings.SEALER.seal(credentials.secret_access_key),
         aws_account_number=credentials.account,
+        **columns,
     )
+
+
+def open_account(world: World, **columns: Any) -> tuple[Account, Credentials]:
+    """One more account, which receives copies."""
+    credentials = world.simulator.account(str(next(_numbers)))
+    return make_account(world.user, credentials, is_dr_account=True, **columns), credentials
 
 
 def recover(snapshot: Snapshot, **asked: Any) -> Recovery:
@@ -274,6 +289,7 @@ def next_due(*, with_waiting: bool = False) -> datetime | None:
         Operation.objects.exclude(phase=OperationPhase.CLOSED).aggregate(at=Min("due_at"))["at"],
         Backup.objects.exclude(phase=BackupPhase.CLOSED).aggregate(at=Min("due_at"))["at"],
         Recovery.objects.exclude(phase=RecoveryPhase.CLOSED).aggregate(at=Min("due_at"))["at"],
+        Backup.objects.aggregate(at=Min("dr_due_at"))["at"],
     ]
     if with_waiting:
         times.append(Backup.objects.aggregate(at=Min("retry_at"))["at"])
@@ -287,6 +303,7 @@ def describe_open() -> str:
         *Operation.objects.exclude(phase=OperationPhase.CLOSED),
         *Backup.objects.exclude(phase=BackupPhase.CLOSED),
         *Recovery.objects.exclude(phase=RecoveryPhase.CLOSED),
+        *Backup.objects.exclude(dr_due_at=None),
     ]
     return "\n".join(f"{row} {row.phase} {row.due_at}" for row in rows)
 

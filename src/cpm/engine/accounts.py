@@ -34,6 +34,25 @@ def identify(account: Account) -> str:
     return sessions.identify(aws_of(account, _HOME_REGION))
 
 
+def number_of(account: Account) -> str:
+    """The number by which AWS knows the account; AWS is asked where it is not known yet.
+
+    Raises Fault.
+    """
+    number = account.aws_account_number or account.account_number
+    if not number:
+        number = identify(account)
+        Account.objects.filter(pk=account.pk, aws_account_number="").update(
+            aws_account_number=number
+        )
+    return number
+
+
+def forbids_deleting(account: Account | None) -> bool:
+    """Whether what is in the account may be marked as expired, but not deleted."""
+    return account is not None and not account.allow_deleting_snapshots
+
+
 def _credentials(account: Account, partition: str) -> Credentials:
     match Authentication(account.authentication):
         case Authentication.IAM_USER:

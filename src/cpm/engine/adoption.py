@@ -53,8 +53,12 @@ class Sorted:
 
 
 def sort_out(driver: Driver, region: str, batch: Sequence[Owned]) -> Sorted:
-    """Find the rows of these copies; take in those that have none, where that is right."""
+    """Find the rows of these copies; take in those that have none, where that is right.
+
+    What was marked as expired, since its account forbids deleting, is its owner's from then on.
+    """
     result = Sorted()
+    batch = [owned for owned in batch if tags.EXPIRED not in owned.marks]
     rows = _rows_of(driver, region, batch)
     for owned in batch:
         result.known |= {row.pk for row in rows[owned.aws_ref] if _is_alive(row)}

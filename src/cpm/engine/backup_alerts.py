@@ -7,13 +7,23 @@ from django.db.models import Count, QuerySet
 from cpm.engine import alerts
 from cpm.engine.planner import missing_cause
 from cpm.models.alerts import AlertCategory, AlertSeverity
-from cpm.models.backups import Backup, BackupOutcome, BackupPhase
+from cpm.models.backups import Backup, BackupOutcome, BackupPhase, CopyStatus
 from cpm.models.policies import Policy
 
 
 def failed_cause(policy_id: int) -> str:
     """The cause of alerts about backups that fail."""
     return f"policy:{policy_id}:failed"
+
+
+def dr_cause(policy_id: int) -> str:
+    """The cause of alerts about copies in other places that fail."""
+    return f"policy:{policy_id}:dr"
+
+
+def left_cause(policy_id: int) -> str:
+    """The cause of alerts about what could not be taken back after copying."""
+    return f"policy:{policy_id}:dr_left"
 
 
 def unprotected_cause(policy_id: int) -> str:
@@ -29,12 +39,62 @@ def review(backup: Backup, *, missing_targets: int) -> None:
     if not missing_targets:
         alerts.resolve(missing_cause(policy.pk))
     if backup.outcome == BackupOutcome.SUCCEEDED:
-        alerts.resolve(failed_cause(policy.pk), unprotected_cause(policy.pk))
+        alerts.resolve(failed_cause(policy.pk))
+        if backup.dr_status == CopyStatus.NONE:
+            alerts.resolve(unprotected_cause(policy.pk))
         return
     if _failures_in_a_row(policy) >= policy.alert_after_failures:
         _alert_failed(policy, backup)
     if _runs_without_success(policy) >= policy.generations:
         _alert_unprotected(policy)
+
+
+def review_dr(backup: Backup, *, is_clean: bool) -> None:
+    """Raise and resolve what follows from copies in other places that are over.
+
+    They are not `is_clean` when something made or shared for them could not be taken back.
+    """
+    policy = backup.policy
+    if policy is None:
+        return
+    if is_clean:
+        alerts.resolve(left_cause(policy.pk))
+    else:
+        _alert_left(policy, backup)
+    if backup.dr_status not in _FAILED_COPIES:
+        alerts.resolve(dr_cause(policy.pk))
+        if backup.outcome == BackupOutcome.SUCCEEDED:
+            alerts.resolve(unprotected_cause(policy.pk))
+        return
+    _alert_dr(policy, backup)
+    if _runs_without_success(policy) >= policy.generations:
+        _alert_unprotected(policy)
+
+
+def _alert_dr(policy: Policy, backup: Backup) -> None:
+    is_partial = backup.dr_status == CopyStatus.PARTIAL
+    alerts.raise_alert(
+        dr_cause(policy.pk),
+        user=policy.user,
+        category=AlertCategory.DR,
+        severity=AlertSeverity.WARNING if is_partial else AlertSeverity.ERROR,
+        title=f"DR of policy {policy.name} {'partially ' if is_partial else ''}failed",
+        message=f"See the log of backup {backup.pk}.",
+        policy=policy,
+    )
+
+
+def _alert_left(policy: Policy, backup: Backup) -> None:
+    alerts.raise_alert(
+        left_cause(policy.pk),
+        user=policy.user,
+        category=AlertCategory.DR,
+        severity=AlertSeverity.WARNING,
+        title=f"DR of policy {policy.name} has left something behind",
+        message="What was made or shared for the copies could not be taken back. Cleanup tries "
+        f"again; see the log of backup {backup.pk}.",
+        policy=policy,
+    )
 
 
 def _alert_failed(policy: Policy, backup: Backup) -> None:
@@ -70,7 +130,7 @@ def _failures_in_a_row(policy: Policy) -> int:
 
 def _runs_without_success(policy: Policy) -> int:
     """How many runs, with their retries, there were since the last full success."""
-    successes = _closed(policy).exclude(outcome__in=_FAILURES)
+    successes = _closed(policy).exclude(outcome__in=_FAILURES).exclude(dr_status__in=_NOT_COPIED)
     last = successes.values_list("pk", flat=True).first() or 0
     later = _closed(policy).filter(pk__gt=last)
     return int(later.aggregate(runs=Count("run", distinct=True))["runs"])
@@ -81,6 +141,8 @@ def _closed(policy: Policy) -> QuerySet[Backup]:
 
 
 _FAILURES = (BackupOutcome.PARTIAL, BackupOutcome.FAILED)
+_FAILED_COPIES = (CopyStatus.PARTIAL, CopyStatus.FAILED)
+_NOT_COPIED = (CopyStatus.IN_PROGRESS, *_FAILED_COPIES)
 
 
 def _is_failure(outcome: str) -> bool:

@@ -6,6 +6,7 @@ from django.db import IntegrityError, transaction
 
 from cpm.engine import (
     backup_alerts,
+    dr,
     events,
     jobs,
     planner,
@@ -116,6 +117,7 @@ def _reason(result: Tally) -> str:
 
 def _close(backup: Backup, result: Tally, retry_at: datetime | None, reason: str) -> None:
     with transaction.atomic():
+        policy = dr.locked_policy(backup)
         transitions.move(
             backup,
             BackupPhase.CLOSED,
@@ -137,6 +139,8 @@ def _close(backup: Backup, result: Tally, retry_at: datetime | None, reason: str
             events.log("backup_repeat_planned", backup=backup, minutes=minutes)
         protected.note(backup)
         scripts.let_go_on(backup)
+        if policy is not None:
+            dr.begin(backup, policy)
         backup_alerts.review(backup, missing_targets=result.missing_targets)
         if backup.policy_id is not None:
             jobs.defer_retention(backup.policy_id)

@@ -6,7 +6,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import F, QuerySet
 
-from cpm.engine import deleted, events, jobs, transitions
+from cpm.engine import deleted, events, jobs, transitions, turns
 from cpm.engine.queue import Overtaken
 from cpm.kernel import clock
 from cpm.models.operations import Operation, OperationOutcome, OperationPhase
@@ -88,7 +88,11 @@ def _follow_success(operations: Sequence[Operation]) -> None:
         elif operation.undoes is not None:
             refs = _listed(operation.undoes.refs)
             events.log(
-                "step_undone", recovery=operation.recovery, refs=refs, effect=operation.effect
+                "step_undone",
+                backup=operation.backup,
+                recovery=operation.recovery,
+                refs=refs,
+                effect=operation.effect,
             )
     _release_followers(operations)
     _tell_owners(operations)
@@ -108,6 +112,8 @@ def _fail_snapshots(operation: Operation) -> None:
     unfinished = operation.snapshots.filter(status=SnapshotStatus.IN_PROGRESS)
     unfinished.filter(error="").update(error=operation.error)
     unfinished.update(status=SnapshotStatus.FAILED, finished_at=clock.now())
+    if operation.dr_copy_id is not None:
+        return  # why a copy has failed is said when the whole chain is over
     failed: Iterable[Snapshot] = operation.snapshots.filter(status=SnapshotStatus.FAILED)
     for snapshot in failed:
         events.log(
@@ -122,6 +128,7 @@ def _log_failed_step(operation: Operation) -> None:
     if operation.undoes is not None:
         events.log(
             "step_not_undone",
+            backup=operation.backup,
             recovery=operation.recovery,
             refs=_listed(operation.undoes.refs),
             effect=operation.effect,
@@ -138,20 +145,26 @@ def _log_failed_step(operation: Operation) -> None:
 
 
 def _release_followers(operations: Sequence[Operation]) -> None:
-    _release(Operation.objects.filter(after__in=operations))
-    if any(operation.step for operation in operations):
+    followers = Operation.objects.filter(after__in=operations)
+    _release(followers)
+    is_chained = any(operation.step for operation in operations)
+    in_line = followers.filter(waits_for_turn=True) if is_chained else ()
+    turns.call_up(turns.queues_of([*operations, *in_line]))
+    if is_chained:
         # The last of what they wait for may be over only now.
         _release(Operation.objects.filter(after__after__in=operations, once=Once.OVER))
 
 
 def _release(followers: QuerySet[Operation]) -> None:
-    waiting = followers.filter(phase=OperationPhase.PLANNED)
+    waiting = followers.filter(phase=OperationPhase.PLANNED, waits_for_turn=False)
     if waiting.update(due_at=clock.now(), version=F("version") + 1):
         jobs.defer_operations(waiting)
 
 
 def _tell_owners(operations: Sequence[Operation]) -> None:
-    jobs.wake_backups({each.backup_id for each in operations if each.backup_id is not None})
+    jobs.wake_dr({each.dr_copy_id for each in operations if each.dr_copy_id is not None})
+    backups = (each.backup_id for each in operations if each.dr_copy_id is None)
+    jobs.wake_backups({backup_id for backup_id in backups if backup_id is not None})
     for recovery_id in {each.recovery_id for each in operations if each.recovery_id is not None}:
         jobs.wake_recovery(recovery_id)
 

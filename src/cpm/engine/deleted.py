@@ -6,11 +6,11 @@ from typing import Any
 from django.db import transaction
 from django.db.models import QuerySet
 
-from cpm.engine import alerts, cleanup_log, events
+from cpm.engine import accounts, alerts, cleanup_log, events
 from cpm.kernel import clock
 from cpm.models.accounts import Account
 from cpm.models.alerts import AlertCategory
-from cpm.models.backups import Backup, BackupOutcome, BackupPhase
+from cpm.models.backups import Backup, BackupOutcome, BackupPhase, CopyStatus
 from cpm.models.operations import Operation
 from cpm.models.snapshots import Snapshot, SnapshotStatus
 from cpm.resources import registry
@@ -36,6 +36,12 @@ def shared_collections() -> list[str]:
     ]
 
 
+def is_only_marked(snapshot: Snapshot) -> bool:
+    """Whether its account forbids deleting it, so that it is marked as expired instead."""
+    _, collection = registry.by_snapshot_collection(snapshot.collection)
+    return bool(collection.expire) and accounts.forbids_deleting(snapshot.account)
+
+
 def wanted_away() -> QuerySet[Snapshot]:
     """Snapshots whose deletion was asked for, and that AWS still has."""
     return live_snapshots().filter(delete_requested_at__isnull=False)
@@ -50,7 +56,7 @@ def mark_deleted(snapshot: Snapshot) -> None:
             status=SnapshotStatus.DELETED, deleted_at=clock.now()
         )
         events.log(
-            "snapshot_deleted",
+            "snapshot_marked" if is_only_marked(snapshot) else "snapshot_deleted",
             backup=backup,
             snapshot=snapshot.aws_ref,
             resource=snapshot.resource_id,
@@ -129,6 +135,7 @@ def settle_emptied(backup: Backup) -> None:
     if backup.phase != BackupPhase.CLOSED:
         return
     left = live_snapshots().filter(backup=backup)
+    _settle_copies(backup)
     if left.exclude(collection__in=shared_collections()).exists():
         return
     cleanup_log.tell("record_emptied", [backup.pk])
@@ -137,6 +144,23 @@ def settle_emptied(backup: Backup) -> None:
             backup.delete()
     elif backup.outcome in {BackupOutcome.SUCCEEDED, BackupOutcome.PARTIAL}:
         Backup.objects.filter(pk=backup.pk).update(outcome=BackupOutcome.DELETED)
+
+
+def _settle_copies(backup: Backup) -> None:
+    """Let the record say that none of its copies in other places is left."""
+    collections = [
+        collection.name
+        for driver in registry.drivers()
+        for collection in driver.snapshot_collections
+        if collection.is_copy
+    ]
+    copies = Snapshot.objects.filter(backup=backup, collection__in=collections)
+    left = live_snapshots().filter(pk__in=copies.values("pk"))
+    if backup.dr_status in _COPIED and copies.exists() and not left.exists():
+        Backup.objects.filter(pk=backup.pk).update(dr_status=CopyStatus.DELETED)
+
+
+_COPIED = (CopyStatus.SUCCEEDED, CopyStatus.PARTIAL)
 
 
 def refusal_cause(snapshot: Snapshot) -> str:

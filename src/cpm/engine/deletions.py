@@ -11,17 +11,18 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from cpm.engine import accounts, jobs, sharing
-from cpm.engine.deleted import live_snapshots, settle_emptied
-from cpm.kernel import clock
+from cpm.engine.deleted import is_only_marked, live_snapshots, settle_emptied
+from cpm.kernel import clock, times
 from cpm.kernel.faults import Fault
 from cpm.models.accounts import Account
-from cpm.models.backups import Backup, BackupPhase
+from cpm.models.backups import Backup, BackupPhase, CopyStatus
+from cpm.models.dr_copies import DrCopy, DrCopyPhase
 from cpm.models.operations import Operation, OperationPhase
 from cpm.models.policies import Policy
 from cpm.models.recoveries import Recovery, RecoveryPhase
 from cpm.models.snapshots import Snapshot
 from cpm.resources import registry
-from cpm.resources.contract import Ask
+from cpm.resources.contract import Ask, SnapshotCollection
 
 # Thousands of deletions take their turns in AWS's rate limit; what is left is cleanup's.
 DEADLINE = timedelta(hours=24)
@@ -29,7 +30,6 @@ DEADLINE = timedelta(hours=24)
 _MOST_DEFERRED = 500
 # How often a deletion that somebody waits for is sent, when AWS does not answer.
 _ATTEMPTS = 2
-_NEEDED = "a recovery needs it"
 
 
 class Kept(Exception):
@@ -65,8 +65,8 @@ def of_account(account: Account) -> list[Choice]:
 
 def choose(snapshots: QuerySet[Snapshot], *, spare_frozen: bool = True) -> list[Choice]:
     """Sort out which of the snapshots may go."""
-    rows = snapshots.select_related("backup").order_by("pk")
-    needed = _needed_by_recoveries(snapshots)
+    rows = snapshots.select_related("backup", "account").order_by("pk")
+    needed = _needed(snapshots)
     return [
         Choice(snapshot, _why_kept(snapshot, needed, spare_frozen=spare_frozen))
         for snapshot in rows
@@ -111,7 +111,7 @@ def delete_in_aws(snapshot: Snapshot) -> None:
         return
     with transaction.atomic():
         if not _claim(this):
-            raise Kept(_NEEDED)
+            raise Kept("a recovery or a copy needs it")
         if sharing.others_need(snapshot):
             raise Shared
     if sharing.is_given(snapshot):
@@ -125,14 +125,15 @@ def delete_in_aws(snapshot: Snapshot) -> None:
 
 @transaction.atomic
 def _claim(snapshots: QuerySet[Snapshot]) -> list[Snapshot]:
-    """Mark snapshots as wanted away, but for those that a recovery has come to need just now.
+    """Mark snapshots as wanted away, but for those that something has come to need just now.
 
-    A recovery locks its snapshots likewise, so that one of the two sees the other.
+    Recoveries and copies lock their snapshots likewise, so that one of the two sees the other.
     """
     chosen = set(snapshots.values_list("pk", flat=True))
-    locked = sharing.with_sharers(snapshots).select_for_update().order_by("pk")
+    rows = sharing.with_sharers(snapshots).select_related("account").order_by("pk")
+    locked = rows.select_for_update(of=("self",))
     claimed = [snapshot for snapshot in locked if snapshot.pk in chosen]
-    needed = _needed_by_recoveries(snapshots)
+    needed = _needed(snapshots)
     going = [snapshot for snapshot in claimed if snapshot.pk not in needed]
     unmarked = [snapshot.pk for snapshot in going if snapshot.delete_requested_at is None]
     Snapshot.objects.filter(pk__in=unmarked).update(delete_requested_at=clock.now())
@@ -142,7 +143,7 @@ def _claim(snapshots: QuerySet[Snapshot]) -> list[Snapshot]:
 def _delete_now(snapshot: Snapshot) -> None:
     driver, collection = registry.by_snapshot_collection(snapshot.collection)
     aws = accounts.aws_of(snapshot.account, snapshot.region)
-    effect = driver.effect(collection.delete)
+    effect = driver.effect(_effect(snapshot, collection))
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             effect.start(aws, Ask(spec=_spec(snapshot), token="", marks={}))
@@ -153,20 +154,22 @@ def _delete_now(snapshot: Snapshot) -> None:
             return
 
 
-def _needed_by_recoveries(snapshots: QuerySet[Snapshot]) -> set[int]:
-    needed = snapshots.filter(recoveries__in=_open_recoveries())
-    return set(needed.values_list("pk", flat=True))
-
-
-def _open_recoveries() -> QuerySet[Recovery]:
-    return Recovery.objects.exclude(phase=RecoveryPhase.CLOSED)
+def _needed(snapshots: QuerySet[Snapshot]) -> set[int]:
+    """Those that a recovery starts from, or of which a copy is being made."""
+    recovered = snapshots.filter(
+        recoveries__in=Recovery.objects.exclude(phase=RecoveryPhase.CLOSED)
+    )
+    copied = snapshots.filter(dr_copies__in=DrCopy.objects.exclude(phase=DrCopyPhase.CLOSED))
+    return {pk for rows in (recovered, copied) for pk in rows.values_list("pk", flat=True)}
 
 
 def _why_kept(snapshot: Snapshot, needed: set[int], *, spare_frozen: bool) -> str | None:
-    if snapshot.pk in needed:
-        return _NEEDED
     if snapshot.backup.phase != BackupPhase.CLOSED:
         return "its backup is under way"
+    if snapshot.backup.dr_status == CopyStatus.IN_PROGRESS:
+        return "copies of its backup are under way"
+    if snapshot.pk in needed:
+        return "a recovery needs it"
     if spare_frozen and snapshot.backup.is_frozen:
         return "its backup is frozen"
     return None
@@ -177,7 +180,7 @@ def _operation(snapshot: Snapshot) -> Operation:
     now = clock.now()
     return Operation(
         kind=driver.kind,
-        effect=collection.delete,
+        effect=_effect(snapshot, collection),
         account_id=snapshot.account_id,
         region=snapshot.region,
         resource_id=snapshot.resource_id,
@@ -189,5 +192,12 @@ def _operation(snapshot: Snapshot) -> Operation:
     )
 
 
+def _effect(snapshot: Snapshot, collection: SnapshotCollection) -> str:
+    return collection.expire if is_only_marked(snapshot) else collection.delete
+
+
 def _spec(snapshot: Snapshot) -> dict[str, object]:
-    return {"aws_ref": snapshot.aws_ref, "facts": snapshot.facts}
+    spec: dict[str, object] = {"aws_ref": snapshot.aws_ref, "facts": snapshot.facts}
+    if is_only_marked(snapshot):
+        spec["expired_at"] = times.to_wire(clock.now())
+    return spec

@@ -75,6 +75,33 @@ CATALOGUE = {
     ),
     "snapshot_found_again": Line(INFO, "{snapshot} of {resource} is in AWS again."),
     "snapshot_vanished": Line(ERROR, "{snapshot} of {resource} was deleted by somebody else."),
+    "dr_started": Line(INFO, "Making {copies} copies in {places}."),
+    "copy_step_started": Line(INFO, "{effect} for {resource} in {region}: {refs}."),
+    "copies_queued": Line(
+        INFO,
+        "{waiting} copies wait for their turn in {region}: AWS makes {most} at once. That may "
+        "take {estimate}.",
+    ),
+    "limit_reached": Line(
+        INFO, "AWS's limit is reached for {operation}; trying again in {seconds} seconds: {error}"
+    ),
+    "dr_progress": Line(INFO, "{done} of {copies} copies are over."),
+    "copy_failed": Line(ERROR, "Copy of {snapshot} ({resource}) to {region} failed: {error}"),
+    "copy_abandoned": Line(
+        ERROR,
+        "Copy of {snapshot} ({resource}) to {region} was not complete in time and was given up: "
+        "{error}",
+    ),
+    "dr_nothing": Line(INFO, "There was nothing to copy."),
+    "dr_succeeded": Line(INFO, "DR successful: {copies} copies."),
+    "dr_partial": Line(WARNING, "DR partially successful: {copies} copies, {failed} failed."),
+    "dr_failed": Line(ERROR, "DR failed: none of {failed} copies could be made."),
+    "original_goes": Line(
+        INFO, "{snapshot} of {resource} will be deleted, as its copies are complete."
+    ),
+    "snapshot_marked": Line(
+        INFO, "{snapshot} of {resource} was marked as expired; its account forbids deleting."
+    ),
     "recovery_started": Line(INFO, "Recovery of {resource} from backup {source} started."),
     "recovery_differs": Line(WARNING, "Not as the original: {note}."),
     "step_started": Line(INFO, "{effect}: {refs}."),

@@ -22,6 +22,7 @@ WATCH = Task("watch", priority=60)
 LOOK_AT_BACKUP = Task("look_at_backup", priority=50)
 RETRY_BACKUP = Task("retry_backup", priority=50)
 RUN_SCRIPT = Task("run_script", priority=50, queue=SCRIPTS)
+LOOK_AT_DR = Task("look_at_dr", priority=45)
 LOOK_AT_SNAPSHOT = Task("look_at_snapshot", priority=40)
 APPLY_RETENTION = Task("apply_retention", priority=20)
 CLEAN_UP = Task("clean_up", priority=20)
@@ -63,6 +64,11 @@ def defer_watches(groups: Iterable[tuple[int | None, str, str]]) -> None:
 def defer_backups(backup_ids: Iterable[int]) -> None:
     """Have the backups looked at."""
     LOOK_AT_BACKUP.defer_all({f"backup:{pk}": {"backup_id": pk} for pk in backup_ids})
+
+
+def defer_dr(backup_ids: Iterable[int]) -> None:
+    """Have the copies of these runs looked at."""
+    LOOK_AT_DR.defer_all({f"dr:{pk}": {"backup_id": pk} for pk in backup_ids})
 
 
 def defer_retries(backup_ids: Iterable[int]) -> None:
@@ -111,6 +117,15 @@ def wake_backups(backup_ids: Iterable[int]) -> None:
     still_open = Backup.objects.filter(pk__in=ids).exclude(phase=BackupPhase.CLOSED)
     if still_open.update(due_at=clock.now(), version=F("version") + 1):
         defer_backups(ids)
+
+
+def wake_dr(copy_ids: Iterable[int]) -> None:
+    """Something that the copies wait for has happened; runs that have all of theirs sleep on."""
+    copied = Backup.objects.filter(dr_copies__in=sorted(set(copy_ids)), dr_due_at__isnull=False)
+    ids = sorted(set(copied.values_list("pk", flat=True)))
+    still_open = Backup.objects.filter(pk__in=ids, dr_due_at__isnull=False)
+    if still_open.update(dr_due_at=clock.now(), version=F("version") + 1):
+        defer_dr(ids)
 
 
 def wake_recovery(recovery_id: int) -> None:

@@ -14,14 +14,22 @@ from django.conf import settings
 from django.db import transaction
 
 from cpm.aws.sessions import Aws
-from cpm.engine import accounts, closing, events, identity, jobs, transitions
+from cpm.engine import (
+    accounts,
+    closing,
+    identity,
+    jobs,
+    operation_log,
+    transitions,
+    turns,
+    undoing,
+)
+from cpm.engine.effects import effect_of
 from cpm.engine.queue import Overtaken
 from cpm.kernel import clock
 from cpm.kernel.faults import Fault, FaultKind
-from cpm.models.events import Event
 from cpm.models.operations import Operation, OperationOutcome, OperationPhase
 from cpm.models.snapshots import Snapshot, SnapshotStatus
-from cpm.resources import registry
 from cpm.resources.contract import Ask, Effect, Once, Refs
 
 # A shorter wait for the budget is slept through; for a longer one the row is put aside.
@@ -66,16 +74,16 @@ def give_up(operation_id: int) -> None:
         closing.fail(operation, "an error of the server, which its log describes")
 
 
-def effect_of(operation: Operation) -> Effect:
-    """What the operation's driver declares of it; raises KeyError."""
-    return registry.driver(operation.kind).effect(operation.effect)
-
-
 def _begin(operation: Operation) -> None:
     if not _has_its_turn_in_the_chain(operation):
         return
     if clock.now() >= operation.deadline_at:
         _give_up_at_the_deadline(operation)
+        return
+    if operation.waits_for_turn:
+        # Nobody has called it up for long: see whether there is room after all.
+        transitions.change(operation, due_at=_in(turns.FORGOTTEN.total_seconds()))
+        turns.call_up(turns.queues_of([operation]))
         return
     try:
         aws = _aws(operation)
@@ -123,22 +131,9 @@ def _has_its_turn_in_the_budget(operation: Operation, aws: Aws) -> bool:
         clock.sleep(wait_seconds)
         return True
     if wait_seconds > WORTH_TELLING_SECONDS:
-        _tell_of_the_queue(operation, name, wait_seconds)
+        operation_log.queued(operation, name, wait_seconds)
     transitions.change(operation, has_slot=True, due_at=_in(wait_seconds))
     return False
-
-
-def _tell_of_the_queue(operation: Operation, name: str, wait_seconds: float) -> None:
-    backup, recovery = operation.backup, operation.recovery
-    told = Event.objects.filter(code="call_queued", backup=backup, recovery=recovery)
-    if (backup or recovery) and not told.exists():
-        events.log(
-            "call_queued",
-            backup=backup,
-            recovery=recovery,
-            operation=name,
-            seconds=round(wait_seconds),
-        )
 
 
 def _ask(operation: Operation, aws: Aws) -> None:
@@ -170,9 +165,7 @@ def _still_ours(operation: Operation) -> None:
 def _start(operation: Operation, effect: Effect, aws: Aws) -> Refs:
     if operation.undoes is None:
         return effect.start(aws, _question(operation))
-    if effect.undo is not None:
-        effect.undo(aws, operation.undoes.refs)
-    return operation.undoes.refs if effect.undo_watch else {}
+    return undoing.take_back(operation, aws)
 
 
 def _resume(operation: Operation) -> None:
@@ -206,9 +199,9 @@ def _accept(operation: Operation, effect: Effect, refs: Refs) -> None:
         now = clock.now()
         if operation.snapshot_id is None and operation.recovery_id is None:
             _name_snapshots(operation, refs, is_done=not effect.watch)
-        _log_accepted(operation, refs)
+        operation_log.accepted(operation, refs)
         watch = effect.watch if operation.undoes is None else effect.undo_watch
-        if not watch:
+        if not watch or not refs:
             closing.succeed(operation, refs=refs, started_at=now)
             return
         transitions.move(
@@ -256,32 +249,11 @@ def _unexpected(operation: Operation, resource_id: str) -> Snapshot:
     return snapshot
 
 
-def _log_accepted(operation: Operation, refs: Refs) -> None:
-    named = ", ".join(refs.values())
-    if operation.backup is not None and not named:
-        resource, effect = operation.resource_id, operation.effect
-        events.log("step_done", backup=operation.backup, resource=resource, effect=effect)
-    elif operation.backup is not None:
-        events.log(
-            "snapshots_started",
-            backup=operation.backup,
-            resource=operation.resource_id,
-            snapshots=named,
-        )
-    elif operation.recovery is not None and operation.undoes is None:
-        events.log(
-            "step_started",
-            recovery=operation.recovery,
-            effect=operation.effect,
-            refs=named or "done",
-        )
-
-
 def _learn_from(operation: Operation, fault: Fault) -> None:
     """AWS did not say yes."""
     if fault.effect_is_unknown:
         with transaction.atomic():
-            _log_fault("answer_lost", operation, fault)
+            operation_log.fault("answer_lost", operation, fault)
             transitions.change(operation, fault=fault.kind, error=str(fault))
     else:
         _try_later(operation, fault)
@@ -292,9 +264,11 @@ def _try_later(operation: Operation, fault: Fault) -> None:
     refusals = operation.refusals + (fault.kind in REFUSALS)
     if fault.worth_another_try:
         wait_seconds = fault.retry_after_seconds or _back_off_seconds(operation.attempts)
+        if fault.kind is FaultKind.QUOTA:
+            operation_log.limited(operation, fault, wait_seconds)
     elif refusals < REFUSALS.get(fault.kind, 0):
         wait_seconds = refusals * REFUSAL_SECONDS
-        _log_fault("call_refused", operation, fault)
+        operation_log.fault("call_refused", operation, fault)
     else:
         closing.fail(operation, str(fault), fault=fault.kind)
         return
@@ -321,16 +295,6 @@ def _search_later(operation: Operation, fault: Fault) -> None:
             attempts=operation.attempts + 1,
             due_at=_in(_back_off_seconds(operation.attempts)),
         )
-
-
-def _log_fault(code: str, operation: Operation, fault: Fault) -> None:
-    events.log(
-        code,
-        backup=operation.backup,
-        recovery=operation.recovery,
-        operation=fault.operation or operation.effect,
-        error=str(fault),
-    )
 
 
 def _question(operation: Operation) -> Ask:

@@ -1,17 +1,17 @@
 """Turns what a driver orders into rows: operations, and the snapshots that they will make."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from cpm.engine import jobs
+from cpm.engine import jobs, turns
 from cpm.kernel import clock
 from cpm.models.accounts import Account
 from cpm.models.backups import Backup, BackupTarget
 from cpm.models.operations import Operation
 from cpm.models.recoveries import Recovery
 from cpm.models.snapshots import Snapshot
-from cpm.resources.contract import Order, Part
+from cpm.resources.contract import Copied, Order, Part, Where
 
 # A follower is woken when its turn comes; this is when it looks whether it was forgotten.
 _FOLLOWER_WAIT = timedelta(minutes=1)
@@ -26,6 +26,11 @@ class Place:
     account: Account | None
     region: str
 
+    @property
+    def everywhere(self) -> Mapping[Where, "Place"]:
+        """Where the steps of a chain work that stays in this place."""
+        return dict.fromkeys(Where, self)
+
 
 def place_snapshots(
     place: Place,
@@ -37,13 +42,11 @@ def place_snapshots(
     """Store and defer what protects the targets; says how many snapshots there will be."""
     operations, snapshots = [], []
     for target, orders in ordered:
-        for operation, order in _chain(place, orders, target.resource_id, deadline_at):
+        for operation, order in chain(place.everywhere, orders, target.resource_id, deadline_at):
             operation.backup = backup
             operations.append(operation)
             snapshots += [snapshot_row(place, target, operation, part) for part in order.parts]
-    _store(operations)
-    Snapshot.objects.bulk_create(snapshots, batch_size=_ROWS_PER_INSERT)
-    jobs.defer_operations(operation for operation in operations if operation.after is None)
+    store(operations, snapshots)
     return len(snapshots)
 
 
@@ -52,21 +55,26 @@ def place_recovery(
 ) -> None:
     """Store and defer the steps of a recovery."""
     operations = [
-        operation for operation, _ in _chain(place, orders, recovery.resource_id, deadline_at)
+        operation
+        for operation, _ in chain(place.everywhere, orders, recovery.resource_id, deadline_at)
     ]
     for operation in operations:
         operation.recovery = recovery
-    _store(operations)
-    jobs.defer_operations(operation for operation in operations if operation.after is None)
+    store(operations)
 
 
-def _chain(
-    place: Place, orders: Sequence[Order], resource_id: str, deadline_at: datetime
+def chain(
+    places: Mapping[Where, Place],
+    orders: Sequence[Order],
+    resource_id: str,
+    deadline_at: datetime,
 ) -> list[tuple[Operation, Order]]:
+    """The operations of a chain, each in its place; they are not stored yet."""
     now = clock.now()
     by_step: dict[str, Operation] = {}
     chained = []
     for order in orders:
+        place = places[order.where]
         operation = Operation(
             kind=place.kind,
             effect=order.effect,
@@ -86,13 +94,36 @@ def _chain(
     return chained
 
 
-def _store(operations: Iterable[Operation]) -> None:
-    """Insert the rows, those that others follow first: inserting is what gives them their ids."""
+def store(operations: Sequence[Operation], snapshots: Sequence[Snapshot] = ()) -> None:
+    """Store operations and the snapshots that they will make, and have begun what may begin."""
+    turns.take_numbers(operations)
+    _insert(operations)
+    Snapshot.objects.bulk_create(snapshots, batch_size=_ROWS_PER_INSERT)
+    first = (each for each in operations if each.after is None and not each.waits_for_turn)
+    jobs.defer_operations(first)
+    turns.call_up(turns.queues_of(operations))
+
+
+def _insert(operations: Iterable[Operation]) -> None:
+    """Those that others follow come first: inserting is what gives them their ids."""
     waiting = list(operations)
     while waiting:
         ready = [each for each in waiting if each.after is None or each.after.pk]
         Operation.objects.bulk_create(ready, batch_size=_ROWS_PER_INSERT)
         waiting = [each for each in waiting if not each.pk]
+
+
+def copied_of(snapshot: Snapshot) -> Copied:
+    """A snapshot as drivers see it."""
+    return Copied(
+        snapshot_id=snapshot.pk,
+        aws_ref=snapshot.aws_ref,
+        collection=snapshot.collection,
+        resource_id=snapshot.resource_id,
+        device=snapshot.volume_device,
+        size_gib=snapshot.size_gib,
+        facts=snapshot.facts,
+    )
 
 
 def snapshot_row(

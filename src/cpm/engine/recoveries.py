@@ -7,7 +7,8 @@ from typing import Any
 
 from django.db import transaction
 
-from cpm.engine import accounts, alerts, closing, events, jobs, operations, orders, transitions
+from cpm.engine import accounts, alerts, closing, events, jobs, orders, transitions, undoing
+from cpm.engine.effects import effect_of
 from cpm.kernel import clock
 from cpm.models.accounts import Account
 from cpm.models.alerts import AlertCategory, AlertSeverity
@@ -15,12 +16,10 @@ from cpm.models.backups import Backup
 from cpm.models.operations import Operation, OperationOutcome, OperationPhase
 from cpm.models.recoveries import Recovery, RecoveryOutcome, RecoveryPhase
 from cpm.models.snapshots import Snapshot, SnapshotStatus
-from cpm.resources.contract import Copied, Driver, Json, Once, Order, Source
+from cpm.resources.contract import Driver, Json, Order, Source
 
 # Restoring a large database takes hours.
 DEADLINE = timedelta(hours=24)
-# What is being undone should be gone within the day.
-UNDO_DEADLINE = timedelta(hours=24)
 # A recovery is woken when something happens to it; this is when it looks whether it was forgotten.
 IDLE = timedelta(minutes=1)
 
@@ -89,7 +88,7 @@ def look(recovery_id: int) -> None:
         return
     steps = list(recovery.operations.select_related("account").order_by("pk"))
     is_over = all(step.phase == OperationPhase.CLOSED for step in steps)
-    if is_over and not (_has_failed(steps) and _undo(steps)):
+    if is_over and not undoing.order(steps):
         _close(recovery, steps)
     else:
         transitions.change(recovery, due_at=clock.now() + IDLE)
@@ -111,18 +110,7 @@ def _source(wish: Wish) -> Source:
         resource_id=wish.resource_id,
         resource_name=wish.resource_name,
         facts=wish.facts,
-        copies=[
-            Copied(
-                snapshot_id=snapshot.pk,
-                aws_ref=snapshot.aws_ref,
-                collection=snapshot.collection,
-                resource_id=snapshot.resource_id,
-                device=snapshot.volume_device,
-                size_gib=snapshot.size_gib,
-                facts=snapshot.facts,
-            )
-            for snapshot in wish.snapshots
-        ],
+        copies=[orders.copied_of(snapshot) for snapshot in wish.snapshots],
         is_elsewhere=_is_elsewhere(wish),
     )
 
@@ -165,54 +153,6 @@ def _record(wish: Wish) -> Recovery:
     )
 
 
-def _has_failed(steps: Sequence[Operation]) -> bool:
-    """Whether a step that the result depends on went wrong."""
-    return any(
-        step.outcome != OperationOutcome.SUCCEEDED and not operations.effect_of(step).tidies_up
-        for step in steps
-        if step.undoes_id is None
-    )
-
-
-def _undo(steps: Sequence[Operation]) -> bool:
-    """Order that what the steps made is taken back, the last first; False when all is ordered."""
-    ordered = {step.undoes_id for step in steps if step.undoes_id is not None}
-    made = [
-        step
-        for step in reversed(steps)
-        if step.undoes_id is None
-        and step.pk not in ordered
-        and step.refs
-        and operations.effect_of(step).undo is not None
-    ]
-    with transaction.atomic():
-        before: Operation | None = None
-        for step in made:
-            before = _undoing(step, before)
-    return bool(made)
-
-
-def _undoing(step: Operation, before: Operation | None) -> Operation:
-    now = clock.now()
-    undoing = Operation.objects.create(
-        kind=step.kind,
-        effect=step.effect,
-        account=step.account,
-        region=step.region,
-        resource_id=step.resource_id,
-        recovery_id=step.recovery_id,
-        undoes=step,
-        after=before,
-        once=Once.OVER,
-        created_at=now,
-        due_at=now if before is None else now + IDLE,
-        deadline_at=now + UNDO_DEADLINE,
-    )
-    if before is None:
-        jobs.defer_operations([undoing])
-    return undoing
-
-
 def _close(recovery: Recovery, steps: Sequence[Operation]) -> None:
     """All is over: say how it went."""
     errors = [
@@ -221,10 +161,10 @@ def _close(recovery: Recovery, steps: Sequence[Operation]) -> None:
     results = [
         ref
         for step in steps
-        if step.undoes_id is None and operations.effect_of(step).makes_result
+        if step.undoes_id is None and effect_of(step).makes_result
         for ref in step.refs.values()
     ]
-    if _has_failed(steps):
+    if undoing.has_failed(steps):
         _finish(recovery, RecoveryOutcome.FAILED, [], "; ".join(errors))
     elif errors:
         _finish(recovery, RecoveryOutcome.PARTIAL, results, "; ".join(errors))

@@ -94,9 +94,9 @@ def look(aws: Aws, place: Place, driver: Driver, ordered: Iterable[Order]) -> Sh
         rows = _candidates(place, its_own)
         named = {part.given_ref for part in its_own if part.given_ref}
         refs = {row.aws_ref for row in rows} | named
-        there = _there(aws, driver, collection.shared_watch, sorted(refs))
-        given |= named & there
-        existing |= {(row.collection, row.resource_id): row for row in rows if row.aws_ref in there}
+        left = there(aws, driver, collection.shared_watch, sorted(refs))
+        given |= named & left
+        existing |= {(row.collection, row.resource_id): row for row in rows if row.aws_ref in left}
     return Shared(place, existing, frozenset(given))
 
 
@@ -174,7 +174,8 @@ def _candidates(place: Place, parts: Sequence[Part]) -> list[Snapshot]:
     return list({row.resource_id: row for row in ours}.values())
 
 
-def _there(aws: Aws, driver: Driver, watch: str, refs: Sequence[str]) -> set[str]:
+def there(aws: Aws, driver: Driver, watch: str, refs: Sequence[str]) -> set[str]:
+    """Those of the refs that AWS still has, for all that is known; raises Fault."""
     verdicts = driver.watch(watch).poll(aws, refs) if refs else {}
-    there = (State.DONE, State.UNKNOWN)
-    return {ref for ref, verdict in verdicts.items() if verdict.state in there}
+    good = (State.DONE, State.UNKNOWN)
+    return {ref for ref, verdict in verdicts.items() if verdict.state in good}

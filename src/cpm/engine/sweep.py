@@ -52,6 +52,8 @@ def _sweep() -> None:
     jobs.defer_backups(backups.values_list("pk", flat=True)[:MOST_AT_ONCE])
     scripts = ScriptRun.objects.filter(**due).order_by("due_at")
     jobs.defer_scripts(scripts.values_list("pk", flat=True)[:MOST_AT_ONCE])
+    copied = Backup.objects.filter(dr_due_at__lte=now).order_by("dr_due_at")
+    jobs.defer_dr(copied.values_list("pk", flat=True)[:MOST_AT_ONCE])
     retries = Backup.objects.filter(retry_at__lte=now).order_by("retry_at")
     jobs.defer_retries(retries.values_list("pk", flat=True)[:MOST_AT_ONCE])
     gone = User.objects.filter(kind=UserKind.GONE)

@@ -12,8 +12,9 @@ from django.conf import settings
 from django.db.models import Q
 
 from cpm.aws.sessions import Aws
-from cpm.engine import alerts, deleted, operations
+from cpm.engine import alerts, deleted
 from cpm.engine.alerts import Tally
+from cpm.engine.effects import effect_of
 from cpm.engine.orders import Place
 from cpm.kernel import clock
 from cpm.models.accounts import Account
@@ -92,4 +93,4 @@ def _watch_of(row: Snapshot) -> str:
     _, collection = registry.by_snapshot_collection(row.collection)
     if collection.shared_watch:
         return collection.shared_watch
-    return operations.effect_of(row.operation).watch if row.operation else ""
+    return effect_of(row.operation).watch if row.operation else ""

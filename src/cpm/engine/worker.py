@@ -10,6 +10,7 @@ from django.db import close_old_connections, connection
 from cpm.engine import (
     backups,
     cleanup,
+    dr,
     inventory,
     operations,
     programs,
@@ -34,6 +35,7 @@ _RESTART_SECONDS = 2.0
 LOOKS = (
     backups,
     cleanup,
+    dr,
     inventory,
     operations,
     recoveries,

@@ -87,6 +87,8 @@ class Backup(models.Model):
 
     dr_status = models.CharField(max_length=1, choices=CopyStatus.choices, default=CopyStatus.NONE)
     dr_finished_at = models.DateTimeField(null=True)
+    # When to look again at the copies, which the last record of a run has in its charge.
+    dr_due_at = models.DateTimeField(null=True)
     s3_status = models.CharField(max_length=1, choices=CopyStatus.choices, default=CopyStatus.NONE)
     s3_finished_at = models.DateTimeField(null=True)
 
@@ -146,6 +148,11 @@ class Backup(models.Model):
             models.Index(fields=["run"], condition=Q(attempt__gt=0), name="backup_retried"),
             models.Index(fields=["started_at", "id"]),
             models.Index(fields=["due_at"], condition=Q(due_at__isnull=False), name="backup_due"),
+            models.Index(
+                fields=["dr_due_at"],
+                condition=Q(dr_due_at__isnull=False),
+                name="backup_dr_due",
+            ),
             models.Index(
                 fields=["retry_at"], condition=Q(retry_at__isnull=False), name="backup_retry"
             ),

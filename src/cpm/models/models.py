@@ -12,6 +12,7 @@ from cpm.models.backups import (
     Trigger,
 )
 from cpm.models.budgets import ApiBudget
+from cpm.models.dr_copies import DrCopy, DrCopyOutcome, DrCopyPhase
 from cpm.models.events import Event, Severity, Stream
 from cpm.models.groups import Group, GroupType
 from cpm.models.operations import Operation, OperationOutcome, OperationPhase
@@ -47,6 +48,9 @@ __all__ = [
     "BackupTarget",
     "BadAttempt",
     "CopyStatus",
+    "DrCopy",
+    "DrCopyOutcome",
+    "DrCopyPhase",
     "Event",
     "Group",
     "GroupType",

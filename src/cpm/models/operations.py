@@ -7,6 +7,7 @@ from django.db.models import Q
 
 from cpm.models.accounts import Account
 from cpm.models.backups import Backup
+from cpm.models.dr_copies import DrCopy
 from cpm.models.recoveries import Recovery
 from cpm.models.snapshots import Snapshot
 from cpm.resources.contract import Once
@@ -50,7 +51,8 @@ class Operation(models.Model):
 
     backup = models.ForeignKey(Backup, models.CASCADE, null=True, related_name="operations")
     recovery = models.ForeignKey(Recovery, models.CASCADE, null=True, related_name="operations")
-    # The snapshot that is deleted or copied; those that are made point here instead.
+    dr_copy = models.ForeignKey(DrCopy, models.CASCADE, null=True, related_name="operations")
+    # The snapshot that is deleted; those that are made point here instead.
     snapshot = models.ForeignKey(Snapshot, models.CASCADE, null=True, related_name="deletions")
     # In a chain: the name of this step, the one that it follows, and when it may begin.
     step = models.CharField(max_length=48, blank=True, default="")
@@ -58,8 +60,8 @@ class Operation(models.Model):
     once = models.CharField(
         max_length=9, choices=[(each.value, each.name) for each in Once], default=Once.DONE.value
     )
-    # The step of a failed chain that this one takes back.
-    undoes = models.OneToOneField("self", models.CASCADE, null=True, related_name="undone_by")
+    # The step of a chain that this one takes back.
+    undoes = models.ForeignKey("self", models.CASCADE, null=True, related_name="undone_by")
 
     spec = models.JSONField(default=dict)
     refs = models.JSONField(default=dict)
@@ -85,6 +87,8 @@ class Operation(models.Model):
     # When to look again. An open operation always has such a time: none can be forgotten.
     due_at = models.DateTimeField(null=True)
     deadline_at = models.DateTimeField()
+    # AWS works on so many at once, and this one has not been called up yet.
+    waits_for_turn = models.BooleanField(default=False)
     # The budget has given this operation the time in due_at; it need not ask again.
     has_slot = models.BooleanField(default=False)
     version = models.PositiveIntegerField(default=0)
@@ -101,6 +105,11 @@ class Operation(models.Model):
                 condition=~Q(phase=OperationPhase.CLOSED),
                 name="operation_one_open_per_snapshot",
             ),
+            models.UniqueConstraint(
+                fields=["undoes"],
+                condition=~Q(phase=OperationPhase.CLOSED),
+                name="operation_undone_once_at_a_time",
+            ),
         ]
         indexes = [
             models.Index(
@@ -112,6 +121,11 @@ class Operation(models.Model):
                 fields=["account", "region", "watch", "due_at"],
                 condition=Q(phase=OperationPhase.STARTED),
                 name="operation_watched",
+            ),
+            models.Index(
+                fields=["account", "region", "effect"],
+                condition=~Q(phase=OperationPhase.CLOSED),
+                name="operation_open",
             ),
         ]
 

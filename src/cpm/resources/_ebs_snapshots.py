@@ -1,5 +1,6 @@
 """EBS snapshots, whoever makes them: found again by token, watched in bulk, deleted."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
@@ -10,6 +11,8 @@ from cpm.resources import _ec2, _volumes
 from cpm.resources.contract import Ask, Effect, Json, Order, Owned, Refs, State, Verdict, Watch
 
 _LONGEST_DESCRIPTION = 255
+# What AWS says of a copy's volume means nothing.
+_COPY = re.compile(r"^CPM policy \S*: copy of (\S+) from ")
 # How EC2 describes the snapshots that it makes for an AMI, which go with that AMI.
 PARTS_OF_IMAGES = ("Created by CreateImage(", "Copied for DestinationAmi ")
 
@@ -34,10 +37,26 @@ def single(volume: Json) -> Order:
     return Order(SINGLE.name, {name: volume[name] for name in names}, (_volumes.part(volume),))
 
 
+def description_of_copy(marks: Mapping[str, str], resource_id: str, region: str) -> str:
+    """What AWS shows of a copy elsewhere, by which an inventory knows it."""
+    return description(marks, f"copy of {resource_id} from {region}")
+
+
+def copied_from(described: Json) -> str:
+    """The volume or instance of which this is a copy elsewhere; empty when it is none."""
+    found = _COPY.match(described.get("Description", ""))
+    return found[1] if found else ""
+
+
 def find(aws: Aws, ask: Ask) -> Refs | None:
     """The snapshots that carry the token, by volume."""
-    made = own(aws, _ec2.filter_by(f"tag:{tags.TOKEN}", ask.token))
+    made = with_token(aws, ask)
     return {snapshot["VolumeId"]: snapshot["SnapshotId"] for snapshot in made} or None
+
+
+def with_token(aws: Aws, ask: Ask) -> list[Json]:
+    """The account's own snapshots that carry the token."""
+    return list(own(aws, _ec2.filter_by(f"tag:{tags.TOKEN}", ask.token)))
 
 
 def own(aws: Aws, *filters: Json) -> Iterator[Json]:
@@ -50,10 +69,11 @@ def inventory(aws: Aws, server_id: str) -> Iterator[Owned]:
     for snapshot in own(aws, _ec2.filter_by(f"tag:{tags.SERVER_ID}", server_id)):
         if not snapshot.get("Description", "").startswith(PARTS_OF_IMAGES):
             verdict = _verdict(snapshot)
+            copied = copied_from(snapshot)
             yield Owned(
-                _volumes.COLLECTION,
+                _volumes.COPIES if copied else _volumes.COLLECTION,
                 snapshot["SnapshotId"],
-                snapshot["VolumeId"],
+                copied or snapshot["VolumeId"],
                 _ec2.tags_of(snapshot),
                 verdict.state,
                 verdict.facts,

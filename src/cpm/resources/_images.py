@@ -14,11 +14,12 @@ from cpm.kernel.faults import Fault, FaultKind
 from cpm.resources import _ebs_snapshots, _ec2
 from cpm.resources.contract import Ask, Effect, Json, Owned, Refs, State, Verdict, Watch
 
-# The collection of AMIs that are a whole backup.
+# The collection of AMIs that are a whole backup, and that of their copies elsewhere.
 ONLY_AMIS = "only_amis"
+ONLY_DR_AMIS = "only_dr_amis"
 
 _TAKEN = "InvalidAMIName.Duplicate"
-_DEREGISTERED = "InvalidAMIID.Unavailable"
+DEREGISTERED = "InvalidAMIID.Unavailable"
 _IMAGE_ID = re.compile(r"\bami-[0-9a-f]+")
 
 
@@ -36,7 +37,7 @@ def _create(aws: Aws, ask: Ask) -> Refs:
     what = " ".join([spec["instance_id"], *spec["devices"]])
     carried = tags.merged(ask.marks, spec["tags"])
     left_out = [{"DeviceName": device, "NoDevice": ""} for device in spec["left_out"]]
-    image_id = _make(
+    image_id = make(
         aws,
         ask,
         "CreateImage",
@@ -50,12 +51,12 @@ def _create(aws: Aws, ask: Ask) -> Refs:
 
 
 def _find_created(aws: Aws, ask: Ask) -> Refs | None:
-    image_id = _named(aws, ask)
+    image_id = named(aws, ask)
     return {ask.spec["instance_id"]: image_id} if image_id else None
 
 
 def _register(aws: Aws, ask: Ask) -> Refs:
-    image_id = _make(
+    image_id = make(
         aws,
         ask,
         "RegisterImage",
@@ -67,11 +68,12 @@ def _register(aws: Aws, ask: Ask) -> Refs:
 
 
 def _find_registered(aws: Aws, ask: Ask) -> Refs | None:
-    image_id = _named(aws, ask)
+    image_id = named(aws, ask)
     return {"image": image_id} if image_id else None
 
 
-def _make(aws: Aws, ask: Ask, operation: str, **parameters: Any) -> str:
+def make(aws: Aws, ask: Ask, operation: str, **parameters: Any) -> str:
+    """Have AWS make an AMI whose name carries the token, or find the one that it has made."""
     try:
         made = aws.call("ec2", operation, Name=_name(ask), **parameters)
     except Fault as fault:
@@ -84,14 +86,15 @@ def _make(aws: Aws, ask: Ask, operation: str, **parameters: Any) -> str:
 
 def _made_before(aws: Aws, ask: Ask, fault: Fault) -> str:
     """The AMI that has the name, made by a call whose answer nobody got."""
-    image_id = _named(aws, ask)
+    image_id = named(aws, ask)
     if image_id is None:
         # It is there and not listed yet.
         raise Fault(FaultKind.TRANSIENT, fault.message, operation=fault.operation, code=fault.code)
     return image_id
 
 
-def _named(aws: Aws, ask: Ask) -> str | None:
+def named(aws: Aws, ask: Ask) -> str | None:
+    """The AMI whose name carries the token."""
     by_name = _ec2.filter_by("name", _name(ask))
     found = aws.call("ec2", "DescribeImages", Owners=["self"], Filters=[by_name])["Images"]
     return found[0]["ImageId"] if found else None
@@ -114,24 +117,29 @@ def _deregister(aws: Aws, image_id: str) -> None:
     try:
         aws.call("ec2", "DeregisterImage", ImageId=image_id)
     except Fault as fault:
-        if fault.kind is not FaultKind.MISSING and fault.code != _DEREGISTERED:
+        if fault.kind is not FaultKind.MISSING and fault.code != DEREGISTERED:
             raise
 
 
 def _delete(aws: Aws, ask: Ask) -> Refs:
-    """Deregister an AMI, then delete its snapshots; each may have been done before."""
-    image_id: str = ask.spec["aws_ref"]
     known: Mapping[str, str] = ask.spec["facts"].get("snapshots", {})
-    snapshot_ids = list(known.values()) or _snapshots_made_for(aws, image_id)
-    _deregister(aws, image_id)
-    for snapshot_id in snapshot_ids:
-        _ebs_snapshots.delete_snapshot(aws, snapshot_id)
+    delete_image(aws, ask.spec["aws_ref"], list(known.values()))
     return {}
 
 
-def _snapshots_made_for(aws: Aws, image_id: str) -> list[str]:
+def delete_image(aws: Aws, image_id: str, known: Sequence[str] = ()) -> None:
+    """Deregister an AMI, then delete its snapshots; each may have been done before."""
+    snapshot_ids = known or snapshots_made_for(aws, image_id)
+    _deregister(aws, image_id)
+    for snapshot_id in snapshot_ids:
+        _ebs_snapshots.delete_snapshot(aws, snapshot_id)
+
+
+def snapshots_made_for(aws: Aws, image_id: str) -> list[str]:
     """The snapshots of an AMI that we made, also when it is gone: EC2 describes them so."""
-    described = _ec2.filter_by("description", f"Created by CreateImage(*) for {image_id}*")
+    created, copied = _ebs_snapshots.PARTS_OF_IMAGES
+    descriptions = (f"{created}*) for {image_id}*", f"{copied}{image_id} *")
+    described = _ec2.filter_by("description", *descriptions)
     ours = _ec2.filter_by("tag-key", tags.TOKEN)
     return [snapshot["SnapshotId"] for snapshot in _ebs_snapshots.own(aws, described, ours)]
 
@@ -144,10 +152,11 @@ def inventory(aws: Aws, server_id: str) -> Iterator[Owned]:
         verdict = _verdict(image)
         if verdict.state is not State.GONE:
             listed.add(image["ImageId"])
+            copied = _ebs_snapshots.copied_from(image)
             yield Owned(
-                ONLY_AMIS,
+                ONLY_DR_AMIS if copied else ONLY_AMIS,
                 image["ImageId"],
-                image.get("SourceInstanceId", ""),
+                copied or image.get("SourceInstanceId", ""),
                 _ec2.tags_of(image),
                 verdict.state,
                 verdict.facts,

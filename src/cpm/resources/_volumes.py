@@ -16,6 +16,8 @@ from cpm.resources.contract import Ask, Effect, Json, Part, Refs, Resource, Stat
 # The type and the collection of every EBS snapshot, also of those made with their instance.
 KIND = "ebs_volume"
 COLLECTION = "volumes"
+# The collection of their copies in other regions and accounts.
+COPIES = "dr_volumes"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 from cpm.aws.sessions import Aws
 from cpm.kernel.tagspec import Option
-from cpm.resources import _ebs_snapshots, _ec2, _instances, _volumes
+from cpm.resources import _ebs_snapshots, _ec2, _instances, _kms, _snapshot_copies, _volumes
 from cpm.resources._recovery import (
     VOLUME_TYPES,
     Tagging,
@@ -88,7 +88,8 @@ def _plan_recovery(aws: Aws, source: Source, options: RecoverOptions) -> list[Or
     instance = _instance(aws, options)
     parameters = volume_parameters(_wish(options), copy.facts, snapshot)
     parameters["Size"] = parameters.pop("VolumeSize")
-    parameters["AvailabilityZone"] = _zone(aws, options, instance, copy)
+    original = None if source.is_elsewhere else copy.facts.get("availability_zone")
+    parameters["AvailabilityZone"] = _zone(aws, options, instance, original)
     if copy.facts.get("multi_attach") and parameters["VolumeType"] in _FOR_SEVERAL_INSTANCES:
         parameters["MultiAttachEnabled"] = True
     wanted = wanted_tags(options, copy.facts.get("tags", {}))
@@ -122,7 +123,7 @@ def _instance(aws: Aws, options: RecoverOptions) -> Json | None:
     return instance
 
 
-def _zone(aws: Aws, options: RecoverOptions, instance: Json | None, copy: Copied) -> str:
+def _zone(aws: Aws, options: RecoverOptions, instance: Json | None, original: str | None) -> str:
     wanted = options.availability_zone
     if instance is not None:
         zone: str = instance["Placement"]["AvailabilityZone"]
@@ -134,7 +135,6 @@ def _zone(aws: Aws, options: RecoverOptions, instance: Json | None, copy: Copied
     if wanted and wanted not in zones:
         text = f"{aws.region} has no zone {wanted}"
         raise OptionRefused("availability_zone", "invalid_choice", text)
-    original = copy.facts.get("availability_zone")
     return wanted or (original if original in zones else zones[0])
 
 
@@ -189,11 +189,25 @@ DRIVER = Driver(
             extra_keys=("volume_device", "instance_id"),
             can_recover=True,
             recover_is_published=False,
+            copied_as=_volumes.COPIES,
+        ),
+        SnapshotCollection(
+            name=_volumes.COPIES,
+            label="DR volume snapshots",
+            extra_keys=("volume_device", "instance_id"),
+            can_recover=True,
+            recover_is_published=False,
+            is_copy=True,
+            expire=_snapshot_copies.EXPIRE.name,
         ),
     ),
     effects=(
         _ebs_snapshots.SINGLE,
         _ebs_snapshots.DELETE,
+        _snapshot_copies.COPY,
+        _snapshot_copies.COPY_TO_SHARE,
+        _snapshot_copies.SHARE,
+        _snapshot_copies.EXPIRE,
         _volumes.CREATE,
         _volumes.DETACH,
         _volumes.ATTACH,
@@ -210,11 +224,13 @@ DRIVER = Driver(
         "ec2:DescribeInstances",
         "ec2:DescribeSnapshots",
         "ec2:DescribeVolumes",
+        *_kms.READ_PERMISSIONS,
     ),
     discover=_discover,
     describe=_describe,
     plan_snapshots=_plan_snapshots,
     plan_recovery=_plan_recovery,
+    plan_copy=_snapshot_copies.plan,
     target_options=TargetOptions,
     recover_options=RecoverOptions,
     limit="max_independent_ebs_gib",

@@ -14,6 +14,7 @@ from cpm.engine.settings import Licence
 from cpm.kernel import names, regions
 from cpm.kernel.invalid import Invalid, Problem
 from cpm.models.accounts import Account, Authentication
+from cpm.models.dr_copies import DrCopy, DrCopyPhase
 from cpm.models.recoveries import Recovery, RecoveryPhase
 from cpm.queries import accounts
 from cpm.queries.errors import one
@@ -139,6 +140,9 @@ def delete(account_id: int, *, is_dr: bool, actor: Person) -> None:
         raise Invalid(Problem("in_use", f"The account is used by {', '.join(named)}."))
     if Recovery.objects.filter(account=account).exclude(phase=RecoveryPhase.CLOSED).exists():
         raise Conflict("A recovery in this account is under way.")
+    copies = DrCopy.objects.filter(Q(account=account) | Q(original__account=account))
+    if copies.exclude(phase=DrCopyPhase.CLOSED).exists():
+        raise Conflict("Copies to or from this account are under way.")
     name = account.name
     account.delete()
     audit.record(actor, "delete account", name)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from moto.ec2.models import EC2Backend
 from moto.kms.models import kms_backends
 
+from cpm.simulator import kms_keys
 from cpm.simulator.ec2_errors import invalid_combination
 from cpm.simulator.errors import AwsError
 
@@ -46,7 +47,9 @@ def requested(
 
 def default_key(ec2: EC2Backend) -> str:
     """The ARN of the key that EBS uses when none is named, made by AWS on first use."""
-    return ec2.default_kms_key_id or ec2._create_default_encryption_key()
+    return (
+        ec2.default_kms_key_id or kms_keys.aws_managed(ec2.account_id, ec2.region_name, "ebs").arn
+    )
 
 
 def is_aws_managed(ec2: EC2Backend, kms_key_id: str) -> bool:

@@ -93,6 +93,8 @@ class Call:
     @property
     def _uses_a_key(self) -> bool:
         """Whether AWS takes a key from what it is about, with the rights of the caller."""
+        if self.service == "ec2":
+            return bool(self.parameters.get("Encrypted"))
         is_from_snapshot = self.operation.startswith(("Copy", "CreateDBInstance", "Restore"))
         return self.service == "rds" and is_from_snapshot
 

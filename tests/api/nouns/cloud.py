@@ -124,9 +124,9 @@ class Cloud:
         mappings = instance["BlockDeviceMappings"]
         return {each["DeviceName"]: each["Ebs"]["VolumeId"] for each in mappings}
 
-    def snapshots(self) -> dict[str, Any]:
+    def snapshots(self, region: str = REGION) -> dict[str, Any]:
         """The account's own snapshots, by id."""
-        found = self.ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"]
+        found = self.client("ec2", region).describe_snapshots(OwnerIds=["self"])["Snapshots"]
         return {each["SnapshotId"]: each for each in found}
 
 

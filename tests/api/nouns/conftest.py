@@ -48,6 +48,12 @@ def other_cloud(simulator: Simulator) -> Cloud:
 
 
 @pytest.fixture
+def third_cloud(simulator: Simulator) -> Cloud:
+    """One more account."""
+    return Cloud(simulator, simulator.account(str(next(_numbers))))
+
+
+@pytest.fixture
 def estate(managed: Caller, cloud: Cloud) -> Estate:
     """The managed user's account and a policy in it that protects nothing yet."""
     return Estate.of(managed, cloud)

@@ -5,6 +5,7 @@ from typing import Any, Self
 
 from cpm.engine import queue, sweep, worker
 from cpm.kernel import clock
+from cpm.models.operations import Operation, OperationPhase
 from tests.api.cast import Caller
 from tests.api.nouns.cloud import REGION, Cloud
 from tests.engine.world import next_due
@@ -45,6 +46,16 @@ class Estate:
         drain()
         return self.caller.get(f"/backups/{backup['id']}/").json
 
+    def run_until_copies_are_made(self) -> int:
+        """Run the policy until AWS is about to make copies elsewhere; returns the record's id."""
+        backup = create(self.caller, f"{self.path}backups/", {})["id"]
+        self.cloud.simulator.config(pending=100_000)
+        copying = Operation.objects.exclude(dr_copy=None).filter(phase=OperationPhase.STARTED)
+        while not copying.exists():
+            self.cloud.simulator.finish()
+            assert work_on()
+        return int(backup)
+
 
 def connect(caller: Caller, cloud: Cloud, **values: object) -> Any:
     """Make an account of the server for an account of AWS, entered with its keys."""
@@ -72,12 +83,18 @@ def create(caller: Caller, path: str, body: dict[str, Any]) -> Any:
 def drain() -> None:
     """Do what is to be done until nothing is open, with the clock moved to whatever is next."""
     for _ in range(_MOST_LOOKS):
-        sweep.sweep()
-        while queue.run_next():
-            pass
-        due_at = next_due()
-        if due_at is None:
+        if not work_on():
             return
+    raise AssertionError("the engine never came to rest")
+
+
+def work_on() -> bool:
+    """Do what is due, and move the clock to whatever is next; False when nothing is open."""
+    sweep.sweep()
+    while queue.run_next():
+        pass
+    due_at = next_due()
+    if due_at is not None:
         ahead = due_at - clock.now()
         clock.set_offset(clock._offset + max(ahead, ahead * 0))
-    raise AssertionError("the engine never came to rest")
+    return due_at is not None

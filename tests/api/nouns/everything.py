@@ -4,10 +4,12 @@ import re
 
 from cpm.api.operations import Operation
 from cpm.api.routes import OPERATIONS
-from cpm.models.snapshots import Snapshot
 from tests.api.nouns.estate import Estate, create, drain, keys
 
 NOUNS = ("accounts", "policies", "backups", "freezer", "recoveries", "alerts")
+COPIES = (
+    *("dr_volumes", "only_dr_amis", "dr_initial_amis", "dr_rds_databases", "dr_rds_clusters"),
+)
 OURS = [each for each in OPERATIONS if each.path.split("/")[1] in NOUNS]
 
 
@@ -24,9 +26,11 @@ def make_one_of_each(estate: Estate) -> dict[str, int]:
     warehouse = estate.target("redshift_clusters", cloud.warehouse())
     table = estate.target("dynamodb_tables", cloud.table())
     named = create(estate.caller, f"{volumes}?validate=false", {"volume_id": "vol-1"})
+    estate.caller.put(f"{estate.path}dr/", {"enabled": True, "target_regions": ["eu-west-1"]})
     backup = estate.run()["id"]
     path = f"/backups/{backup}/snapshots/"
     (snapshot, *_) = estate.caller.get(f"{path}volumes/").json
+    copies = [(f"snapshots/{name}", f"{path}{name}/") for name in COPIES]
     (only_ami,) = estate.caller.get(f"{path}only_amis/").json
     (initial_ami,) = estate.caller.get(f"{path}initial_amis/").json
     (of_database,) = estate.caller.get(f"{path}rds_databases/").json
@@ -54,21 +58,11 @@ def make_one_of_each(estate: Estate) -> dict[str, int]:
         "snapshots/instances": whole["id"],
         "snapshots/rds_clusters": of_cluster["id"],
         "snapshots/rds_databases": of_database["id"],
-        "snapshots/dr_rds_clusters": _copy(of_cluster["id"], "dr_rds_clusters"),
-        "snapshots/dr_rds_databases": _copy(of_database["id"], "dr_rds_databases"),
+        **{key: estate.caller.get(listed).json[0]["id"] for key, listed in copies},
         "snapshots/redshift_clusters": of_warehouse["id"],
         "snapshots/dynamodb_tables": of_table["id"],
         "recoveries": recovery,
     }
-
-
-def _copy(snapshot_id: int, collection: str) -> int:
-    """The row of a copy elsewhere."""
-    copy = Snapshot.objects.get(pk=snapshot_id)
-    copy.pk, copy.source_snapshot_id, copy.collection = None, snapshot_id, collection
-    copy.region = "eu-west-1"
-    copy.save(force_insert=True)
-    return copy.pk
 
 
 def address(operation: Operation, ids: dict[str, int]) -> str:

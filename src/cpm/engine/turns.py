@@ -1,0 +1,109 @@
+"""Turns: what AWS works on a few at a time waits for its turn without being asked for.
+
+An operation of such an effect is stored as waiting. It is called up as soon as there is room: at
+once, or when one of those before it is over. Whoever counts holds a lock until the transaction
+ends, so that no two count the same room.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.db import connection, transaction
+from django.db.models import Avg, F, Q, QuerySet
+
+from cpm.engine import jobs
+from cpm.engine.effects import effect_of
+from cpm.kernel import clock
+from cpm.models.operations import Operation, OperationOutcome, OperationPhase
+from cpm.resources import registry
+
+# Who waits is called up by whoever makes room; this is when he looks whether he was forgotten.
+FORGOTTEN = timedelta(minutes=15)
+# How many of the last ones tell how long one takes.
+_TYPICAL = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """Operations on one call of AWS in one account and region, so many of them at a time."""
+
+    account_id: int
+    region: str
+    kind: str
+    call: str
+    most: int
+
+    @classmethod
+    def of(cls, operation: Operation) -> "Queue | None":
+        """The queue of an operation; None where any number may be under way."""
+        try:
+            effect = effect_of(operation)
+        except KeyError:
+            return None  # of another version of the product
+        if not effect.most_at_once or operation.undoes_id or operation.account_id is None:
+            return None
+        place = (operation.account_id, operation.region, operation.kind)
+        return cls(*place, effect.operation, effect.most_at_once)
+
+    @property
+    def operations(self) -> QuerySet[Operation]:
+        """All that ever belonged to it."""
+        effects = registry.driver(self.kind).effects
+        return Operation.objects.filter(
+            account=self.account_id,
+            region=self.region,
+            kind=self.kind,
+            effect__in=[each.name for each in effects if each.operation == self.call],
+            undoes=None,
+        )
+
+    @property
+    def open(self) -> QuerySet[Operation]:
+        """Those of them that are not over."""
+        return self.operations.exclude(phase=OperationPhase.CLOSED)
+
+    def waiting(self) -> int:
+        """How many wait for their turn."""
+        return self.open.filter(waits_for_turn=True).count()
+
+    def seconds(self, waiting: int) -> float | None:
+        """How long the last of so many will wait, by how long the latest have taken."""
+        good = self.operations.filter(outcome=OperationOutcome.SUCCEEDED).order_by("-pk")
+        took = Operation.objects.filter(pk__in=good.values("pk")[:_TYPICAL])
+        typical = took.aggregate(typical=Avg(F("finished_at") - F("started_at")))["typical"]
+        if not typical:
+            return None
+        return math.ceil(waiting / self.most) * float(typical.total_seconds())
+
+
+def take_numbers(operations: Iterable[Operation]) -> None:
+    """Let those of the operations wait that have to; they are not stored yet."""
+    for operation in operations:
+        if effect_of(operation).most_at_once and not operation.undoes_id:
+            operation.waits_for_turn = True
+            operation.due_at = min(clock.now() + FORGOTTEN, operation.deadline_at)
+
+
+def queues_of(operations: Iterable[Operation]) -> set[Queue]:
+    """The queues of those of the operations that have one."""
+    return {queue for queue in map(Queue.of, operations) if queue is not None}
+
+
+@transaction.atomic
+def call_up(queues: Iterable[Queue]) -> None:
+    """Let as many begin as there is room for, the oldest first."""
+    for queue in sorted(queues, key=str):
+        _lock(queue)
+        room = queue.most - queue.open.filter(waits_for_turn=False).count()
+        ready = queue.open.filter(Q(after=None) | Q(after__phase=OperationPhase.CLOSED))
+        waiting = ready.filter(waits_for_turn=True).order_by("pk").values_list("pk", flat=True)
+        called = Operation.objects.filter(pk__in=list(waiting[: max(room, 0)]))
+        if called.update(waits_for_turn=False, due_at=clock.now(), version=F("version") + 1):
+            jobs.defer_operations(called)
+
+
+def _lock(queue: Queue) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [str(queue)])

@@ -1,0 +1,194 @@
+"""Copies elsewhere over the API: three accounts of AWS, entered by roles, and what is in each."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.api.cast import Caller
+from tests.api.nouns.cloud import REGION, Cloud
+from tests.api.nouns.estate import Estate, connect, create, drain, keys
+
+FAR = "eu-west-1"
+
+
+@dataclass
+class Group:
+    """A company: the server's own account, the one that is protected, and the one for copies.
+
+    The server has keys of the first. The others let it in by roles, and ask for a word.
+    """
+
+    estate: Estate
+    source: Cloud
+    vault: Cloud
+    vault_id: int
+
+    @property
+    def caller(self) -> Caller:
+        return self.estate.caller
+
+    def copy_to_vault(self, **values: object) -> None:
+        """Have the policy's snapshots copied to the account for copies."""
+        across = {"cross_account_enabled": True, "cross_account_dr_account": self.vault_id}
+        answer = self.caller.put(f"{self.estate.path}dr/", {"enabled": True, **across, **values})
+        assert answer.status == 200, answer.body
+
+    def listed(self, backup: int, collection: str = "dr_volumes") -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.caller.get(
+            f"/backups/{backup}/snapshots/{collection}/"
+        ).json
+        return found
+
+
+def role(cloud: Cloud, trusted: str, word: str) -> dict[str, object]:
+    """A role that another account may assume if it knows the word; as the API names it."""
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"AWS": f"arn:aws:iam::{trusted}:root"},
+        "Action": "sts:AssumeRole",
+        "Condition": {"StringEquals": {"sts:ExternalId": word}},
+    }
+    document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    cloud.client("iam").create_role(RoleName="cpm", AssumeRolePolicyDocument=document)
+    named = {"authentication": "A", "account_number": cloud.number, "role_name": "cpm"}
+    return {**named, "external_id": word}
+
+
+@pytest.fixture
+def group(managed: Caller, cloud: Cloud, other_cloud: Cloud, third_cloud: Cloud) -> Group:
+    hub = connect(managed, third_cloud, name="hub")["id"]
+    chain = {"assume_from_account": hub}
+    protected = {"name": "prod", **role(cloud, third_cloud.number, "blue"), **chain}
+    account = create(managed, "/accounts/backup/", protected)["id"]
+    receiving = {"name": "vault", **role(other_cloud, third_cloud.number, "green"), **chain}
+    vault = create(managed, "/accounts/dr/", receiving)["id"]
+    policy = create(managed, "/policies/", {"name": "nightly", "account": account})["id"]
+    return Group(Estate(managed, cloud, account, policy), cloud, other_cloud, vault)
+
+
+def test_a_copy_in_another_account_is_listed_recovered_and_deleted(group: Group) -> None:
+    volume_id = group.source.volume(size_gib=12, Name="data", owner="shop")
+    group.estate.target("volumes", volume_id)
+    group.copy_to_vault(cross_account_target_regions=[FAR], target_regions=["us-west-2"])
+    backup = group.estate.run()
+    assert backup["dr_status"]["status"] == "S"
+    assert backup["dr_status"]["finish_time"] >= backup["finish_time"]
+    (original,) = group.listed(backup["id"], "volumes")
+    copies = {each["account"]: each for each in group.listed(backup["id"])}
+    assert set(copies) == {group.vault_id, group.estate.account}
+    copy = copies[group.vault_id]
+    assert copy == {
+        **original,
+        "id": copy["id"],
+        "snapshot_id": copy["snapshot_id"],
+        "region": FAR,
+        "account": group.vault_id,
+        "source_snapshot": original["id"],
+        **{name: copy[name] for name in ("start_time", "finish_time")},
+    }
+    (in_aws,) = group.vault.snapshots(FAR).values()
+    assert in_aws["SnapshotId"] == copy["snapshot_id"]
+    assert in_aws["OwnerId"] == group.vault.number
+
+    path = f"/backups/{backup['id']}/snapshots/dr_volumes/{copy['id']}/"
+    recovery = create(group.caller, f"{path}recover/", {})
+    assert (recovery["account"], recovery["region"]) == (group.vault_id, FAR)
+    assert group.caller.delete(path).status == 409
+    drain()
+    done = group.caller.get(f"/recoveries/{recovery['id']}/").json
+    assert (done["status"], done["error"]) == ("S", None)
+    ec2 = group.vault.client("ec2", FAR)
+    (made,) = ec2.describe_volumes(VolumeIds=[done["result_resource_id"]])["Volumes"]
+    assert (made["Size"], made["SnapshotId"]) == (12, copy["snapshot_id"])
+    assert {"Key": "owner", "Value": "shop"} in made["Tags"]
+    assert made["AvailabilityZone"].startswith(FAR)
+
+    assert group.caller.delete(path).status == 204
+    assert group.vault.snapshots(FAR) == {}
+    assert group.caller.get(path).json["status"] == "D"
+    assert group.caller.get(f"/backups/{backup['id']}/").json["dr_status"]["status"] == "S"
+    other = copies[group.estate.account]["id"]
+    assert group.caller.delete(f"/backups/{backup['id']}/snapshots/dr_volumes/{other}/").status
+    assert group.caller.get(f"/backups/{backup['id']}/").json["dr_status"]["status"] == "D"
+
+
+def test_what_is_under_way_is_not_deleted(group: Group) -> None:
+    group.estate.target("volumes", group.source.volume())
+    group.copy_to_vault()
+    backup = group.estate.run_until_copies_are_made()
+    one = f"/backups/{backup}/"
+    assert group.caller.get(one).json["dr_status"] == {"status": "P", "finish_time": None}
+    (original,) = group.listed(backup, "volumes")
+    (copy,) = group.listed(backup)
+    assert (copy["status"], copy["snapshot_id"] is None) == ("P", False)
+    for path in (one, f"{one}snapshots/", f"{one}snapshots/volumes/{original['id']}/"):
+        assert group.caller.delete(path).status == 409
+    assert group.caller.delete(f"/accounts/dr/{group.vault_id}/").status == 400
+    group.source.simulator.config(pending=0)
+    group.source.simulator.finish()
+    drain()
+    assert group.caller.get(one).json["dr_status"]["status"] == "S"
+    assert group.caller.delete(one).status == 204
+    drain()
+    assert group.source.snapshots() == group.vault.snapshots() == {}
+
+
+def test_all_copies_in_an_account_are_deleted_but_for_frozen_ones(group: Group) -> None:
+    group.estate.target("volumes", group.source.volume())
+    group.copy_to_vault()
+    frozen, other = group.estate.run()["id"], group.estate.run()["id"]
+    assert group.caller.post(f"/backups/{frozen}/to_freezer/", {"name": "kept"}).status == 200
+    path = f"/accounts/dr/{group.vault_id}/snapshots/"
+    (kept,), (gone,) = group.listed(frozen), group.listed(other)
+    told = {each["snapshot_id"]: each["kept_because"] for each in _dry(group, path)}
+    assert told == {kept["snapshot_id"]: "its backup is frozen", gone["snapshot_id"]: None}
+    assert group.caller.delete(path).status == 204
+    drain()
+    assert set(group.vault.snapshots()) == {kept["snapshot_id"]}
+    assert group.caller.get(f"/backups/{other}/").json["dr_status"]["status"] == "D"
+
+
+def test_an_account_that_forbids_deleting_keeps_what_is_marked(group: Group) -> None:
+    keep = {"allow_deleting_snapshots": False}
+    assert group.caller.put(f"/accounts/dr/{group.vault_id}/", keep).status == 200
+    group.estate.target("volumes", group.source.volume())
+    group.copy_to_vault()
+    backup = group.estate.run()["id"]
+    (copy,) = group.listed(backup)
+    path = f"/backups/{backup}/snapshots/dr_volumes/{copy['id']}/"
+    assert group.caller.delete(path).status == 204
+    assert group.caller.get(path).json["status"] == "D"
+    (left,) = group.vault.snapshots().values()
+    assert "cpm_expired" in {tag["Key"] for tag in left["Tags"]}
+
+
+def test_a_copy_that_cannot_be_made_says_why(group: Group) -> None:
+    zone = f"{REGION}a"
+    made = group.source.ec2.create_volume(AvailabilityZone=zone, Size=1, Encrypted=True)
+    group.estate.target("volumes", made["VolumeId"])
+    group.copy_to_vault()
+    backup = group.estate.run()
+    assert (backup["status"], backup["dr_status"]["status"]) == ("B", "F")
+    (copy,) = group.listed(backup["id"])
+    assert (copy["status"], copy["snapshot_id"]) == ("F", None)
+    assert "alias/cpm_share" in copy["error"]
+    (alert,) = group.caller.get("/alerts/").json
+    assert (alert["category"], alert["policy"]) == ("DR", group.estate.policy)
+    lines = group.caller.get(f"/backups/{backup['id']}/logs/").json
+    assert "alias/cpm_share" in lines[-2]["message"]
+
+
+def test_a_dr_account_takes_part_in_nothing_but_dr(group: Group, managed: Caller) -> None:
+    body = {"name": "x", "account": group.vault_id}
+    assert managed.post("/policies/", body).codes == {"account": ["does_not_exist"]}
+    assert managed.get(f"/accounts/backup/{group.vault_id}/").status == 404
+    assert managed.post("/accounts/dr/", keys(group.vault, name="vault")).status == 400
+
+
+def _dry(group: Group, path: str) -> list[dict[str, Any]]:
+    answer = group.caller.delete(f"{path}?dry_run=true")
+    assert answer.status == 200
+    found: list[dict[str, Any]] = answer.json
+    return found
