@@ -186,10 +186,14 @@ def delete(words: Words, aws: Aws, name: str) -> None:
 
 
 def expire(words: Words, aws: Aws, name: str, expired_at: str) -> None:
-    """Mark a snapshot that may not be deleted."""
+    """Mark a snapshot that may not be deleted; one that is gone needs it no more."""
     marks = tags.to_aws({tags.EXPIRED: expired_at})
     arn = _rds.arn(aws.partition, aws.region, aws.account_number, words.arn_type, name)
-    aws.call("rds", "AddTagsToResource", ResourceName=arn, Tags=marks)
+    try:
+        aws.call("rds", "AddTagsToResource", ResourceName=arn, Tags=marks)
+    except Fault as fault:
+        if fault.kind is not FaultKind.MISSING:
+            raise
 
 
 def inventory(words: Words, aws: Aws, server_id: str) -> Iterator[Owned]:

@@ -21,7 +21,10 @@ def storage(storage_type: str | None, iops: int | None, original: Json) -> Json:
     """
     wanted = storage_type or original["storage_type"]
     if wanted in _PROVISIONED:
-        return {"StorageType": wanted, "Iops": _provisioned(wanted, iops, original)}
+        number = _provisioned(wanted, iops, original)
+        # Only provisioned storage may have its log on a volume of its own.
+        log_volume = original["log_volume"] or None
+        return {"StorageType": wanted, "Iops": number, "DedicatedLogVolume": log_volume}
     if wanted == "gp3":
         return {"StorageType": wanted, **_gp3(iops, original)}
     if iops is not None:

@@ -89,7 +89,7 @@ def _settings(aws: Aws, source: Source, options: ClusterOptions) -> Json:
         "DBClusterParameterGroupName": parameters,
         "DeletionProtection": facts["deletion_protection"],
         "EnableIAMDatabaseAuthentication": facts["iam_authentication"] or None,
-        "CopyTagsToSnapshot": facts["copy_tags"],
+        "CopyTagsToSnapshot": facts["copy_tags"] or None,
         "EnableCloudwatchLogsExports": facts["log_exports"],
         "BacktrackWindow": facts["backtrack_seconds"] or None,
         "EngineLifecycleSupport": facts["lifecycle"],

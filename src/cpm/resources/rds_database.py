@@ -29,6 +29,8 @@ from cpm.resources.contract import (
 )
 
 _WORDS = _rds_snapshots.INSTANCES
+# Engines whose versions AWS supports beyond their time, unless it is told not to.
+_LIFECYCLES = ("mysql", "postgres")
 
 
 @dataclass(frozen=True)
@@ -137,11 +139,11 @@ def _settings(aws: Aws, source: Source, options: DatabaseOptions) -> Json:
         "LicenseModel": options.license_model or facts["license_model"],
         "AutoMinorVersionUpgrade": upgrades,
         "DeletionProtection": chosen(options.deletion_protection, facts["deletion_protection"]),
-        "EnableIAMDatabaseAuthentication": facts["iam_authentication"],
-        "CopyTagsToSnapshot": facts["copy_tags"],
+        # Some engines refuse even to be told that they do not have it.
+        "EnableIAMDatabaseAuthentication": facts["iam_authentication"] or None,
+        "CopyTagsToSnapshot": facts["copy_tags"] or None,
         "EnableCloudwatchLogsExports": facts["log_exports"],
-        "DedicatedLogVolume": facts["log_volume"] or None,
-        "EngineLifecycleSupport": facts["lifecycle"],
+        "EngineLifecycleSupport": facts["lifecycle"] if facts["engine"] in _LIFECYCLES else None,
     }
 
 
