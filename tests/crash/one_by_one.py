@@ -24,8 +24,8 @@ class Things(ABC):
     kind: ClassVar[str]
     # Calls that make, change or delete something, in the words of faults.
     calls: ClassVar[tuple[str, ...]]
-    # Without it nothing of the type is recovered.
-    tagging: ClassVar[str]
+    # The call, and the step that makes it, without which what was restored is taken back.
+    vital: ClassVar[tuple[str, str] | None] = None
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -72,7 +72,7 @@ class Warehouses(Things):
         *("redshift:CreateClusterSnapshot", "redshift:DeleteClusterSnapshot"),
         *("redshift:RestoreFromClusterSnapshot", "redshift:CreateTags"),
     )
-    tagging = "redshift:CreateTags"
+    vital = ("redshift:CreateTags", "tag")
 
     @property
     def redshift(self) -> Any:
@@ -124,7 +124,7 @@ class Tables(Things):
         *("dynamodb:CreateBackup", "dynamodb:DeleteBackup", "dynamodb:RestoreTableFromBackup"),
         *("dynamodb:TagResource", "dynamodb:UpdateTable"),
     )
-    tagging = "dynamodb:TagResource"
+    vital = ("dynamodb:TagResource", "tag")
     _STREAM: ClassVar[Any] = {"StreamEnabled": True, "StreamViewType": "KEYS_ONLY"}
 
     @property
@@ -217,9 +217,8 @@ class OneRecovery(RecoveryStory):
         self.before = things.present().keys()
 
     def recover(self) -> None:
-        driver = registry.driver(self.things.kind)
         snapshot = self.backup.snapshots.get()
-        (collection,) = driver.snapshot_collections
+        driver, collection = registry.by_snapshot_collection(snapshot.collection)
         services.from_snapshot(
             self.backup.pk, driver, collection, snapshot.pk, {}, actor=self.actor
         )
@@ -237,15 +236,16 @@ class OneRecovery(RecoveryStory):
 
 
 class OneUndone(OneRecovery):
-    """A recovery to be taken back: AWS did not allow to tag what it had restored."""
+    """A recovery to be taken back: AWS did not allow what it cannot do without."""
 
     def __init__(self, things: Things, backup: Backup) -> None:
         super().__init__(things, backup)
-        denied = {"op": things.tagging, "kind": "denied"}
-        self.world.simulator.faults([denied])
+        assert things.vital is not None
+        call, step = things.vital
+        self.world.simulator.faults([{"op": call, "kind": "denied"}])
         self.ask()
-        tagged = self.recovery.operations.filter(step="tag", outcome="")
-        while tagged.exists() and self.world.next_look():
+        denied = self.recovery.operations.filter(step=step, outcome="")
+        while denied.exists() and self.world.next_look():
             self.world.work()
         self.world.simulator.faults([])
 
