@@ -1,10 +1,11 @@
 """What the budget promises: AWS's published rates, one lesson per throttle, a customer's share."""
 
 import math
+from typing import Any
 
 import pytest
 
-from cpm.aws.budget import RECOVERY_SECONDS, Budget, MemoryBudget, Rate, published
+from cpm.aws.budget import RECOVERY_SECONDS, Budget, MemoryBudget, Rate, price, published
 from cpm.kernel import clock
 
 CALL = ("111122223333", "eu-west-1", "ec2:CreateSnapshots")
@@ -60,6 +61,37 @@ def test_a_slot_that_is_too_far_away_is_not_taken(now: list[float]) -> None:
         assert budget.reserve(*CALL, patience_seconds=60) == pytest.approx(100)
 
 
+def test_a_call_may_take_many_tokens(now: list[float]) -> None:
+    budget = MemoryBudget(rate_of=lambda _: Rate(per_second=2, burst=10))
+    assert [budget.reserve(*CALL, tokens=5) for _ in range(3)] == pytest.approx([0, 0, 2.5])
+    now[0] += 100
+    # More than the bucket ever holds: it waits for a full one.
+    assert budget.reserve(*CALL, tokens=30) == 0
+    assert budget.reserve(*CALL) == pytest.approx(10.5)
+
+
+@pytest.mark.parametrize(
+    ("operation", "parameters", "taken"),
+    [
+        ("ec2:CreateSnapshot", {"VolumeId": "vol-1"}, {"ec2:CreateSnapshot": 1}),
+        (
+            "ec2:RunInstances",
+            {"MinCount": 3, "MaxCount": 3},
+            {"ec2:RunInstances": 1, "ec2:RunInstances instances": 3},
+        ),
+        (
+            "ec2:StopInstances",
+            {"InstanceIds": ["i-1", "i-2"]},
+            {"ec2:StopInstances": 1, "ec2:StopInstances instances": 2},
+        ),
+    ],
+)
+def test_a_call_pays_for_itself_and_for_its_instances(
+    operation: str, parameters: dict[str, Any], taken: dict[str, int]
+) -> None:
+    assert price(operation, parameters) == taken
+
+
 def test_a_throttle_empties_the_bucket_and_halves_the_rate(now: list[float]) -> None:
     budget = MemoryBudget(rate_of=lambda _: Rate(per_second=4, burst=100))
     budget.throttled(*CALL)
@@ -99,8 +131,14 @@ def test_however_often_aws_refuses_it_is_asked_again_some_day(now: list[float]) 
     ("operation", "rate"),
     [
         ("ec2:DescribeSnapshots", Rate(20, 100)),
-        ("ec2:CreateSnapshots", Rate(5, 50)),
+        ("ec2:CreateSnapshots", Rate(5, 100)),
+        ("ec2:CopySnapshot", Rate(5, 50)),
+        ("ec2:CreateTags", Rate(10, 100)),
+        ("ec2:CopyImage", Rate(1, 100)),
         ("ec2:RunInstances", Rate(2, 5)),
+        ("ec2:RunInstances instances", Rate(2, 1000)),
+        ("ec2:StopInstances", Rate(5, 50)),
+        ("ec2:StopInstances instances", Rate(20, 1000)),
         ("rds:CreateDBSnapshot", Rate(5, 20)),
     ],
 )

@@ -23,7 +23,13 @@ class Ledger:
         self.refused: list[tuple[str, str, str]] = []
 
     def reserve(
-        self, account: str, region: str, operation: str, *, patience_seconds: float = math.inf
+        self,
+        account: str,
+        region: str,
+        operation: str,
+        *,
+        tokens: int = 1,
+        patience_seconds: float = math.inf,
     ) -> float:
         """See `Budget`."""
         if self.wait_seconds <= patience_seconds:

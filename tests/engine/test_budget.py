@@ -103,6 +103,11 @@ def test_accounts_regions_and_operations_do_not_wait_for_each_other(budget: Shar
     assert slots(budget.reserve(account, region, operation)) == 1
 
 
+def test_a_call_may_take_many_tokens(budget: SharedBudget) -> None:
+    assert [slots(budget.reserve(*CALL, tokens=3)) for _ in range(3)] == [0, 3, 6]
+    assert slots(budget.reserve(*CALL)) == 9
+
+
 def test_a_slot_that_is_too_far_away_is_not_taken(budget: SharedBudget) -> None:
     budget.reserve(*CALL)
     for _ in range(3):

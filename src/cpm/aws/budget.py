@@ -7,9 +7,9 @@ not publish is learnt: a throttle halves the rate, quiet time restores it.
 
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from cpm.kernel import clock
 
@@ -32,16 +32,27 @@ class Rate:
         """The bucket of someone who may use `part` (above 0, at most 1) of this one."""
         return Rate(self.per_second * part, max(1.0, self.burst * part))
 
+    def tolerance_seconds(self, tokens: int = 1) -> float:
+        """How far ahead of the clock a bucket may be emptied that has so many tokens left."""
+        return max(0.0, self.burst - tokens) / self.per_second
+
 
 class Budget(Protocol):
     """Who may call AWS when."""
 
     def reserve(
-        self, account: str, region: str, operation: str, *, patience_seconds: float = math.inf
+        self,
+        account: str,
+        region: str,
+        operation: str,
+        *,
+        tokens: int = 1,
+        patience_seconds: float = math.inf,
     ) -> float:
         """Seconds to wait for one's slot in the bucket of `operation` (`ec2:CreateSnapshots`).
 
-        The slot is taken at once, unless the wait is longer than `patience_seconds`.
+        The slot, of so many `tokens`, is taken at once, unless the wait is longer than
+        `patience_seconds`.
         """
 
     def throttled(self, account: str, region: str, operation: str) -> None:
@@ -53,12 +64,32 @@ _WRITE = Rate(5, 50)
 # Services that publish nothing of the kind answer to a few calls a second.
 _UNPUBLISHED = Rate(5, 20)
 
+# "Request throttling for the Amazon EC2 API" in EC2's developer guide, as of 2025: what follows the
+# verb (`_READ`, `_WRITE`) and what has a bucket of its own.
 _EC2 = {
+    "CopyImage": Rate(1, 100),
+    "CreateTags": Rate(10, 100),
+    "DeleteTags": Rate(10, 100),
     "RunInstances": Rate(2, 5),
     "StartInstances": Rate(2, 5),
-    "TerminateInstances": Rate(5, 100),
-    "CopyImage": Rate(1, 100),
+    **dict.fromkeys(
+        (
+            *("AssociateIamInstanceProfile", "CreateNetworkInterface", "CreateSnapshot"),
+            *("CreateSnapshots", "CreateVolume", "DeleteNetworkInterface", "DeleteSnapshot"),
+            *("DeleteVolume", "DeregisterImage", "ModifyImageAttribute"),
+            *("ModifyNetworkInterfaceAttribute", "ModifySnapshotAttribute", "TerminateInstances"),
+        ),
+        Rate(5, 100),
+    ),
 }
+# Some calls also take a token for each instance from a second bucket.
+_EC2_INSTANCES = {
+    "RunInstances": Rate(2, 1000),
+    "StartInstances": Rate(2, 1000),
+    "StopInstances": Rate(20, 1000),
+    "TerminateInstances": Rate(20, 1000),
+}
+_FOR_INSTANCES = " instances"
 # For an account and region, whichever the table is.
 _DYNAMODB = {
     "CreateBackup": Rate(50, 50),
@@ -84,11 +115,22 @@ _READ_VERBS = ("Describe", "Get", "Head", "List", "Search")
 def published(operation: str) -> Rate:
     """What AWS grants an account and region for `operation`, or a sane guess."""
     service, _, name = operation.partition(":")
+    if service == "ec2" and name.endswith(_FOR_INSTANCES):
+        return _EC2_INSTANCES[name.removesuffix(_FOR_INSTANCES)]
     if service == "ec2":
         return _EC2.get(name) or (_READ if name.startswith(_READ_VERBS) else _WRITE)
     if service == "dynamodb":
         return _DYNAMODB.get(name, _UNPUBLISHED)
     return _SERVICES.get(service, _UNPUBLISHED)
+
+
+def price(operation: str, parameters: Mapping[str, Any]) -> dict[str, int]:
+    """The buckets that a call takes tokens from, and how many from each."""
+    taken = {operation: 1}
+    if operation.removeprefix("ec2:") in _EC2_INSTANCES:
+        count = parameters.get("MaxCount") or len(parameters.get("InstanceIds", ()))
+        taken[operation + _FOR_INSTANCES] = count
+    return taken
 
 
 def learnt(per_second: float, full_per_second: float, quiet_seconds: float) -> float:
@@ -110,12 +152,10 @@ class _Bucket:
         self._throttled_at = -math.inf
         self._spent_until = now
 
-    def reserve(self, now: float, patience_seconds: float) -> float:
-        interval = 1 / self._rate(now)
-        tolerance = (self._full.burst - 1) / self._full.per_second
-        wait = max(0.0, self._spent_until - tolerance - now)
+    def reserve(self, now: float, tokens: int, patience_seconds: float) -> float:
+        wait = max(0.0, self._spent_until - self._full.tolerance_seconds(tokens) - now)
         if wait <= patience_seconds:
-            self._spent_until = max(self._spent_until, now) + interval
+            self._spent_until = max(self._spent_until, now) + tokens / self._rate(now)
         return wait
 
     def throttled(self, now: float) -> None:
@@ -124,7 +164,7 @@ class _Bucket:
         self._per_second = halved(self._rate(now), self._full.per_second)
         self._throttled_at = now
         # AWS's bucket is empty, whatever this one said.
-        emptied = now + (self._full.burst - 1) / self._full.per_second + 1 / self._per_second
+        emptied = now + self._full.tolerance_seconds() + 1 / self._per_second
         self._spent_until = max(self._spent_until, emptied)
 
     def _rate(self, now: float) -> float:
@@ -141,12 +181,19 @@ class MemoryBudget:
         self._lock = threading.Lock()
 
     def reserve(
-        self, account: str, region: str, operation: str, *, patience_seconds: float = math.inf
+        self,
+        account: str,
+        region: str,
+        operation: str,
+        *,
+        tokens: int = 1,
+        patience_seconds: float = math.inf,
     ) -> float:
         """See `Budget`."""
         with self._lock:
             now = clock.monotonic()
-            return self._bucket(account, region, operation, now).reserve(now, patience_seconds)
+            bucket = self._bucket(account, region, operation, now)
+            return bucket.reserve(now, tokens, patience_seconds)
 
     def throttled(self, account: str, region: str, operation: str) -> None:
         """See `Budget`."""
@@ -170,6 +217,7 @@ class NoBudget:
         region: str,  # noqa: ARG002
         operation: str,  # noqa: ARG002
         *,
+        tokens: int = 1,  # noqa: ARG002
         patience_seconds: float = math.inf,  # noqa: ARG002
     ) -> float:
         """See `Budget`."""

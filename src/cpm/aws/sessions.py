@@ -26,7 +26,7 @@ from botocore.session import Session
 from botocore.utils import parse_timestamp
 
 from cpm.aws.bounded import Bounded
-from cpm.aws.budget import Budget, MemoryBudget
+from cpm.aws.budget import Budget, MemoryBudget, price
 from cpm.aws.credentials import AssumedRole, Credentials, Keys, Wallet
 from cpm.aws.errors import classify, fault_of, is_expired
 from cpm.kernel import clock, regions
@@ -231,7 +231,7 @@ class Aws:
         Waits for its turn. Whatever AWS, the network or the SDK has against it is raised as Fault;
         a write that raises UNKNOWN may have been carried out.
         """
-        self._wait_for_slot(f"{service}:{operation}")
+        self._wait_for_turn(f"{service}:{operation}", parameters)
         keys = self.cloud.keys(self.credentials, self.region)
         try:
             return self._send(keys, service, operation, parameters)
@@ -255,11 +255,18 @@ class Aws:
                 raise Fault(FaultKind.TRANSIENT, "AWS gave the same page twice", operation=name)
             token = following
 
-    def _wait_for_slot(self, name: str) -> None:
-        if self.slot is not None and self.slot.take(name):
-            return
+    def _wait_for_turn(self, name: str, parameters: Json) -> None:
+        for bucket, tokens in price(name, parameters).items():
+            if self.slot is None or not self.slot.take(bucket):
+                self._wait_for_tokens(name, bucket, tokens)
+
+    def _wait_for_tokens(self, name: str, bucket: str, tokens: int) -> None:
         wait = self.cloud.budget.reserve(
-            self.account_number, self.region, name, patience_seconds=PATIENCE_SECONDS
+            self.account_number,
+            self.region,
+            bucket,
+            tokens=tokens,
+            patience_seconds=PATIENCE_SECONDS,
         )
         if wait > PATIENCE_SECONDS:
             raise Fault(

@@ -25,10 +25,10 @@ _WAIT_SECONDS = "EXTRACT(EPOCH FROM b.spent_until - t.now)::float8 - %(tolerance
 # Only names of this module and constants go into the statements; values are parameters.
 _RESERVE = f"""\
 UPDATE cpm_apibudget AS b
-SET spent_until = GREATEST(b.spent_until, t.now) + make_interval(secs => 1 / ({_RATE}))
+SET spent_until = GREATEST(b.spent_until, t.now) + make_interval(secs => %(tokens)s / ({_RATE}))
 FROM (SELECT clock_timestamp() AS now) AS t
 WHERE b.key = %(key)s AND {_WAIT_SECONDS} <= %(patience)s
-RETURNING {_WAIT_SECONDS} - 1 / ({_RATE})"""  # noqa: S608
+RETURNING {_WAIT_SECONDS} - %(tokens)s / ({_RATE})"""  # noqa: S608
 
 _WAIT = f"""\
 SELECT {_WAIT_SECONDS} FROM cpm_apibudget AS b, (SELECT clock_timestamp() AS now) AS t
@@ -43,10 +43,16 @@ class SharedBudget:
     """The `cpm.aws.budget.Budget` that all processes on one database share."""
 
     def reserve(
-        self, account: str, region: str, operation: str, *, patience_seconds: float = math.inf
+        self,
+        account: str,
+        region: str,
+        operation: str,
+        *,
+        tokens: int = 1,
+        patience_seconds: float = math.inf,
     ) -> float:
         """See `Budget`."""
-        values = {**_values(account, region, operation), "patience": patience_seconds}
+        values = {**_values(account, region, operation, tokens), "patience": patience_seconds}
         while (taken := _one_number(_RESERVE, values)) is None:
             wait = _one_number(_WAIT, values)
             if wait is None:
@@ -75,24 +81,20 @@ def _learn(row: ApiBudget, now: datetime, full: Rate) -> None:
     row.per_second = halved(rate, full.per_second)
     row.throttled_at = now
     # AWS's bucket is empty, whatever ours said.
-    emptied = now + timedelta(seconds=_tolerance_seconds(full) + 1 / row.per_second)
+    emptied = now + timedelta(seconds=full.tolerance_seconds() + 1 / row.per_second)
     row.spent_until = max(row.spent_until, emptied)
     row.save(update_fields=["per_second", "throttled_at", "spent_until"])
 
 
-def _values(account: str, region: str, operation: str) -> dict[str, float | str]:
+def _values(account: str, region: str, operation: str, tokens: int = 1) -> dict[str, float | str]:
     full = _rate(operation)
     return {
         "key": f"{account}/{region}/{operation}",
         "full": full.per_second,
         "burst": full.burst,
-        "tolerance": _tolerance_seconds(full),
+        "tokens": tokens,
+        "tolerance": full.tolerance_seconds(tokens),
     }
-
-
-def _tolerance_seconds(full: Rate) -> float:
-    """How far ahead of the clock a full bucket may be emptied."""
-    return (full.burst - 1) / full.per_second
 
 
 def _rate(operation: str) -> Rate:
