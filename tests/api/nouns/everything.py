@@ -1,9 +1,11 @@
 """Every operation of the nouns, with an object for each id in its path."""
 
 import re
+from collections.abc import Iterable
 
 from cpm.api.operations import Operation
 from cpm.api.routes import OPERATIONS
+from tests.api.cast import Caller
 from tests.api.nouns.estate import Estate, create, drain, keys
 
 NOUNS = ("accounts", "policies", "backups", "freezer", "recoveries", "alerts")
@@ -65,14 +67,42 @@ def make_one_of_each(estate: Estate) -> dict[str, int]:
     }
 
 
+def found_by_listing(
+    caller: Caller, operations: Iterable[Operation], known: dict[str, int]
+) -> dict[str, int]:
+    """What is known, and for every other id in a path that of the first object listed there."""
+    ids = dict(known)
+    for operation in operations:
+        for end in [found.start() for found in re.finditer(r"/\{", operation.path)]:
+            start = operation.path[:end]
+            if _key(ids, start) is None:
+                listed = caller.get(f"{address_of(start, ids)}?page_size=1").json["results"]
+                assert listed, f"make_one_of_each has to make something for {start}"
+                ids[_named(start)] = listed[0]["id"]
+    return ids
+
+
 def address(operation: Operation, ids: dict[str, int]) -> str:
     """The operation's path with the ids of objects that are there."""
-    path = ""
-    for part in operation.path.strip("/").split("/"):
-        if part.startswith("{"):
-            before = re.sub(r"/[0-9]+", "/{}", path)
-            longest_first = sorted(ids, key=len, reverse=True)
-            path += f"/{next(ids[key] for key in longest_first if before.endswith(key))}"
-        else:
-            path += f"/{part}"
-    return f"{path}/"
+    return address_of(operation.path, ids)
+
+
+def address_of(path: str, ids: dict[str, int]) -> str:
+    """A path with the ids of objects that are there."""
+    written, template = "", ""
+    for part in path.strip("/").split("/"):
+        key = _key(ids, template) if part.startswith("{") else None
+        written += f"/{part if key is None else ids[key]}"
+        template += f"/{part}"
+    return f"{written}/"
+
+
+def _key(ids: dict[str, int], start: str) -> str | None:
+    """What ids after the start of a path are known by: the longest key that it ends with."""
+    fitting = [key for key in ids if _named(start).endswith(key)]
+    return max(fitting, key=len, default=None)
+
+
+def _named(start: str) -> str:
+    """The start of a path without ids; it begins with a mark, so that no end of it is the whole."""
+    return "^" + re.sub(r"\{[^}]*\}", "{}", start).strip("/")
