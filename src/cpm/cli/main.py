@@ -9,6 +9,7 @@ from cpm.cli import (
     backup,
     demo,
     doctor,
+    iam_policy,
     migrate,
     policy,
     recover,
@@ -33,6 +34,7 @@ app.command("web")(web.web)
 app.command("worker")(worker.worker)
 app.command("migrate")(migrate.migrate)
 app.command("doctor")(doctor.doctor)
+app.command("iam-policy")(iam_policy.iam_policy)
 app.command("simulator")(simulator.simulator)
 app.add_typer(policy.app, name="policy")
 app.add_typer(backup.app, name="backup")

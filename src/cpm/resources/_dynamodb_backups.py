@@ -227,6 +227,7 @@ CREATE = Effect(
     start=_create,
     find=_find,
     watch=WATCH.name,
+    at_source=True,
 )
 DELETE = Effect(
     name="delete",

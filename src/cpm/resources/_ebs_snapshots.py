@@ -152,6 +152,7 @@ SINGLE = Effect(
     start=_start_single,
     find=find,
     watch=WATCH.name,
+    at_source=True,
 )
 
 DELETE = Effect(

@@ -216,6 +216,7 @@ CREATE = Effect(
     start=_create,
     find=_find_created,
     watch=WATCH.name,
+    at_source=True,
 )
 DELETE = Effect(
     name="delete",

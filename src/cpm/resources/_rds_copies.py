@@ -83,7 +83,7 @@ def effects(words: Words) -> tuple[Effect, ...]:
         find=partial(_find_means, words),
         temporary=True,
     )
-    return copy, between, replace(between, name="copy_to_share"), _share(words)
+    return copy, between, replace(between, name="copy_to_share", at_source=True), _share(words)
 
 
 def _share(words: Words) -> Effect:
@@ -96,6 +96,7 @@ def _share(words: Words) -> Effect:
         undo=partial(_unshare, words),
         undo_permissions=(modify,),
         temporary=True,
+        at_source=True,
     )
 
 

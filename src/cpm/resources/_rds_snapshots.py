@@ -137,6 +137,7 @@ def effects(words: Words) -> tuple[Effect, ...]:
         start=partial(_start, words),
         find=partial(find, words),
         watch=words.watch,
+        at_source=True,
     )
     deletion = Effect(
         name="delete",

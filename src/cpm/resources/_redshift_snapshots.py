@@ -204,6 +204,7 @@ CREATE = Effect(
     start=_create,
     find=_find,
     watch=WATCH.name,
+    at_source=True,
 )
 DELETE = Effect(
     name="delete",
@@ -216,4 +217,5 @@ SHARE = Effect(
     operation="redshift:AuthorizeSnapshotAccess",
     permissions=("redshift:AuthorizeSnapshotAccess", *_SHARING_OF_KEYS),
     start=_share,
+    at_source=True,
 )

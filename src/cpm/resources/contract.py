@@ -163,6 +163,9 @@ class Effect:
     # A means to what follows (a share, a copy in between): taken back by its undo when the chain is
     # over, however it ends. A plan needs no step for that.
     temporary: bool = False
+    # Needed only in the account whose resources are protected: it makes snapshots of them, or
+    # shares these. Accounts that receive copies need no right to it.
+    at_source: bool = False
     # How many AWS works on at once in one account and region; the others wait. 0 means any number.
     most_at_once: int = 0
 

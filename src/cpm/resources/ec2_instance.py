@@ -294,6 +294,7 @@ DRIVER = Driver(
             start=_snapshots,
             find=_ebs_snapshots.find,
             watch=_ebs_snapshots.WATCH.name,
+            at_source=True,
         ),
         Effect(
             name="tag_snapshots",
@@ -301,6 +302,7 @@ DRIVER = Driver(
             permissions=("ec2:CreateTags",),
             start=_tag_snapshots,
             tidies_up=True,
+            at_source=True,
         ),
         _ebs_snapshots.SINGLE,
         _images.CREATE,

@@ -1,6 +1,6 @@
 """IAM enforcement, off until `enforce_iam` is set: does the caller's own policy allow the call?"""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from moto.iam.models import IAMBackend, iam_backends
@@ -12,16 +12,53 @@ from cpm.simulator.policies import Statement, Verdict, identity_verdict, stateme
 
 # AWS answers these to everyone who is someone.
 _ALWAYS = {"sts:GetCallerIdentity"}
+# Where IAM has another name for a service.
+_PREFIXES = {"resourcegroupstaggingapi": "tag"}
+# What to be allowed to give tags is called, where they come with a call that makes something.
+_TAGGING = {"rds": "rds:AddTagsToResource", "redshift": "redshift:CreateTags"}
+# What services do with a key in their caller's name.
+_USES_OF_KEYS = ("CreateGrant", "Decrypt", "GenerateDataKeyWithoutPlaintext")
 
 
-def check(caller: Identity, operation: Operation, resource: str | None) -> None:
-    """Raise the error of `operation`'s service unless the caller's policies allow it."""
+def check(caller: Identity, operation: Operation, params: Mapping[str, Any]) -> None:
+    """Raise the error of `operation`'s service unless the caller's policies allow it.
+
+    With it they have to allow what `params` make of it: tags, roles and keys are rights of their
+    own.
+    """
     if str(operation) in _ALWAYS:
         return
-    context = {"aws:RequestedRegion": operation.region}
-    verdict = identity_verdict(_policies(caller), str(operation), resource, context)
-    if verdict is not Verdict.ALLOWED:
-        raise denied(caller, operation)
+    known = list(_policies(caller))
+    here = {"aws:RequestedRegion": operation.region}
+    asked = [(_action(operation), params.get("RoleArn"), here)]
+    asked += [(action, None, here | more) for action, more in _also(operation, params)]
+    for action, on, context in asked:
+        if identity_verdict(known, action, on, context) is not Verdict.ALLOWED:
+            raise denied(caller, operation)
+
+
+def _action(operation: Operation) -> str:
+    prefix = _PREFIXES.get(operation.service, operation.service)
+    return f"{prefix}:{operation.name}"
+
+
+def _also(operation: Operation, params: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, str]]]:
+    service, region = operation.service, operation.region
+    if params.get("TagSpecifications"):
+        yield "ec2:CreateTags", {}
+    if params.get("Tags") and service in _TAGGING and not operation.name.endswith("Tags"):
+        yield _TAGGING[service], {}
+    if params.get("IamInstanceProfile") or params.get("IamRoles"):
+        yield "iam:PassRole", {"iam:PassedToService": f"{service}.amazonaws.com"}
+    if _names_a_key(params):
+        for action in _USES_OF_KEYS:
+            yield f"kms:{action}", {"kms:ViaService": f"{service}.{region}.amazonaws.com"}
+
+
+def _names_a_key(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return "KmsKeyId" in value or any(map(_names_a_key, value.values()))
+    return isinstance(value, list) and any(map(_names_a_key, value))
 
 
 def denied(caller: Identity | None, operation: Operation, code: str | None = None) -> AwsError:

@@ -133,7 +133,7 @@ class Simulation:
                 unlisted_seconds=plan.unlisted_seconds,
             )
             with self.lock, _aws_errors(operation):
-                self._permit(caller, operation, call.get("RoleArn"))
+                self._permit(caller, operation, call.params)
                 _refuse_dry_run(call)
                 result = handler(call)
             answer = wire.answer(operation.service, operation.name, result)
@@ -147,12 +147,12 @@ class Simulation:
         guard = self.object_lock if operation.service == "s3" else self.lock
         with guard:
             if caller is not None:
-                self._permit(caller, operation, None)
+                self._permit(caller, operation, {})
             return self.stock.answer(request, operation, caller.account if caller else None)
 
-    def _permit(self, caller: Identity, operation: Operation, resource: str | None) -> None:
+    def _permit(self, caller: Identity, operation: Operation, params: Mapping[str, Any]) -> None:
         if self.config.enforce_iam:
-            permissions.check(caller, operation, resource)
+            permissions.check(caller, operation, params)
 
 
 def _suffer(plan: Plan) -> None:

@@ -48,7 +48,7 @@ class DriverSuite:
         orders = stage.plan(planted)
         assert orders == stage.plan(planted)
         for order in orders:
-            stage.driver.effect(order.effect)
+            assert stage.driver.effect(order.effect).at_source
             assert json.loads(json.dumps(order.spec)) == order.spec
             for part in order.parts:
                 owner, _ = registry.by_snapshot_collection(part.collection)

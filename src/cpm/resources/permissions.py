@@ -1,0 +1,149 @@
+"""What an account has to allow the server: IAM policies, derived from what the drivers declare."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from cpm.resources import registry, tagged
+from cpm.resources.contract import Driver, Effect, Json
+
+# So many characters a managed policy may have; IAM does not count white space.
+LONGEST = 6144
+_VERSION = "2012-10-17"
+_HAND_ON = "iam:PassRole"
+_KEYS = "kms:"
+
+
+class AccountType(StrEnum):
+    """What the server uses an account for."""
+
+    BACKUP = "backup"
+    DR = "dr"
+
+
+@dataclass
+class Rights:
+    """IAM actions, by how far they can be narrowed."""
+
+    plain: set[str] = field(default_factory=set)
+    # Use of keys, which AWS makes in the caller's name: through which services.
+    keys: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    # To which services roles are handed.
+    passed_to: set[str] = field(default_factory=set)
+
+    def read(self, actions: Iterable[str]) -> None:
+        """Add what the server calls itself."""
+        self.plain.update(actions)
+
+    def have_done(self, service: str, actions: Iterable[str]) -> None:
+        """Add what one service of AWS asks for in the course of a call."""
+        for action in actions:
+            if action.startswith(_KEYS):
+                self.keys[action].add(service)
+            elif action == _HAND_ON:
+                self.passed_to.add(service)
+            else:
+                self.plain.add(action)
+
+
+def documents(
+    account_type: AccountType, *, may_delete: bool = True, roles: Sequence[str] = ()
+) -> list[Json]:
+    """The least policies that let the server do its work, each no longer than AWS allows.
+
+    In a DR account that is not to let it delete, it marks what has expired instead. `roles` are
+    ARNs in other accounts that it enters by way of this one.
+    """
+    rights = Rights()
+    for driver in _drivers(account_type):
+        _add(rights, driver, account_type, may_delete=may_delete)
+    if account_type is AccountType.BACKUP:
+        rights.read(tagged.PERMISSIONS)
+    statements = list(_statements(rights))
+    if roles:
+        assume = _statement("AssumeRole", {"sts:AssumeRole"})
+        statements.append({**assume, "Resource": sorted(roles)})
+    whole = _document(statements)
+    return [whole] if length(whole) <= LONGEST else list(_split(statements))
+
+
+def length(document: Json) -> int:
+    """How long a policy is, as IAM counts."""
+    return len(json.dumps(document, separators=(",", ":")))
+
+
+def _drivers(account_type: AccountType) -> list[Driver]:
+    """The types that such an account can have to do with."""
+    if account_type is AccountType.BACKUP:
+        return list(registry.drivers())
+    return [driver for driver in registry.drivers() if driver.plan_copy is not None]
+
+
+def _add(rights: Rights, driver: Driver, account_type: AccountType, *, may_delete: bool) -> None:
+    rights.read(driver.read_permissions)
+    for watch in driver.watches:
+        rights.read(watch.permissions)
+    deletions = {collection.delete for collection in driver.snapshot_collections}
+    for effect in driver.effects:
+        if effect.at_source and account_type is AccountType.DR:
+            continue
+        if may_delete or effect.name not in deletions:
+            rights.have_done(_service(effect), effect.permissions)
+        if may_delete or effect.expire is None:
+            rights.have_done(_service(effect), effect.undo_permissions)
+        rights.have_done(_service(effect), effect.expire_permissions)
+
+
+def _service(effect: Effect) -> str:
+    return effect.operation.partition(":")[0]
+
+
+def _statements(rights: Rights) -> Iterator[Json]:
+    by_service: dict[str, set[str]] = defaultdict(set)
+    for action in rights.plain:
+        by_service[action.partition(":")[0]].add(action)
+    for service, actions in sorted(by_service.items()):
+        yield _statement(service.title(), actions)
+    # What the server may do itself it need not be allowed again.
+    keys = {action: via for action, via in rights.keys.items() if action not in rights.plain}
+    if keys:
+        services = {service for via in keys.values() for service in via}
+        yield _statement("UseOfKeys", keys, "kms:ViaService", services, "{}.*")
+    if rights.passed_to:
+        # In China the names of services end otherwise.
+        name = "{}.amazonaws.com*"
+        yield _statement("PassRole", {_HAND_ON}, "iam:PassedToService", rights.passed_to, name)
+
+
+def _statement(
+    sid: str,
+    actions: Iterable[str],
+    key: str = "",
+    services: Iterable[str] = (),
+    pattern: str = "",
+) -> Json:
+    condition = {"StringLike": {key: sorted(map(pattern.format, services))}}
+    return {
+        "Sid": sid,
+        "Effect": "Allow",
+        "Action": sorted(actions),
+        "Resource": "*",
+        **({"Condition": condition} if key else {}),
+    }
+
+
+def _split(statements: Iterable[Json]) -> Iterator[Json]:
+    """As few policies as it takes, each with the statements that it has room for."""
+    held: list[Json] = []
+    for statement in statements:
+        if held and length(_document([*held, statement])) > LONGEST:
+            yield _document(held)
+            held = []
+        held.append(statement)
+    yield _document(held)
+
+
+def _document(statements: list[Json]) -> Json:
+    return {"Version": _VERSION, "Statement": statements}

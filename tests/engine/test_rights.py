@@ -1,0 +1,165 @@
+"""The IAM policies that the server asks for are enough for its work, and no action is idle."""
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import boto3
+import pytest
+from django.conf import settings
+
+from cpm.engine import deletions, inventory
+from cpm.kernel import clock
+from cpm.models.alerts import Alert
+from cpm.models.backups import BackupOutcome
+from cpm.models.recoveries import RecoveryOutcome
+from cpm.models.snapshots import SnapshotStatus
+from cpm.resources import permissions
+from cpm.resources.permissions import AccountType
+from tests.engine.world import (
+    REGION,
+    World,
+    instance_target,
+    recover,
+    recover_instance,
+    volume_target,
+)
+
+KEY = f"arn:aws:kms:{REGION}:111122223333:key/0a1b2c3d-0000-4444-8888-0a1b2c3d4e5f"
+
+
+@pytest.fixture
+def guarded(world: World) -> Iterator[World]:
+    """An AWS that asks for rights."""
+    world.simulator.config(enforce_iam=True)
+    yield world
+    world.simulator.config(enforce_iam=False)
+
+
+def grant(world: World, *documents: dict[str, Any]) -> None:
+    """Let the server enter the account as a user that has these policies and no other."""
+    iam = boto3.client(
+        "iam",
+        region_name=REGION,
+        endpoint_url=world.simulator.endpoint,
+        aws_access_key_id=world.credentials.access_key_id,
+        aws_secret_access_key=world.credentials.secret_access_key,
+    )
+    iam.create_user(UserName="cpm")
+    for number, document in enumerate(documents):
+        made = iam.create_policy(PolicyName=f"cpm-{number}", PolicyDocument=json.dumps(document))
+        iam.attach_user_policy(UserName="cpm", PolicyArn=made["Policy"]["Arn"])
+    key = iam.create_access_key(UserName="cpm")["AccessKey"]
+    world.account.aws_access_key = key["AccessKeyId"]
+    world.account.sealed_secret = settings.SEALER.seal(key["SecretAccessKey"])
+    world.account.save()
+
+
+def policy_without(action: str) -> list[dict[str, Any]]:
+    """The policies of a backup account, but for one action."""
+    documents = permissions.documents(AccountType.BACKUP)
+    for document in documents:
+        for statement in document["Statement"]:
+            statement["Action"] = [each for each in statement["Action"] if each != action]
+        document["Statement"] = [each for each in document["Statement"] if each["Action"]]
+    return documents
+
+
+def test_a_backup_account_needs_no_more_for_all_that_is_done_there(guarded: World) -> None:
+    world = guarded
+    grant(world, *permissions.documents(AccountType.BACKUP))
+    (instance_id,) = world.seed(instances=1, volumes_per=2)["instances"]
+    policy = world.policy(
+        instance_target(instance_id, backup_option="I"), volume_target(world.volume())
+    )
+    backup = world.backup(policy)
+    assert backup.outcome == BackupOutcome.SUCCEEDED
+    loose = backup.snapshots.get(collection="volumes", instance_id=None)
+    target = backup.targets.get(kind="ec2_instance")
+    recoveries = [recover(loose, encrypted=True, kms_key=KEY), recover_instance(target)]
+    world.drain()
+    for recovery in recoveries:
+        recovery.refresh_from_db()
+        assert (recovery.outcome, recovery.error) == (RecoveryOutcome.SUCCEEDED, "")
+
+    world.move_to(clock.now() + timedelta(minutes=5))
+    inventory.start()
+    deletions.request(deletions.of_backup(backup))
+    world.drain()
+    statuses = backup.snapshots.values_list("status", flat=True)
+    assert set(statuses) == {SnapshotStatus.DELETED}
+    assert not Alert.objects.exists()
+
+
+@pytest.mark.parametrize("action", ["ec2:CreateSnapshot", "ec2:CreateTags", "ec2:DescribeVolumes"])
+def test_without_one_of_its_actions_a_backup_fails_and_says_what_was_denied(
+    guarded: World, action: str
+) -> None:
+    world = guarded
+    grant(world, *policy_without(action))
+    backup = world.backup(world.policy(volume_target(world.volume())))
+    assert backup.outcome == BackupOutcome.FAILED
+    told = [event.values.get("error", "") for event in backup.events.all()]
+    asked = "ec2:CreateSnapshot" if action == "ec2:CreateTags" else action
+    assert any(f"{asked} UnauthorizedOperation: You are not auth" in error for error in told)
+
+
+@pytest.mark.parametrize("action", ["ec2:CreateVolume", "kms:CreateGrant"])
+def test_without_one_of_its_actions_a_recovery_fails_and_says_what_was_denied(
+    guarded: World, action: str
+) -> None:
+    world = guarded
+    grant(world, *policy_without(action))
+    backup = world.backup(world.policy(volume_target(world.volume())))
+    recovery = recover(backup.snapshots.get(), encrypted=True, kms_key=KEY)
+    world.drain()
+    recovery.refresh_from_db()
+    assert recovery.outcome == RecoveryOutcome.FAILED
+    assert "ec2:CreateVolume UnauthorizedOperation" in recovery.error
+
+
+@pytest.mark.parametrize("account_type", AccountType)
+def test_policies_are_such_as_iam_takes(account_type: AccountType) -> None:
+    for document in permissions.documents(account_type):
+        assert permissions.length(document) <= 6144
+        assert document["Version"] == "2012-10-17"
+        sids = [statement["Sid"] for statement in document["Statement"]]
+        assert len(set(sids)) == len(sids)
+        for statement in document["Statement"]:
+            assert statement["Action"] == sorted(set(statement["Action"]))
+            assert not any("*" in action for action in statement["Action"])
+            if any(action == "iam:PassRole" for action in statement["Action"]):
+                assert "iam:PassedToService" in statement["Condition"]["StringLike"]
+
+
+def test_a_policy_that_is_too_long_becomes_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    (whole,) = permissions.documents(AccountType.BACKUP)
+    monkeypatch.setattr(permissions, "LONGEST", 2000)
+    parts = permissions.documents(AccountType.BACKUP)
+    assert len(parts) > 1
+    assert all(permissions.length(part) <= 2000 for part in parts)
+    assert [each for part in parts for each in part["Statement"]] == whole["Statement"]
+
+
+def test_an_account_for_copies_may_protect_nothing(world: World) -> None:
+    allowed = actions(permissions.documents(AccountType.DR))
+    assert "rds:CopyDBSnapshot" in allowed
+    assert "rds:RestoreDBInstanceFromDBSnapshot" in allowed
+    for other in ("rds:CreateDBSnapshot", "rds:ModifyDBSnapshotAttribute", "tag:GetResources"):
+        assert other not in allowed
+    forbidding = actions(permissions.documents(AccountType.DR, may_delete=False))
+    assert allowed - forbidding >= {"rds:DeleteDBSnapshot", "rds:DeleteDBClusterSnapshot"}
+    assert "rds:AddTagsToResource" in forbidding
+
+
+def test_roles_in_other_accounts_are_entered_by_name_alone() -> None:
+    role = "arn:aws:iam::444455556666:role/backup"
+    (document,) = permissions.documents(AccountType.BACKUP, roles=[role])
+    (statement,) = (each for each in document["Statement"] if each["Sid"] == "AssumeRole")
+    assert (statement["Action"], statement["Resource"]) == (["sts:AssumeRole"], [role])
+
+
+def actions(documents: list[dict[str, Any]]) -> set[str]:
+    statements = [each for document in documents for each in document["Statement"]]
+    return {action for statement in statements for action in statement["Action"]}
