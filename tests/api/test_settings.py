@@ -96,7 +96,7 @@ def test_a_change_does_not_undo_what_the_server_notes_meanwhile(root: Caller) ->
     assert root.get(CLEANUP).json["keep_records_days"] == 5
 
 
-@pytest.mark.parametrize("section", ["identifier", "cleanup"])
+@pytest.mark.parametrize("section", ["identifier", "cleanup", "tagscan"])
 def test_settings_are_roots(
     root: Caller, reader: Caller, managed: Caller, independent: Caller, section: str
 ) -> None:
@@ -106,6 +106,22 @@ def test_settings_are_roots(
         assert person.get(path).status == person.post(path, {}).status == 403
     assert root.using("1.0.0").get(path).status == 404
     assert root.put(path, {}).status == 405
+
+
+def test_tags_are_scanned_as_often_as_root_wants(root: Caller) -> None:
+    path = "/settings/tagscan/"
+    shown = {"enabled": True, "interval_hours": 6, "last_scan_time": None}
+    assert root.get(path).json == shown
+    changed = root.post(path, {"enabled": "off", "interval_hours": 24, "run": False})
+    assert (changed.status, changed.json) == (
+        200,
+        {**shown, "enabled": False, "interval_hours": 24},
+    )
+    assert root.post(path, {"interval_hours": 169, "run": "perhaps"}).codes == {
+        "interval_hours": ["max_value"],
+        "run": ["invalid"],
+    }
+    assert not AuditEntry.objects.filter(event_type="run tag scan").exists()
 
 
 def test_the_identifier_is_the_servers_for_ever(root: Caller) -> None:
@@ -138,6 +154,7 @@ def test_answers_are_as_documented(root: Caller) -> None:
         client = root.using(version)
         document.check(client.get(CLEANUP).json, "Cleanup", version)
         document.check(client.get("/settings/identifier/").json, "Identifier", version)
+        document.check(client.get("/settings/tagscan/").json, "TagScanning", version)
 
 
 def test_cleanup_runs_when_it_is_asked_for_and_once_for_many_who_ask(root: Caller) -> None:

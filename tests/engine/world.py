@@ -24,6 +24,7 @@ from cpm.models.policies import Policy, PolicySchedule, Target, TargetVolume
 from cpm.models.recoveries import Recovery, RecoveryPhase
 from cpm.models.schedules import Schedule
 from cpm.models.snapshots import Snapshot
+from cpm.models.tagscan import TagScan
 from cpm.models.users import User, UserKind
 from cpm.resources import options, registry
 from cpm.resources.contract import Driver
@@ -290,6 +291,7 @@ def next_due(*, with_waiting: bool = False) -> datetime | None:
         Backup.objects.exclude(phase=BackupPhase.CLOSED).aggregate(at=Min("due_at"))["at"],
         Recovery.objects.exclude(phase=RecoveryPhase.CLOSED).aggregate(at=Min("due_at"))["at"],
         Backup.objects.aggregate(at=Min("dr_due_at"))["at"],
+        TagScan.objects.aggregate(at=Min("due_at"))["at"],
     ]
     if with_waiting:
         times.append(Backup.objects.aggregate(at=Min("retry_at"))["at"])

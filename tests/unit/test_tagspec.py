@@ -254,3 +254,10 @@ def test_limiting_loses_nothing_in_silence(tags: dict[str, str], known: set[Opti
 def test_the_keys_are_read_one_after_the_other(first: str, second: str) -> None:
     both, joined = parse({UNDERSCORED: second, SPACED: first}), reading(f"{first} {second}")
     assert both.to_tags() == joined.to_tags()
+
+
+@given(values, values)
+def test_tags_of_two_resources_join_as_if_one_had_them(first: str, second: str) -> None:
+    joined = reading(first).joined(reading(second))
+    assert joined.to_tags() == reading(f"{first} {second}").to_tags()
+    assert len(joined.problems) == len(reading(first).problems) + len(reading(second).problems)

@@ -64,6 +64,14 @@ class Cleanup(Shown):
     last_cleanup_time: Time | None
 
 
+class TagScanning(Shown):
+    """How often tags are scanned; `last_scan_time` is when all accounts were through last."""
+
+    enabled: bool
+    interval_hours: int
+    last_scan_time: Time | None
+
+
 class Started(Shown):
     """Work that was asked for: `P` in progress."""
 
@@ -122,6 +130,23 @@ def cleanup_logs(request: Request) -> HttpResponseBase:
     return _logs(request, Stream.CLEANUP, "cleanup_logs.csv")
 
 
+def show_tag_scanning(request: Request) -> HttpResponse:
+    """Retrieve how often tags are scanned."""
+    return _answer(request, sections.TagScanning, TagScanning)
+
+
+def update_tag_scanning(request: Request) -> HttpResponse:
+    """Update how often tags are scanned, and scan now if `run` says so."""
+    data = request.body(settings.TAG_SCANNING)
+    settings.update_tag_scanning(data, actor=request.person)
+    return _answer(request, sections.TagScanning, TagScanning)
+
+
+def tag_scan_logs(request: Request) -> HttpResponseBase:
+    """List what scans of tags have done in the last 30 days."""
+    return _logs(request, Stream.TAG_SCAN, "tagscan_logs.csv")
+
+
 def _update(request: Request, section: type[Section], shown: type[S]) -> HttpResponse:
     data = request.body(settings.fields_of(section))
     settings.update(section, data, actor=request.person)
@@ -174,4 +199,11 @@ OPERATIONS = (
     ),
     Operation("POST", "/settings/cleanup/run/", clean_up, _WRITE, answer=Started, status=201),
     logs.operation("/settings/cleanup/logs/", cleanup_logs, _READ),
+    *_section(
+        "/settings/tagscan/",
+        (show_tag_scanning, update_tag_scanning),
+        TagScanning,
+        settings.TAG_SCANNING,
+    ),
+    logs.operation("/settings/tagscan/logs/", tag_scan_logs, _READ),
 )

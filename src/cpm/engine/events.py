@@ -111,6 +111,90 @@ CATALOGUE = {
     "recovery_succeeded": Line(INFO, "Recovered as {result}."),
     "recovery_partial": Line(WARNING, "Recovered as {result}, but not completely: {error}"),
     "recovery_failed": Line(ERROR, "Recovery failed: {error}"),
+    "scan_started": Line(INFO, "Scan of account {account} in {region} started."),
+    "scan_finished": Line(
+        INFO,
+        "Scan of account {account} in {region} finished: {added} targets added, {removed} removed, "
+        "{changed} changed, {problems} problems.",
+    ),
+    "scan_delayed": Line(
+        WARNING,
+        "Tags of account {account} in {region} cannot be read at present, trying again: {error}",
+    ),
+    "scan_failed": Line(ERROR, "Tags of account {account} in {region} could not be read: {error}"),
+    "scan_incomplete": Line(
+        WARNING,
+        "{kinds} of account {account} in {region} could not be read, so that nothing is taken out "
+        "of policies: {error}",
+    ),
+    "tag_policy_made": Line(
+        INFO, "Policy {policy} was made as a copy of {template}, for {kind} {resource} in {region}."
+    ),
+    "tag_added": Line(INFO, "{kind} {resource} in {region} was added to policy {policy}: {tag}."),
+    "tag_changed": Line(
+        INFO, "The options of {kind} {resource} in {region} in policy {policy} follow {tag}."
+    ),
+    "tag_removed": Line(
+        INFO, "{kind} {resource} in {region} was taken out of policy {policy}: no tag names it."
+    ),
+    "tag_no_backup": Line(
+        INFO, "{kind} {resource} in {region} was taken out of policy {policy}: no-backup."
+    ),
+    "tag_left_out": Line(
+        INFO,
+        "Volumes that their tags leave out of {kind} {resource} in {region} in policy {policy}: "
+        "{volumes}.",
+    ),
+    "tag_empty": Line(WARNING, "A tag of {kind} {resource} in {region} says nothing."),
+    "tag_beside_no_backup": Line(
+        WARNING, "{text} on {kind} {resource} in {region} has no effect beside no-backup."
+    ),
+    "tag_no_policy": Line(WARNING, "{text} on {kind} {resource} in {region} names no policy."),
+    "tag_bad_policy_name": Line(
+        WARNING, "{text} on {kind} {resource} in {region} cannot be the name of a policy."
+    ),
+    "tag_bad_template_name": Line(
+        WARNING, "{text} on {kind} {resource} in {region} cannot name a template."
+    ),
+    "tag_unknown_option": Line(
+        WARNING, "{text} on {kind} {resource} in {region}: there is no such option."
+    ),
+    "tag_second_backup_option": Line(
+        WARNING, "{text} on {kind} {resource} in {region} contradicts an option before it."
+    ),
+    "tag_foreign_option": Line(
+        WARNING, "{text} on {kind} {resource} in {region}: it is no option of such a resource."
+    ),
+    "tag_option_refused": Line(
+        WARNING, "{policy}#{text} on {kind} {resource} in {region} has no effect: {error}"
+    ),
+    "tag_refused": Line(
+        WARNING, "{kind} {resource} in {region} cannot be added to policy {policy}: {error}"
+    ),
+    "tag_unknown_policy": Line(
+        WARNING,
+        "{kind} {resource} in {region} names policy {policy}, which account {account} lacks.",
+    ),
+    "tag_other_account": Line(
+        WARNING,
+        "{kind} {resource} in {region} names policy {policy}, which is of another account.",
+    ),
+    "tag_unknown_template": Line(
+        WARNING,
+        "{kind} {resource} in {region} names template {policy}, which account {account} lacks.",
+    ),
+    "tag_other_template": Line(
+        WARNING,
+        "{kind} {resource} in {region} names template {policy}, which is of another account.",
+    ),
+    "tag_over_limit": Line(
+        WARNING, "{kind} {resource} in {region} was not added to policy {policy}: {error}"
+    ),
+    "tag_exclusion_overruled": Line(
+        WARNING,
+        "{kind} {resource} in {region} excludes itself, but policy {policy} names the volumes of "
+        "{whole} that it protects.",
+    ),
     "cleanup_started": Line(INFO, "Cleanup started."),
     "cleanup_finished": Line(
         INFO,

@@ -24,6 +24,7 @@ RETRY_BACKUP = Task("retry_backup", priority=50)
 RUN_SCRIPT = Task("run_script", priority=50, queue=SCRIPTS)
 LOOK_AT_DR = Task("look_at_dr", priority=45)
 LOOK_AT_SNAPSHOT = Task("look_at_snapshot", priority=40)
+SCAN_TAGS = Task("scan_tags", priority=30)
 APPLY_RETENTION = Task("apply_retention", priority=20)
 CLEAN_UP = Task("clean_up", priority=20)
 START_INVENTORY = Task("start_inventory", priority=10)
@@ -94,6 +95,11 @@ def defer_retention(policy_id: int) -> None:
 def defer_inventories(account_ids: Iterable[int]) -> None:
     """Have what AWS keeps in the accounts compared with the rows."""
     TAKE_INVENTORY.defer_all({f"inventory:{pk}": {"account_id": pk} for pk in account_ids})
+
+
+def defer_scans(scan_ids: Iterable[int]) -> None:
+    """Have the tags of accounts and regions scanned."""
+    SCAN_TAGS.defer_all({f"scan:{pk}": {"scan_id": pk} for pk in scan_ids})
 
 
 def defer_cleanup() -> None:

@@ -90,14 +90,16 @@ def _targets_of(policy: Policy) -> Iterable[Target]:
 
 
 def _as_found(backup: Backup, target: Target) -> BackupTarget:
-    volumes = [volume.volume_id for volume in target.volumes.all()]
+    volumes: dict[bool, list[str]] = {False: [], True: []}
+    for volume in target.volumes.all():
+        volumes[volume.added_by_tag].append(volume.volume_id)
     return BackupTarget(
         backup=backup,
         kind=target.kind,
         resource_id=target.resource_id,
         resource_name=target.name,
         region=target.region,
-        options={**target.options, "volumes": volumes},
+        options={**target.options, "volumes": volumes[False], "excluded": volumes[True]},
     )
 
 
@@ -113,6 +115,7 @@ def _plan_group(group: Group) -> bool:
     with transaction.atomic():
         # Nobody else may have planned it meanwhile.
         transitions.change(group.backup, due_at=group.backup.due_at)
+        transitions.hold_targets(group.backup.policy_id)
         for target in group.targets:
             if target.resource_id not in found:
                 _note_missing(group, target)

@@ -2,6 +2,7 @@
 
 from django.db.models import Exists, OuterRef
 
+from cpm.engine import transitions
 from cpm.engine.deleted import shared_collections
 from cpm.models.backups import Backup, BackupTarget
 from cpm.models.policies import Target
@@ -22,5 +23,6 @@ def note(backup: Backup) -> None:
         resource_id=OuterRef("resource_id"),
         region=OuterRef("region"),
     )
+    transitions.hold_targets(backup.policy_id)
     targets = Target.objects.filter(Exists(protected), policy=backup.policy_id)
     targets.update(protected_at=backup.started_at)

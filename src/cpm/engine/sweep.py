@@ -6,13 +6,14 @@ were lost with the process that held them, and for nothing else.
 
 from django.db import connection, transaction
 
-from cpm.engine import cleanup, inventory, jobs
+from cpm.engine import cleanup, inventory, jobs, tagscan
 from cpm.kernel import clock
 from cpm.models.backups import Backup
 from cpm.models.operations import Operation, OperationPhase
 from cpm.models.policies import PolicySchedule
 from cpm.models.recoveries import Recovery
 from cpm.models.scripts import ScriptRun
+from cpm.models.tagscan import TagScan
 from cpm.models.users import User, UserKind
 
 # More than a worker does in the second until the next sweep.
@@ -41,7 +42,9 @@ def _sweep() -> None:
         jobs.defer_cleanup()
     if inventory.is_due(now):
         jobs.START_INVENTORY.defer("inventory")
+    tagscan.tick(now)
     due = {"due_at__lte": now}
+    jobs.defer_scans(TagScan.objects.filter(**due).values_list("pk", flat=True)[:MOST_AT_ONCE])
     links = PolicySchedule.objects.filter(next_run_at__lte=now)
     jobs.defer_policies(links.values_list("policy", flat=True).distinct()[:MOST_AT_ONCE])
     recoveries = Recovery.objects.filter(**due).order_by("due_at")

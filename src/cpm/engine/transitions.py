@@ -12,6 +12,7 @@ from django.db.models import Model
 from cpm.engine.queue import Overtaken
 from cpm.models.backups import Backup, BackupPhase
 from cpm.models.operations import Operation, OperationPhase
+from cpm.models.policies import Policy
 from cpm.models.recoveries import Recovery, RecoveryPhase
 from cpm.models.scripts import ScriptPhase, ScriptRun
 
@@ -66,6 +67,15 @@ def move(row: Row, to: str, **changes: Any) -> None:
 def change(row: Row, **changes: Any) -> None:
     """Change the row within its phase; raises Overtaken when somebody was first."""
     _update(row, changes)
+
+
+def hold_targets(policy_id: int | None) -> None:
+    """Keep others from changing several targets of a policy until the transaction ends.
+
+    Whoever changes several does so only after this, so that no two wait for each other's rows.
+    """
+    if policy_id is not None:
+        Policy.objects.select_for_update(no_key=True).filter(pk=policy_id).first()
 
 
 def _update(row: Row, changes: dict[str, Any]) -> None:

@@ -20,6 +20,7 @@ from cpm.engine import (
     retention,
     scripts,
     sweep,
+    tagscan,
     tick,
     watchers,
 )
@@ -42,6 +43,7 @@ LOOKS = (
     removal,
     retention,
     scripts,
+    tagscan,
     tick,
     watchers,
 )

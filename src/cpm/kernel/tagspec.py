@@ -123,6 +123,20 @@ class Protection:
         """The policies that are to leave the volume out of its instance's backups."""
         return frozenset(mention.policy for mention in self.mentions if mention.excludes)
 
+    def joined(self, other: Self) -> Self:
+        """Both, as if one resource carried the tags; of two mentions of a policy the first wins."""
+        known = {mention.policy for mention in self.mentions}
+        added = tuple(each for each in other.mentions if each.policy not in known)
+        no_backup = self.no_backup or other.no_backup
+        return replace(
+            self,
+            mentions=() if no_backup else (*self.mentions, *added),
+            is_excluded_everywhere=(self.is_excluded_everywhere or other.is_excluded_everywhere)
+            and not no_backup,
+            no_backup=no_backup,
+            problems=(*self.problems, *other.problems),
+        )
+
     def limited_to(self, options: Collection[Option]) -> Self:
         """The same for a kind of resource that knows these options only.
 

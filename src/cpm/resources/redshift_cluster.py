@@ -22,6 +22,7 @@ from cpm.resources.contract import (
     Order,
     Resource,
     SnapshotCollection,
+    TagRules,
     Where,
 )
 
@@ -88,4 +89,5 @@ DRIVER = Driver(
     limit="max_redshift_gib",
     plan_copy=_plan_copy,
     inventory=_redshift_snapshots.owned,
+    tag_rules=TagRules("redshift", "cluster:"),
 )

@@ -6,8 +6,8 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 
-from cpm.engine import cleanup
-from cpm.engine.settings import ProxySettings, Section
+from cpm.engine import cleanup, tagscan
+from cpm.engine.settings import ProxySettings, Section, TagScanning
 from cpm.kernel import names
 from cpm.queries.people import Person
 from cpm.services import access, audit, options
@@ -29,6 +29,14 @@ PROXY_FIELDS = Fields(
 def fields_of(section: type[Section]) -> Fields:
     """What a body about a section may hold; what it leaves out stays as it is."""
     return Fields(options.fields(section))
+
+
+TAG_SCANNING = Fields(
+    (
+        *fields_of(TagScanning),
+        Field("run", boolean(), description="Scan now, whether or not that is due or enabled."),
+    )
+)
 
 
 @transaction.atomic
@@ -70,6 +78,22 @@ def clean_up(*, actor: Person) -> None:
     access.require(actor, Action.CHANGE_SERVER)
     cleanup.ask()
     audit.record(actor, "run cleanup")
+
+
+@transaction.atomic
+def update_tag_scanning(data: Mapping[str, object], *, actor: Person) -> None:
+    """Change what `data` holds, and scan all tags at once if it says so.
+
+    Raises `Forbidden` and `Invalid`.
+    """
+    access.require(actor, Action.CHANGE_SERVER)
+    given = TAG_SCANNING.read(data, partial=True)
+    given.check()
+    runs = given.pop("run", False)
+    change(TagScanning, given, actor=actor)
+    if runs:
+        tagscan.start()
+        audit.record(actor, "run tag scan")
 
 
 def _sealed(password: str) -> str:

@@ -87,7 +87,8 @@ def update(
     target = _locked(policy_id, driver, target_id, actor)
     given = fields_of(driver).read(data, partial=True)
     given.check()
-    Target.objects.filter(pk=target_id).update(options=target.options | given)
+    # A tag that added it has its options read anew.
+    Target.objects.filter(pk=target_id).update(options=target.options | given, tag="")
     _record(actor, "update target", target, ", ".join(given))
 
 
@@ -117,7 +118,7 @@ def name_volume(
     rows = targets.of_type(actor, policy_id, driver).select_related("policy__account")
     target = one(rows, target_id)
     given = VOLUME_FIELDS.read(data)
-    unique.refuse_taken(given, "volume_id", target.volumes.all())
+    unique.refuse_taken(given, "volume_id", target.volumes.filter(added_by_tag=False))
     given.check()
     part = _part(driver, target, given["volume_id"]) if validate else None
     volume = TargetVolume(
@@ -128,6 +129,8 @@ def name_volume(
     )
     with transaction.atomic(), unique.kept_by("target_volume_unique", "volume_id"):
         _locked(policy_id, driver, target_id, actor)
+        # Whoever names it makes it his own.
+        target.volumes.filter(volume_id=volume.volume_id, added_by_tag=True).delete()
         volume.save(force_insert=True)
         _record(actor, "create target volume", target, volume.volume_id)
     return volume
