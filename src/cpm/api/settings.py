@@ -18,7 +18,7 @@ from cpm.kernel import clock
 from cpm.models.events import Stream
 from cpm.queries import events
 from cpm.queries import settings as queries
-from cpm.services import settings
+from cpm.services import identity_provider, settings
 from cpm.services.access import Action
 
 SHOWN_LOGS = timedelta(days=30)
@@ -44,6 +44,17 @@ class ProxySettings(Shown):
     address: str
     port: int | None
     username: str
+
+
+class IdentityProvider(Shown):
+    """Who vouches for people, by SAML 2.0, besides the server's own passwords."""
+
+    enabled: bool
+    entity_id: str
+    login_url: str
+    logout_url: str
+    name_id_format: str
+    x509_cert: str
 
 
 class Licence(Shown):
@@ -97,6 +108,18 @@ def update_proxy(request: Request) -> HttpResponse:
     """Update the proxy; a password that is left out stays."""
     settings.update_proxy(request.body(settings.PROXY_FIELDS), actor=request.person)
     return show_proxy(request)
+
+
+def show_identity_provider(request: Request) -> HttpResponse:
+    """Retrieve the identity provider."""
+    return _answer(request, sections.IdentityProvider, IdentityProvider)
+
+
+def update_identity_provider(request: Request) -> HttpResponse:
+    """Update the identity provider; enabled by an address, it sends people back to that one."""
+    data = request.body(identity_provider.FIELDS)
+    identity_provider.update(data, server_host=request.http.get_host(), actor=request.person)
+    return show_identity_provider(request)
 
 
 def show_licence(request: Request) -> HttpResponse:
@@ -185,6 +208,12 @@ OPERATIONS = (
         settings.fields_of(sections.Identifier),
     ),
     *_section("/settings/proxy/", (show_proxy, update_proxy), ProxySettings, settings.PROXY_FIELDS),
+    *_section(
+        "/settings/identity_provider/",
+        (show_identity_provider, update_identity_provider),
+        IdentityProvider,
+        identity_provider.FIELDS,
+    ),
     *_section(
         "/settings/license/",
         (show_licence, update_licence),

@@ -93,6 +93,22 @@ class ProxySettings(Section):
 
 
 @dataclass(frozen=True)
+class IdentityProvider(Section):
+    """Who vouches for people, by SAML 2.0, besides our own passwords."""
+
+    name: ClassVar[str] = "identity_provider"
+
+    enabled: bool = option(False, label="Use an identity provider")
+    entity_id: str = option("", label="Entity ID")
+    login_url: str = option("", label="Log-in address")
+    logout_url: str = option("", label="Log-out address")
+    name_id_format: str = option("unspecified", label="Format of names")
+    x509_cert: str = option("", label="Certificate")
+    # Where the server was when root last enabled it: host and port as browsers name them.
+    server_host: str = ""
+
+
+@dataclass(frozen=True)
 class Licence(Section):
     """Caps for the whole server, and whether accounts may work across each other."""
 

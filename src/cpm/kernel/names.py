@@ -7,6 +7,7 @@ describes the rules (schemas, forms, columns).
 
 import re
 import unicodedata
+from urllib.parse import urlsplit
 
 from cpm.kernel.invalid import Invalid, Problem
 
@@ -14,11 +15,13 @@ MAX_NAME_LENGTH = 100
 MAX_USERNAME_LENGTH = 150
 MAX_DESCRIPTION_LENGTH = 1000
 MAX_HOST_LENGTH = 255
+MAX_URL_LENGTH = 2000
 
 ACCOUNT_NAME_PATTERN = "[A-Za-z0-9_]+"
 NAME_PATTERN = "[A-Za-z0-9_-]+"
 HOST_PATTERN = r"[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]"
 USERNAME_PATTERN = "[A-Za-z0-9@.+_-]+"
+URL_PATTERN = r"(?i:https?)://[!-~]+"
 
 _FORBIDDEN_IN_DESCRIPTIONS = frozenset("<>\\")
 
@@ -62,6 +65,15 @@ def host(text: str) -> str:
     return _matching(HOST_PATTERN, cleaned, MAX_HOST_LENGTH, characters)
 
 
+def url(text: str) -> str:
+    """The address of a page, http or https; it may be empty."""
+    cleaned = text.strip()
+    problems = _length_problems(cleaned, MAX_URL_LENGTH)
+    if cleaned and not _is_url(cleaned):
+        problems.append(Problem("invalid", "Enter a valid URL."))
+    return _accepted(cleaned, problems)
+
+
 def is_name(text: str) -> bool:
     """Whether `name` would return exactly this."""
     return len(text) <= MAX_NAME_LENGTH and re.fullmatch(NAME_PATTERN, text) is not None
@@ -75,6 +87,16 @@ def _matching(pattern: str, text: str, max_length: int, characters: str) -> str:
     if not re.fullmatch(pattern, cleaned):
         problems.append(Problem("invalid", f"Only ASCII {characters} are allowed."))
     return _accepted(cleaned, problems)
+
+
+def _is_url(text: str) -> bool:
+    if not re.fullmatch(URL_PATTERN, text):
+        return False
+    try:
+        parts = urlsplit(text)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port or an IPv6 address that is none
+        return False
 
 
 def _length_problems(text: str, max_length: int) -> list[Problem]:
