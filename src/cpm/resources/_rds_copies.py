@@ -14,17 +14,16 @@ from cpm.aws import tags
 from cpm.aws.sessions import Aws
 from cpm.aws.tags import Tags
 from cpm.kernel.faults import Fault, FaultKind
-from cpm.resources import _rds, _rds_snapshots
+from cpm.resources import _kms, _rds, _rds_snapshots
 from cpm.resources._ec2 import name_of
 from cpm.resources._rds_snapshots import Words
-from cpm.resources._recovery import NO_FIELD
+from cpm.resources._snapshot_copies import carried
 from cpm.resources._volumes import USE_OF_KEYS
 from cpm.resources.contract import (
     Ask,
     CopyWish,
     Effect,
     Json,
-    OptionRefused,
     Order,
     Part,
     Refs,
@@ -33,8 +32,6 @@ from cpm.resources.contract import (
 
 # RDS's own key, which every account has in every region.
 DEFAULT_KEY = "alias/aws/rds"
-# IAM actions of planning copies.
-READ_PERMISSIONS = ("kms:DescribeKey",)
 _TAG = "rds:AddTagsToResource"
 # What a snapshot that is a means to a copy is called among refs.
 _MEANS = "snapshot"
@@ -109,11 +106,13 @@ def _permissions(words: Words) -> tuple[str, ...]:
 def _sharing(aws: Aws, wish: CopyWish) -> Iterator[Order]:
     """What has to be done in the source before the target's account can copy."""
     original = wish.original
-    if not original.facts["encrypted"] or not _is_aws_managed(aws, original.facts["kms_key_id"]):
+    if not original.facts["encrypted"] or not _kms.is_aws_managed(
+        aws, original.facts["kms_key_id"]
+    ):
         spec = {"account": wish.target_account, "snapshot": original.aws_ref}
         yield Order("share", spec, step="share", where=Where.SOURCE)
         return
-    _check_sharing_key(aws, wish)
+    _kms.check_sharing_key(aws, wish)
     source = {"source": original.aws_ref, "source_step": ""}
     spec = _spec(wish, source, {}, key=wish.sharing_key)
     yield Order("copy_to_share", spec, step="rekey", where=Where.SOURCE)
@@ -148,30 +147,6 @@ def _spec(wish: CopyWish, source: Json, their_tags: Tags, *, key: str) -> Json:
     }
 
 
-def _is_aws_managed(aws: Aws, key_id: str) -> bool:
-    return bool(_key(aws, key_id)["KeyManager"] == "AWS")
-
-
-def _check_sharing_key(aws: Aws, wish: CopyWish) -> None:
-    what = f"{wish.original.aws_ref} is encrypted with AWS's own key and cannot be shared"
-    where = f"{wish.source_region} of {wish.source_account}"
-    try:
-        is_no_use = _is_aws_managed(aws, wish.sharing_key)
-    except Fault as fault:
-        if fault.kind is not FaultKind.MISSING:
-            raise
-        text = f"{what}; {where} has no key {wish.sharing_key} to copy it under"
-        raise OptionRefused(NO_FIELD, "does_not_exist", text) from None
-    if is_no_use:
-        text = f"{what}; {wish.sharing_key} in {where} is AWS's own, too"
-        raise OptionRefused(NO_FIELD, "invalid", text)
-
-
-def _key(aws: Aws, key_id: str) -> Json:
-    key: Json = aws.call("kms", "DescribeKey", KeyId=key_id)["KeyMetadata"]
-    return key
-
-
 def _start_copy(words: Words, aws: Aws, ask: Ask) -> Refs:
     return {ask.spec["resource_id"]: _make_copy(words, aws, ask)}
 
@@ -195,17 +170,10 @@ def _make_copy(words: Words, aws: Aws, ask: Ask) -> str:
         "KmsKeyId": spec["kms_key"],
         "SourceRegion": spec["source_region"] if spec["source_region"] != aws.region else "",
         "OptionGroupName": _option_group(aws, spec["option_group"]),
-        "Tags": tags.to_aws(_carried(ask)),
+        "Tags": tags.to_aws(carried(ask)),
     }
     parameters = {key: value for key, value in chosen.items() if value}
     return _rds_snapshots.make(words, aws, f"Copy{words.noun}", name, **parameters)
-
-
-def _carried(ask: Ask) -> Tags:
-    """The tags of a copy: there is room for the mark of those that may not be deleted."""
-    carried = tags.merged({**ask.marks, tags.EXPIRED: ""}, ask.spec["tags"])
-    del carried[tags.EXPIRED]
-    return carried
 
 
 def _option_group(aws: Aws, wanted: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from cpm.aws.sessions import Aws
 from cpm.resources import (
+    _kms,
     _rds,
     _rds_copies,
     _rds_instances,
@@ -181,7 +182,7 @@ DRIVER = Driver(
         _rds_network.PARAMETERS.permission,
         _rds_network.OPTIONS.permission,
         *_rds_network.READ_PERMISSIONS,
-        *_rds_copies.READ_PERMISSIONS,
+        *_kms.READ_PERMISSIONS,
     ),
     discover=_discover,
     describe=_describe,
