@@ -8,6 +8,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -15,7 +16,7 @@ from cpm.demo.client import ApiClient
 from cpm.kernel import clock
 from cpm.postgres import discard
 from cpm.server import ports
-from tests.cli.commands import START_SECONDS, cpm, start, stop
+from tests.cli.commands import START_SECONDS, DemoServer, cpm, start, stop
 
 
 class Server:
@@ -134,6 +135,14 @@ def test_the_doctor_says_what_to_do_when_nothing_runs(tmp_path: Path) -> None:
     assert "cpm serve" in done.stdout
 
 
+def test_the_doctor_asks_the_aws_of_the_demo_beside_which_he_stands(
+    demo_server: DemoServer,
+) -> None:
+    done = cpm("doctor", "--data", demo_server.ready["data_dir"])
+    assert done.returncode == 0, done.stdout
+    assert f"AWS: {urlsplit(demo_server.ready['aws_endpoint']).netloc} answers" in done.stdout
+
+
 def test_a_killed_server_leaves_nothing_and_starts_again(server: Server) -> None:
     key = server.cpm("apikey", "create", "root").stdout.strip().splitlines()[-1]
     server.process.send_signal(signal.SIGKILL)
@@ -145,6 +154,10 @@ def test_a_killed_server_leaves_nothing_and_starts_again(server: Server) -> None
 
 def test_wrong_usage_exits_with_2(tmp_path: Path) -> None:
     assert cpm("serve", "--no-such-option").returncode == 2
+    for command in ("serve", "demo", "simulator"):
+        refused = cpm(command, "--port", "99999")
+        assert refused.returncode == 2
+        assert "--port" in refused.stderr
     bad = cpm("doctor", "--data", str(tmp_path), CPM_TIME_ZONE="Mars/Olympus")
     assert bad.returncode == 2
     assert "CPM_TIME_ZONE" in bad.stderr

@@ -29,17 +29,21 @@ def read_environment(data: Path | None) -> Environment:
 
 def connect(data: Path | None) -> Environment:
     """Makes Django ready to use the database of a running server; ends the command if none runs."""
-    settings = read_environment(data)
+    settings = with_aws_of_demo(read_environment(data))
     if not settings.database_url:
         settings = replace(settings, database_url=_embedded_uri(settings))
         os.environ["DATABASE_URL"] = settings.database_url
-    endpoint = DataDirectory(settings.data).aws_endpoint
-    if not settings.aws_endpoint and endpoint.exists():
-        # Beside a demo, nothing may reach the real AWS.
-        settings = replace(settings, aws_endpoint=endpoint.read_text().strip())
-        os.environ["CPM_AWS_ENDPOINT"] = settings.aws_endpoint
     os.environ["DJANGO_SETTINGS_MODULE"] = "cpm.config.settings"
     django.setup()
+    return settings
+
+
+def with_aws_of_demo(settings: Environment) -> Environment:
+    """The settings as they are beside a running demo: nothing there may reach the real AWS."""
+    endpoint = DataDirectory(settings.data).aws_endpoint
+    if not settings.aws_endpoint and endpoint.exists():
+        settings = replace(settings, aws_endpoint=endpoint.read_text().strip())
+        os.environ["CPM_AWS_ENDPOINT"] = settings.aws_endpoint
     return settings
 
 

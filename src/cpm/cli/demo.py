@@ -21,9 +21,9 @@ _ERRORS = (*START_ERRORS, SimulatorFailed, DemoFailed, TourFailed, Refused, Faul
 
 
 def demo(
-    port: Annotated[int, typer.Option(help="The port to listen on; 0 takes a free one.")] = (
-        DEFAULT_PORT
-    ),
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="The port to listen on; 0 takes a free one.")
+    ] = DEFAULT_PORT,
     data: Annotated[
         Path | None, typer.Option(help="Where to keep everything (default ~/.cache/cpm-demo).")
     ] = None,

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import typer
 
-from cpm.cli.connection import read_environment
+from cpm.cli.connection import read_environment, with_aws_of_demo
 from cpm.cli.terminal import DataOption, JsonOption, print_json, print_line
 from cpm.config.environment import Environment
 from cpm.postgres.errors import PostgresError
@@ -18,7 +18,7 @@ from cpm.server.doctor import Finding
 
 def doctor(data: DataOption = None, *, as_json: JsonOption = False) -> None:
     """Check configuration, database, workers, AWS, clock and disk; exits 1 if anything is wrong."""
-    settings = read_environment(data)
+    settings = with_aws_of_demo(read_environment(data))
     findings = [*checks.machine_checks(settings), *_database_checks(settings)]
     if as_json:
         print_json([asdict(finding) for finding in findings])

@@ -14,7 +14,9 @@ from cpm.server.ports import PortRefused
 from cpm.server.supervisor import stop_signals
 
 BindOption = Annotated[str | None, typer.Option(help="The address to listen on (default: all).")]
-PortOption = Annotated[int | None, typer.Option(help="The port to listen on (default 443).")]
+PortOption = Annotated[
+    int | None, typer.Option(min=0, max=65535, help="The port to listen on (default 443).")
+]
 
 START_ERRORS = (DataDirectoryBusy, PortRefused, StartFailed, PostgresError, OSError)
 

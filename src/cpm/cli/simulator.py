@@ -18,7 +18,7 @@ DEFAULT_ACCOUNT = "111122223333"
 
 def simulator(
     port: Annotated[
-        int, typer.Option(help="The port to listen on; 0 takes a free one.")
+        int, typer.Option(min=0, max=65535, help="The port to listen on; 0 takes a free one.")
     ] = DEFAULT_PORT,
     account: Annotated[
         list[str] | None,

@@ -168,7 +168,7 @@ def _check(environment: Environment) -> None:
     if environment.worker_stalled_seconds < 1:
         raise BadEnvironment("CPM_WORKER_STALLED_SECONDS must be at least 1")
     if not 0 <= environment.port < 65536:
-        raise BadEnvironment("CPM_PORT must be between 1 and 65535")
+        raise BadEnvironment("CPM_PORT must be between 0 and 65535")
     if bool(environment.tls_certificate) != bool(environment.tls_key):
         raise BadEnvironment("CPM_TLS_CERTIFICATE and CPM_TLS_KEY belong together")
 

@@ -80,7 +80,7 @@ class AllInOne:
     def url(self) -> str:
         """The server's address as seen from this machine."""
         bind = self._environment.bind
-        host = "localhost" if bind in ANY_ADDRESS else bind
+        host = "localhost" if bind in ANY_ADDRESS else f"[{bind}]" if ":" in bind else bind
         port = "" if self._environment.port == 443 else f":{self._environment.port}"
         return f"https://{host}{port}"
 
