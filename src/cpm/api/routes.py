@@ -15,6 +15,7 @@ from cpm.api import (
     schema,
     settings,
     snapshots,
+    support,
     targets,
     tokens,
     users,
@@ -37,6 +38,7 @@ _NOUNS = (
     *alerts.OPERATIONS,
     *groups.operations(),
     *reports.OPERATIONS,
+    *support.OPERATIONS,
     *settings.OPERATIONS,
 )
 
