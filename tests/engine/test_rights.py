@@ -5,22 +5,24 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
-import boto3
 import pytest
 from django.conf import settings
 
 from cpm.engine import deletions, inventory
 from cpm.kernel import clock
+from cpm.models.accounts import Account
 from cpm.models.alerts import Alert
-from cpm.models.backups import BackupOutcome
+from cpm.models.backups import BackupOutcome, CopyStatus
 from cpm.models.recoveries import RecoveryOutcome
 from cpm.models.snapshots import SnapshotStatus
 from cpm.resources import permissions
 from cpm.resources.permissions import AccountType
+from cpm.simulator.process import Credentials
 from tests.engine.world import (
     REGION,
     World,
     instance_target,
+    open_account,
     recover,
     recover_instance,
     volume_target,
@@ -37,23 +39,19 @@ def guarded(world: World) -> Iterator[World]:
     world.simulator.config(enforce_iam=False)
 
 
-def grant(world: World, *documents: dict[str, Any]) -> None:
-    """Let the server enter the account as a user that has these policies and no other."""
-    iam = boto3.client(
-        "iam",
-        region_name=REGION,
-        endpoint_url=world.simulator.endpoint,
-        aws_access_key_id=world.credentials.access_key_id,
-        aws_secret_access_key=world.credentials.secret_access_key,
-    )
+def grant(
+    world: World, account: Account, credentials: Credentials, *documents: dict[str, Any]
+) -> None:
+    """Let the server enter an account as a user that has these policies and no other."""
+    iam = world.client("iam", of=credentials)
     iam.create_user(UserName="cpm")
     for number, document in enumerate(documents):
         made = iam.create_policy(PolicyName=f"cpm-{number}", PolicyDocument=json.dumps(document))
         iam.attach_user_policy(UserName="cpm", PolicyArn=made["Policy"]["Arn"])
     key = iam.create_access_key(UserName="cpm")["AccessKey"]
-    world.account.aws_access_key = key["AccessKeyId"]
-    world.account.sealed_secret = settings.SEALER.seal(key["SecretAccessKey"])
-    world.account.save()
+    account.aws_access_key = key["AccessKeyId"]
+    account.sealed_secret = settings.SEALER.seal(key["SecretAccessKey"])
+    account.save()
 
 
 def policy_without(action: str) -> list[dict[str, Any]]:
@@ -68,7 +66,7 @@ def policy_without(action: str) -> list[dict[str, Any]]:
 
 def test_a_backup_account_needs_no_more_for_all_that_is_done_there(guarded: World) -> None:
     world = guarded
-    grant(world, *permissions.documents(AccountType.BACKUP))
+    grant(world, world.account, world.credentials, *permissions.documents(AccountType.BACKUP))
     (instance_id,) = world.seed(instances=1, volumes_per=2)["instances"]
     policy = world.policy(
         instance_target(instance_id, backup_option="I"), volume_target(world.volume())
@@ -92,12 +90,45 @@ def test_a_backup_account_needs_no_more_for_all_that_is_done_there(guarded: Worl
     assert not Alert.objects.exists()
 
 
+def test_an_account_for_copies_needs_no_more_for_copies_and_what_comes_of_them(
+    guarded: World,
+) -> None:
+    world = guarded
+    vault, credentials = open_account(world)
+    grant(world, world.account, world.credentials, *permissions.documents(AccountType.BACKUP))
+    grant(world, vault, credentials, *permissions.documents(AccountType.DR))
+    (instance_id,) = world.seed(instances=1, volumes_per=1)["instances"]
+    policy = world.policy(
+        volume_target(world.volume()),
+        instance_target(instance_id, backup_option="N"),
+        dr_enabled=True,
+        dr_crosses_accounts=True,
+        dr_account=vault,
+    )
+    backup = world.backup(policy)
+    assert backup.dr_status == CopyStatus.SUCCEEDED
+    copies = backup.snapshots.filter(account=vault)
+    assert {copy.collection for copy in copies} == {"dr_volumes", "only_dr_amis"}
+    recovery = recover(copies.get(collection="dr_volumes"), encrypted=True, kms_key=KEY)
+    world.drain()
+    recovery.refresh_from_db()
+    assert (recovery.outcome, recovery.error) == (RecoveryOutcome.SUCCEEDED, "")
+
+    world.move_to(clock.now() + timedelta(minutes=5))
+    inventory.start()
+    deletions.request(deletions.of_backup(backup))
+    world.drain()
+    statuses = backup.snapshots.values_list("status", flat=True)
+    assert set(statuses) == {SnapshotStatus.DELETED}
+    assert not Alert.objects.exists()
+
+
 @pytest.mark.parametrize("action", ["ec2:CreateSnapshot", "ec2:CreateTags", "ec2:DescribeVolumes"])
 def test_without_one_of_its_actions_a_backup_fails_and_says_what_was_denied(
     guarded: World, action: str
 ) -> None:
     world = guarded
-    grant(world, *policy_without(action))
+    grant(world, world.account, world.credentials, *policy_without(action))
     backup = world.backup(world.policy(volume_target(world.volume())))
     assert backup.outcome == BackupOutcome.FAILED
     told = [event.values.get("error", "") for event in backup.events.all()]
@@ -110,7 +141,7 @@ def test_without_one_of_its_actions_a_recovery_fails_and_says_what_was_denied(
     guarded: World, action: str
 ) -> None:
     world = guarded
-    grant(world, *policy_without(action))
+    grant(world, world.account, world.credentials, *policy_without(action))
     backup = world.backup(world.policy(volume_target(world.volume())))
     recovery = recover(backup.snapshots.get(), encrypted=True, kms_key=KEY)
     world.drain()
@@ -146,7 +177,11 @@ def test_an_account_for_copies_may_protect_nothing(world: World) -> None:
     allowed = actions(permissions.documents(AccountType.DR))
     assert "rds:CopyDBSnapshot" in allowed
     assert "rds:RestoreDBInstanceFromDBSnapshot" in allowed
-    for other in ("rds:CreateDBSnapshot", "rds:ModifyDBSnapshotAttribute", "tag:GetResources"):
+    for other in (
+        *("ec2:CreateSnapshot", "ec2:CreateImage", "ec2:ModifySnapshotAttribute"),
+        *("rds:CreateDBSnapshot", "rds:ModifyDBSnapshotAttribute", "tag:GetResources"),
+        *("redshift:DeleteClusterSnapshot", "dynamodb:CreateBackup"),
+    ):
         assert other not in allowed
     forbidding = actions(permissions.documents(AccountType.DR, may_delete=False))
     assert allowed - forbidding >= {"rds:DeleteDBSnapshot", "rds:DeleteDBClusterSnapshot"}

@@ -123,7 +123,7 @@ def delete(request: Request, account_id: int, *, is_dr: bool) -> HttpResponse:
 
 def delete_snapshots(request: Request, account_id: int, *, is_dr: bool) -> HttpResponse:
     """Delete every snapshot of an account in the background, but for those of frozen backups."""
-    dry_run = flag(request, "dry_run", default=False)
+    dry_run = deletions.is_dry_run(request, in_bulk=True)
     choices = services.of_account(account_id, is_dr=is_dr, actor=request.person, dry_run=dry_run)
     return deletions.answer(choices, dry_run=dry_run)
 
@@ -146,7 +146,7 @@ def _operations(path: str, *, is_dr: bool) -> tuple[Operation, ...]:
         Operation("GET", one, read, Action.READ, answer=Account),
         Operation("PUT", one, change, write, **written),
         Operation("DELETE", one, forget, remove, status=204),
-        deletions.operation(f"{one}snapshots/", empty, remove),
+        deletions.operation(f"{one}snapshots/", empty, remove, in_bulk=True),
     )
 
 

@@ -8,7 +8,6 @@ from django.http.response import HttpResponseBase
 from msgspec import UNSET, UnsetType
 
 from cpm.api import answers, deletions, logs, pages
-from cpm.api.flags import flag
 from cpm.api.lists import Listing, boolean, by_column, from_time, number, to_time
 from cpm.api.operations import Operation
 from cpm.api.outcomes import by_status
@@ -194,7 +193,7 @@ def freeze(request: Request, backup_id: int) -> HttpResponse:
 
 def delete(request: Request, backup_id: int) -> HttpResponse:
     """Delete a backup: its record at once, its snapshots in the background."""
-    dry_run = flag(request, "dry_run", default=False)
+    dry_run = deletions.is_dry_run(request)
     with answers.unchanged(request, request.rows(listed), backup_id, SHAPE):
         choices = services.backup(backup_id, actor=request.person, dry_run=dry_run)
     return deletions.answer(choices, dry_run=dry_run)
@@ -202,14 +201,14 @@ def delete(request: Request, backup_id: int) -> HttpResponse:
 
 def delete_snapshots(request: Request, backup_id: int) -> HttpResponse:
     """Delete the snapshots of a backup in the background; the record stays."""
-    dry_run = flag(request, "dry_run", default=False)
+    dry_run = deletions.is_dry_run(request, in_bulk=True)
     choices = services.of_backup(backup_id, actor=request.person, dry_run=dry_run)
     return deletions.answer(choices, dry_run=dry_run)
 
 
 def delete_snapshots_of_policy(request: Request, policy_id: int) -> HttpResponse:
     """Delete the snapshots of a policy in the background, but for frozen ones."""
-    dry_run = flag(request, "dry_run", default=False)
+    dry_run = deletions.is_dry_run(request, in_bulk=True)
     choices = services.of_policy(policy_id, actor=request.person, dry_run=dry_run)
     return deletions.answer(choices, dry_run=dry_run)
 
@@ -225,8 +224,8 @@ _READ, _WRITE = Action.READ, Action.CHANGE_BACKUPS
 
 OPERATIONS = (
     Operation("POST", "/policies/{id}/backups/", start, _WRITE, answer=Backup, status=201),
-    Operation(
-        "DELETE", "/policies/{id}/snapshots/", delete_snapshots_of_policy, _WRITE, status=204
+    deletions.operation(
+        "/policies/{id}/snapshots/", delete_snapshots_of_policy, _WRITE, in_bulk=True
     ),
     Operation("GET", "/backups/", index, _READ, listing=LISTING),
     Operation("GET", "/freezer/", freezer, _READ, listing=LISTING),
@@ -234,7 +233,7 @@ OPERATIONS = (
     Operation("PUT", "/backups/{id}/", update, _WRITE, body=FIELDS, answer=Backup),
     deletions.operation("/backups/{id}/", delete, _WRITE),
     logs.operation("/backups/{id}/logs/", show_logs),
-    deletions.operation("/backups/{backup_id}/snapshots/", delete_snapshots, _WRITE),
+    deletions.operation("/backups/{backup_id}/snapshots/", delete_snapshots, _WRITE, in_bulk=True),
     Operation(
         "POST",
         "/backups/{backup_id}/to_freezer/",

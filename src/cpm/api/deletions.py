@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from django.http import HttpResponse
 
 from cpm.api import answers
-from cpm.api.flags import DRY_RUN
+from cpm.api.flags import DRY_RUN, INCLUDE_S3, flag
 from cpm.api.operations import Operation, View
+from cpm.api.request import Request
 from cpm.api.shapes import Shown
 from cpm.engine.deletions import Choice
 from cpm.services.access import Action
@@ -22,8 +23,8 @@ class Deletion(Shown):
     kept_because: str | None
 
 
-def operation(path: str, view: View, action: Action) -> Operation:
-    """The declaration of such a deletion."""
+def operation(path: str, view: View, action: Action, *, in_bulk: bool = False) -> Operation:
+    """The declaration of such a deletion; those `in_bulk` leave copies in S3 unless told to."""
     return Operation(
         "DELETE",
         path,
@@ -32,8 +33,15 @@ def operation(path: str, view: View, action: Action) -> Operation:
         answer=Deletion,
         is_array=True,
         status=204,
-        parameters=DRY_RUN,
+        parameters={**DRY_RUN, **INCLUDE_S3} if in_bulk else DRY_RUN,
     )
+
+
+def is_dry_run(request: Request, *, in_bulk: bool = False) -> bool:
+    """Whether nothing is to be deleted; raises `Invalid` for what makes no sense."""
+    if in_bulk:
+        flag(request, "include_s3", default=False)
+    return flag(request, "dry_run", default=False)
 
 
 def answer(choices: Sequence[Choice], *, dry_run: bool) -> HttpResponse:

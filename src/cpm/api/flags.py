@@ -22,6 +22,13 @@ DRY_RUN: Mapping[str, Schema] = {
         "description": "Say what would be deleted, and delete nothing.",
     }
 }
+INCLUDE_S3: Mapping[str, Schema] = {
+    "include_s3": {
+        "type": "boolean",
+        "default": False,
+        "description": "Delete copies in S3 as well.",
+    }
+}
 
 
 def flag(request: Request, name: str, *, default: bool) -> bool:

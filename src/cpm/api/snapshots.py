@@ -10,7 +10,6 @@ from msgspec import UNSET, Struct, UnsetType, defstruct
 
 from cpm.api import answers, deletions, pages
 from cpm.api.bound import bound, struct_name
-from cpm.api.flags import flag
 from cpm.api.lists import Listing, by_column, by_text, choice, region, text
 from cpm.api.operations import Operation, View
 from cpm.api.request import Request
@@ -137,7 +136,7 @@ def delete(
     request: Request, backup_id: int, snapshot_id: int, *, collection: str, listing: Listing[Any]
 ) -> HttpResponse:
     """Delete a snapshot in AWS; its row stays and says so."""
-    dry_run = flag(request, "dry_run", default=False)
+    dry_run = deletions.is_dry_run(request)
     rows = request.rows(snapshots.of_collection, backup_id, collection)
     answers.must_match(request, rows, snapshot_id, listing.shape)
     choices = services.snapshot(

@@ -3,7 +3,7 @@
 What AWS refuses stays wanted away, becomes one alert, and is asked for again by each cleanup.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -30,6 +30,7 @@ DEADLINE = timedelta(hours=24)
 _MOST_DEFERRED = 500
 # How often a deletion that somebody waits for is sent, when AWS does not answer.
 _ATTEMPTS = 2
+_ONLY_MARKED = "its account forbids deleting: it is marked as expired instead"
 
 
 class Kept(Exception):
@@ -70,6 +71,17 @@ def choose(snapshots: QuerySet[Snapshot], *, spare_frozen: bool = True) -> list[
     return [
         Choice(snapshot, _why_kept(snapshot, needed, spare_frozen=spare_frozen))
         for snapshot in rows
+    ]
+
+
+def preview(choices: Sequence[Choice]) -> list[Choice]:
+    """The same, with what stays in AWS although records give it up."""
+    going = [choice.snapshot for choice in choices if choice.kept_because is None]
+    marked = (snapshot.pk for snapshot in going if is_only_marked(snapshot))
+    staying = sharing.why_they_stay(going) | dict.fromkeys(marked, _ONLY_MARKED)
+    return [
+        Choice(each.snapshot, each.kept_because or staying.get(each.snapshot.pk))
+        for each in choices
     ]
 
 
@@ -166,7 +178,7 @@ def _needed(snapshots: QuerySet[Snapshot]) -> set[int]:
 def _why_kept(snapshot: Snapshot, needed: set[int], *, spare_frozen: bool) -> str | None:
     if snapshot.backup.phase != BackupPhase.CLOSED:
         return "its backup is under way"
-    if snapshot.backup.dr_status == CopyStatus.IN_PROGRESS:
+    if CopyStatus.IN_PROGRESS in {snapshot.backup.dr_status, snapshot.backup.s3_status}:
         return "copies of its backup are under way"
     if snapshot.pk in needed:
         return "a recovery needs it"

@@ -132,6 +132,17 @@ def others_need(snapshot: Snapshot) -> bool:
     return rows.exclude(pk=snapshot.pk).exists()
 
 
+def why_they_stay(going: Sequence[Snapshot]) -> dict[int, str]:
+    """The rows whose copies AWS would keep if all of these were given up together, and why."""
+    shared = [row for row in going if row.collection in shared_collections()]
+    others = kept_snapshots().filter(aws_ref__in={row.aws_ref for row in shared})
+    needed = set(others.exclude(pk__in=[row.pk for row in going]).values_list("account", "aws_ref"))
+    stay = {row.pk: "its owner has named it" for row in shared if is_given(row)}
+    return {
+        row.pk: "other backups need it" for row in shared if (row.account_id, row.aws_ref) in needed
+    } | stay
+
+
 def let_go(going: Sequence[Snapshot]) -> list[Snapshot]:
     """Give up the rows whose copies stay in AWS; the others are to be deleted there.
 

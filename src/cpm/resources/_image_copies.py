@@ -233,6 +233,7 @@ COPY_TO_SHARE = Effect(
     undo_permissions=_DELETING,
     temporary=True,
     most_at_once=MOST_COPIES,
+    at_source=True,
 )
 SHARE = Effect(
     name="share_image",
@@ -242,6 +243,7 @@ SHARE = Effect(
     undo=_unshare,
     undo_permissions=_SHARING,
     temporary=True,
+    at_source=True,
 )
 SHARE_PART = Effect(
     name="share_image_snapshot",
@@ -251,6 +253,7 @@ SHARE_PART = Effect(
     undo=_snapshot_copies.unshare,
     undo_permissions=("ec2:ModifySnapshotAttribute",),
     temporary=True,
+    at_source=True,
 )
 EXPIRE = Effect(
     name="expire",

@@ -198,6 +198,7 @@ COPY_TO_SHARE = Effect(
     undo_permissions=("ec2:DeleteSnapshot",),
     temporary=True,
     most_at_once=MOST_COPIES,
+    at_source=True,
 )
 SHARE = Effect(
     name="share_snapshot",
@@ -207,6 +208,7 @@ SHARE = Effect(
     undo=unshare,
     undo_permissions=_SHARING,
     temporary=True,
+    at_source=True,
 )
 EXPIRE = Effect(
     name="expire",

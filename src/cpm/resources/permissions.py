@@ -85,9 +85,12 @@ def _add(rights: Rights, driver: Driver, account_type: AccountType, *, may_delet
     rights.read(driver.read_permissions)
     for watch in driver.watches:
         rights.read(watch.permissions)
-    deletions = {collection.delete for collection in driver.snapshot_collections}
+    collections = driver.snapshot_collections
+    deletions = {collection.delete for collection in collections}
+    of_copies = {collection.delete for collection in collections if collection.is_copy}
     for effect in driver.effects:
-        if effect.at_source and account_type is AccountType.DR:
+        is_for_originals = effect.at_source or effect.name in deletions - of_copies
+        if is_for_originals and account_type is AccountType.DR:
             continue
         if may_delete or effect.name not in deletions:
             rights.have_done(_service(effect), effect.permissions)

@@ -4,6 +4,7 @@ Each tells what it would delete, and why it would keep the rest; with `dry_run` 
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from django.db import transaction
 
@@ -33,9 +34,10 @@ def of_account(
     access.require(actor, Action.DELETE_ACCOUNTS)
     account = one(accounts.of_kind(actor, is_dr=is_dr), account_id)
     choices = deletions.of_account(account)
-    if not dry_run:
-        deletions.request(choices)
-        audit.record(actor, "delete snapshots of account", account.name)
+    if dry_run:
+        return deletions.preview(choices)
+    deletions.request(choices)
+    audit.record(actor, "delete snapshots of account", account.name)
     return choices
 
 
@@ -48,9 +50,10 @@ def of_policy(policy_id: int, *, actor: Person, dry_run: bool = False) -> Sequen
     access.require(actor, Action.CHANGE_BACKUPS)
     policy = one(policies.visible_to(actor), policy_id)
     choices = deletions.of_policy(policy)
-    if not dry_run:
-        deletions.request(choices)
-        audit.record(actor, "delete snapshots of policy", policy.name)
+    if dry_run:
+        return deletions.preview(choices)
+    deletions.request(choices)
+    audit.record(actor, "delete snapshots of policy", policy.name)
     return choices
 
 
@@ -62,10 +65,11 @@ def of_backup(backup_id: int, *, actor: Person, dry_run: bool = False) -> Sequen
     """
     backup = _named(backup_id, actor)
     choices = deletions.of_backup(backup)
-    if not dry_run:
-        _require_rest(backup)
-        deletions.request(choices)
-        audit.record(actor, "delete snapshots of backup", str(backup))
+    if dry_run:
+        return _preview(backup, choices)
+    _require_rest(backup)
+    deletions.request(choices)
+    audit.record(actor, "delete snapshots of backup", str(backup))
     return choices
 
 
@@ -77,10 +81,11 @@ def backup(backup_id: int, *, actor: Person, dry_run: bool = False) -> Sequence[
     """
     named = _named(backup_id, actor)
     choices = deletions.of_backup(named)
-    if not dry_run:
-        _require_rest(named)
-        audit.record(actor, "delete backup", str(named))
-        deletions.discard(named)
+    if dry_run:
+        return _preview(named, choices)
+    _require_rest(named)
+    audit.record(actor, "delete backup", str(named))
+    deletions.discard(named)
     return choices
 
 
@@ -96,7 +101,9 @@ def snapshot(
     rows = snapshots.of_collection(actor, backup_id, collection)
     row = one(rows.select_related("backup", "account__assume_from_account"), snapshot_id)
     choices = deletions.choose(live_snapshots().filter(pk=row.pk), spare_frozen=False)
-    if not dry_run and row.status != SnapshotStatus.DELETED:
+    if dry_run:
+        return deletions.preview(choices)
+    if row.status != SnapshotStatus.DELETED:
         try:
             deletions.delete_in_aws(row)
         except deletions.Kept as reason:
@@ -116,11 +123,26 @@ def _named(backup_id: int, actor: Person) -> Backup:
     return one(rows, backup_id)
 
 
+def _preview(backup: Backup, choices: Sequence[Choice]) -> Sequence[Choice]:
+    """What would go; nothing while the record is not at rest."""
+    reason = _unrest(backup)
+    if reason is None:
+        return deletions.preview(choices)
+    return [replace(each, kept_because=each.kept_because or reason) for each in choices]
+
+
 def _require_rest(backup: Backup) -> None:
-    """Raise `Conflict` while the record is being written, copied or recovered from."""
+    reason = _unrest(backup)
+    if reason is not None:
+        raise Conflict(f"{reason[0].upper()}{reason[1:]}.")
+
+
+def _unrest(backup: Backup) -> str | None:
+    """Why a record must be left alone: it is being written, copied or recovered from."""
     if backup.phase != BackupPhase.CLOSED:
-        raise Conflict("The backup is under way.")
+        return "the backup is under way"
     if CopyStatus.IN_PROGRESS in (backup.dr_status, backup.s3_status):
-        raise Conflict("Copies of the backup are under way.")
+        return "copies of the backup are under way"
     if backup.recoveries.exclude(phase=RecoveryPhase.CLOSED).exists():
-        raise Conflict("A recovery from the backup is under way.")
+        return "a recovery from the backup is under way"
+    return None
