@@ -13,6 +13,7 @@ import pytest
 
 from cpm.demo.client import ApiClient
 from cpm.kernel import clock
+from cpm.server.data import DataDirectory
 from tests.cli.commands import START_SECONDS, DemoServer, cpm, start, stop, wait_for_file
 
 
@@ -64,6 +65,19 @@ def test_a_second_start_goes_on_with_what_is_there(tmp_path: Path) -> None:
     assert stop(process) == 0, output.read_text()
     assert first["api_key"] == second["api_key"]
     assert first["accounts"] == second["accounts"]
+
+
+def test_two_demos_on_one_directory_do_not_get_in_each_others_way(
+    demo_server: DemoServer,
+) -> None:
+    data = Path(demo_server.ready["data_dir"])
+    refused = cpm("demo", "--once", "--port", "0", "--data", str(data))
+    assert refused.returncode == 1
+    assert f"Another server (process {demo_server.ready['pid']}) runs on {data}" in refused.stderr
+    told = cpm("backup", "list", "--data", str(data), "--json")
+    assert (told.returncode, json.loads(told.stdout)) == (0, []), told.stderr
+    endpoint = demo_server.ready["aws_endpoint"]
+    assert DataDirectory(data).aws_endpoint.read_text() == endpoint
 
 
 def test_the_ready_file_is_private_and_complete(demo_server: DemoServer) -> None:

@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -19,7 +21,7 @@ from cpm.demo.state import DemoState, write_ready_file
 from cpm.demo.tour import Summary, Tour
 from cpm.kernel import clock
 from cpm.server.allinone import AllInOne, ServerOptions
-from cpm.server.data import DataDirectory
+from cpm.server.data import DataDirectory, Ownership
 from cpm.server.supervisor import stop_signals
 from cpm.simulator.process import Simulator
 
@@ -55,23 +57,26 @@ class Demo:
 
     def run(self) -> None:
         """Runs until stopped, or with `once` until the tour is over; raises what went wrong."""
-        self._console.print("Starting the emulated AWS and the server ...")
-        directory = self._data / "simulator"
+        directory = DataDirectory(self._data)
+        directory.prepare()
+        # Not only the server's: of two emulated AWS one would undo what the other keeps.
+        with Ownership(directory):
+            self._console.print("Starting the emulated AWS and the server ...")
+            self._run(directory)
+        if self._failure is not None:
+            raise self._failure
+
+    def _run(self, data: DataDirectory) -> None:
+        directory = data.path / "simulator"
         with Simulator(directory, state_file=directory / "aws.state") as simulator:
             estate = self._prepare_aws(simulator)
-            # Commands that are given beside the demo find its AWS there.
-            endpoint = DataDirectory(self._data).aws_endpoint
-            endpoint.write_text(simulator.endpoint)
-            with AllInOne(self._server_options(simulator)) as server:
+            with _told(data.aws_endpoint, simulator), self._server(simulator) as server:
                 visitor = threading.Thread(
                     target=self._visit, args=(server, simulator, estate), daemon=True
                 )
                 with stop_signals(server.ask_to_stop):
                     visitor.start()
                     server.run()
-        endpoint.unlink()
-        if self._failure is not None:
-            raise self._failure
 
     def _prepare_aws(self, simulator: Simulator) -> Estate:
         simulator.config(pending=PENDING_SECONDS)
@@ -83,16 +88,19 @@ class Demo:
         estate.build()
         return estate
 
-    def _server_options(self, simulator: Simulator) -> ServerOptions:
-        return ServerOptions(
-            environment=replace(self._options.environment, database_url=""),
-            echo=False,
-            durable=False,
-            child_environment={
-                "CPM_AWS_ENDPOINT": simulator.endpoint,
-                "CPM_ROOT_PASSWORD": self._state.password,
-                "CPM_POLL_SECONDS": "1",
-            },
+    def _server(self, simulator: Simulator) -> AllInOne:
+        return AllInOne(
+            ServerOptions(
+                environment=replace(self._options.environment, database_url=""),
+                echo=False,
+                durable=False,
+                is_owner=True,
+                child_environment={
+                    "CPM_AWS_ENDPOINT": simulator.endpoint,
+                    "CPM_ROOT_PASSWORD": self._state.password,
+                    "CPM_POLL_SECONDS": "1",
+                },
+            )
         )
 
     def _visit(self, server: AllInOne, simulator: Simulator, estate: Estate) -> None:
@@ -191,6 +199,16 @@ Ctrl-C stops everything; the same command goes on with what is there.""",
             markup=False,
             soft_wrap=True,
         )
+
+
+@contextmanager
+def _told(path: Path, simulator: Simulator) -> Iterator[None]:
+    """Commands that are given beside the demo find its AWS there meanwhile."""
+    path.write_text(simulator.endpoint)
+    try:
+        yield
+    finally:
+        path.unlink()
 
 
 class _Bars:

@@ -39,6 +39,8 @@ class ServerOptions:
     echo: bool = True
     # Whether the embedded database survives a crash of the machine.
     durable: bool = True
+    # Whether the caller holds the data directory (`Ownership`) already.
+    is_owner: bool = False
     # For the children, beside this process's own.
     child_environment: dict[str, str] = field(default_factory=dict)
 
@@ -108,7 +110,8 @@ class AllInOne:
 
     def _start(self) -> None:
         self.data.prepare()
-        self._stack.enter_context(Ownership(self.data))
+        if not self._options.is_owner:
+            self._stack.enter_context(Ownership(self.data))
         port = ports.claim(self._environment.bind, self._environment.port)
         self._environment = replace(self._environment, port=port)
         self._ensure_certificate()
