@@ -1,5 +1,6 @@
 """Systems Manager: the inventory of agents, and commands with their outcomes."""
 
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -145,3 +146,115 @@ def test_a_cancelled_command_stays_cancelled(
         ssm.cancel_command(CommandId="0c2e4b1a-0000-0000-0000-000000000000")
     with refused("InvocationDoesNotExist"):
         look(ssm, command_id, instances[1])
+
+
+def test_an_agent_that_is_silent_was_heard_of_some_minutes_ago(
+    simulator: Simulator, ssm: Any, account: Credentials, instances: list[str]
+) -> None:
+    lost = {"instance_id": instances[0], "online": False}
+    simulator.agents(account.account, [lost, instances[1]])
+    silent, online = ssm.describe_instance_information()["InstanceInformationList"]
+    assert online["LastPingDateTime"] - silent["LastPingDateTime"] > timedelta(minutes=5)
+
+
+def test_a_command_that_runs_longer_than_it_may_is_ended(
+    simulator: Simulator, ssm: Any, account: Credentials, instances: list[str], later: Later
+) -> None:
+    simulator.commands(account.account, {"seconds": 10_000})
+    command_id = ssm.send_command(
+        InstanceIds=[instances[0]],
+        DocumentName="AWS-RunShellScript",
+        Parameters={"commands": ["sleep 10000"], "executionTimeout": ["600"]},
+    )["Command"]["CommandId"]
+    later(5000)
+    assert look(ssm, command_id, instances[0])["StatusDetails"] == "ExecutionTimedOut"
+
+
+def test_commands_are_found_by_what_their_sender_said_of_them(
+    ssm: Any, instances: list[str]
+) -> None:
+    command_id = send(ssm, instances[0], Comment="nightly")
+    send(ssm, instances[1])
+    (sent,) = ssm.list_commands(CommandId=command_id)["Commands"]
+
+    def after(moment: datetime) -> list[str]:
+        since = [{"key": "InvokedAfter", "value": moment.isoformat()}]
+        pages = ssm.get_paginator("list_commands").paginate(Filters=since)
+        return [
+            command["CommandId"]
+            for page in pages
+            for command in page["Commands"]
+            if command["Comment"] == "nightly"
+        ]
+
+    assert after(sent["RequestedDateTime"] - timedelta(minutes=1)) == [command_id]
+    assert after(sent["RequestedDateTime"] + timedelta(minutes=1)) == []
+    with refused("InvalidDocument"):
+        ssm.send_command(InstanceIds=instances[:1], DocumentName="AWS-Nonsense")
+
+
+def test_each_step_tells_what_it_wrote(
+    simulator: Simulator, ssm: Any, account: Credentials, instances: list[str]
+) -> None:
+    simulator.commands(account.account, {"output": "x" * 5000, "status": "Failed", "exit_code": 3})
+    command_id = send(ssm, instances[0])
+    (shown,) = ssm.list_command_invocations(CommandId=command_id, Details=True)[
+        "CommandInvocations"
+    ]
+    (step,) = shown["CommandPlugins"]
+    assert (step["Name"], step["ResponseCode"]) == ("aws:runShellScript", 3)
+    assert step["Output"] == "x" * 2500
+    with refused("InvalidPluginName"):
+        ssm.get_command_invocation(
+            CommandId=command_id, InstanceId=instances[0], PluginName="nonsense"
+        )
+
+
+def vss(ssm: Any, instance_id: str, **parameters: str) -> str:
+    """Ask for snapshots that Windows knows of; the command's id."""
+    sent = ssm.send_command(
+        InstanceIds=[instance_id],
+        DocumentName="AWSEC2-CreateVssSnapshot",
+        Parameters={name: [value] for name, value in parameters.items()},
+    )
+    return str(sent["Command"]["CommandId"])
+
+
+def snapshots_for(ec2: Any, whose: str) -> list[dict[str, str]]:
+    """The tags of the snapshots that were made for somebody."""
+    found = ec2.describe_snapshots(Filters=[{"Name": "tag:who", "Values": [whose]}])["Snapshots"]
+    return [{tag["Key"]: tag["Value"] for tag in each["Tags"]} for each in found]
+
+
+@pytest.fixture
+def windows(simulator: Simulator, account: Credentials) -> str:
+    """A Windows instance with two volumes and an agent."""
+    planted = simulator.seed(
+        account=account.account, instances=1, volumes_per=2, platform="windows"
+    )
+    (instance_id,) = planted["instances"]
+    simulator.agents(account.account, [instance_id])
+    return str(instance_id)
+
+
+def test_windows_makes_snapshots_of_its_volumes_with_the_tags_that_it_is_given(
+    ssm: Any, ec2: Any, windows: str
+) -> None:
+    assert inventory(ssm, Filters=[{"Key": "PlatformTypes", "Values": ["Windows"]}])
+    vss(ssm, windows, tags="Key=who,Value=both")
+    assert [tags["AppConsistent"] for tags in snapshots_for(ec2, "both")] == ["True", "True"]
+    vss(ssm, windows, tags="Key=who,Value=data;Key=a,Value=b", ExcludeBootVolume="True")
+    (tags,) = snapshots_for(ec2, "data")
+    assert (tags["Device"], tags["a"]) == ("/dev/sdf", "b")
+
+
+def test_windows_that_fails_leaves_snapshots_that_say_so(
+    simulator: Simulator, ssm: Any, ec2: Any, account: Credentials, windows: str
+) -> None:
+    simulator.commands(account.account, {"status": "Failed", "error": "VSS_E_WRITER"})
+    command_id = vss(ssm, windows, tags="Key=who,Value=nobody")
+    assert look(ssm, command_id, windows)["StandardErrorContent"] == "VSS_E_WRITER"
+    assert all("AppConsistent" not in tags for tags in snapshots_for(ec2, "nobody"))
+    simulator.commands(account.account)
+    command_id = vss(ssm, windows, tags="Key=AppConsistent,Value=True")
+    assert look(ssm, command_id, windows)["Status"] == "Failed"

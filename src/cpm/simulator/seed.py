@@ -39,6 +39,8 @@ class Estate:
     clusters: int = 0
     tags: Mapping[str, str] = field(default_factory=dict)
     name: str = "server"
+    # Of the instances: `windows`, or nothing.
+    platform: str = ""
 
 
 def parse(value: Any) -> Estate:
@@ -97,6 +99,8 @@ def _equip(ec2: EC2Backend, instance: Instance, estate: Estate, number: int) -> 
     ec2_tags.put(ec2, instance.id, {"Name": name, **estate.tags})
     instance.root_device_name = ec2_base_image.ROOT_DEVICE
     ec2_traits.give(instance, ec2_base_image.TRAITS)
+    if estate.platform:
+        instance.platform = estate.platform
     ids = []
     for position in range(estate.volumes_per):
         device = (

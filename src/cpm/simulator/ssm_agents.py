@@ -1,13 +1,22 @@
 """Systems Manager's inventory: which instances run an agent, and whether it answers."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
+from datetime import datetime, timedelta
 from typing import Any
 
 from cpm.kernel import clock
 from cpm.simulator import ec2_state, markers
 from cpm.simulator.calls import Call, Handlers
 from cpm.simulator.errors import AwsError
+
+# How long an agent that does not answer has been silent by the time that it was set up.
+_SILENCE = timedelta(minutes=6)
+_WINDOWS = {
+    "platform_type": "Windows",
+    "platform_name": "Microsoft Windows Server 2022 Datacenter",
+    "platform_version": "10.0.20348",
+}
 
 
 class BadAgent(ValueError):
@@ -16,7 +25,10 @@ class BadAgent(ValueError):
 
 @dataclass(frozen=True)
 class Agent:
-    """The agent on one instance. It answers while it is online and the instance runs."""
+    """The agent on one instance. It answers while it is online and the instance runs.
+
+    What is not said of its platform is as the instance is.
+    """
 
     instance_id: str
     online: bool = True
@@ -24,6 +36,7 @@ class Agent:
     platform_name: str = "Amazon Linux"
     platform_version: str = "2023"
     agent_version: str = "3.3.987.0"
+    set_up_at: datetime = field(default_factory=clock.now)
 
 
 def install(handlers: Handlers) -> None:
@@ -48,11 +61,9 @@ def set_agents(wanted: Mapping[str, Any]) -> list[str]:
     if not account.isdigit():
         raise BadAgent("agents need the number of an account")
     items = wanted.get("agents", [])
-    instances = [item.id for item in ec2_state.backend(account, region).all_instances()]
-    agents = [_agent(item) for item in (instances if items == "all" else items)]
-    unknown = sorted({agent.instance_id for agent in agents} - set(instances))
-    if unknown:
-        raise BadAgent(f"there is no instance {', '.join(unknown)}")
+    instances = ec2_state.backend(account, region).all_instances()
+    platforms = {item.id: item.platform for item in instances}
+    agents = [_agent(item, platforms) for item in (platforms if items == "all" else items)]
     present = table(account, region)
     present.clear()
     present.update({agent.instance_id: agent for agent in agents})
@@ -91,19 +102,23 @@ def page(
         raise AwsError("InvalidNextToken", "The specified token is not valid.") from None
 
 
-def _agent(item: Any) -> Agent:
-    known = {field.name for field in fields(Agent)}
+def _agent(item: Any, platforms: Mapping[str, str | None]) -> Agent:
+    known = {each.name for each in fields(Agent)} - {"set_up_at"}
     members = {"instance_id": item} if isinstance(item, str) else item
     if not isinstance(members, dict) or not set(members) <= known or "instance_id" not in members:
         raise BadAgent(f"an agent is an instance id or an object with {', '.join(sorted(known))}")
-    return Agent(**members)
+    if members["instance_id"] not in platforms:
+        raise BadAgent(f"there is no instance {members['instance_id']}")
+    platform = _WINDOWS if platforms[members["instance_id"]] == "windows" else {}
+    return Agent(**{**platform, **members})
 
 
 def _shown(call: Call, agent: Agent) -> dict[str, Any]:
+    is_online = answers(call, agent)
     return {
         "InstanceId": agent.instance_id,
-        "PingStatus": "Online" if answers(call, agent) else "ConnectionLost",
-        "LastPingDateTime": clock.now(),
+        "PingStatus": "Online" if is_online else "ConnectionLost",
+        "LastPingDateTime": clock.now() if is_online else agent.set_up_at - _SILENCE,
         "AgentVersion": agent.agent_version,
         "IsLatestVersion": True,
         "PlatformType": agent.platform_type,
