@@ -260,7 +260,22 @@ def _more_instances(stage: Stage) -> list[tuple[str, Json]]:
         device = f"/dev/sd{chr(ord('f') + number // 20)}{number % 20 + 1}"
         stage.hand.call("ec2", "AttachVolume", InstanceId=broad, VolumeId=volume_id, Device=device)
     only_root = {"volumes_mode": "I", "volumes": big["volumes"][broad]}
-    return [(str(crowded), {}), (str(broad), only_root)]
+    return [(str(crowded), {}), (str(broad), only_root), *_with_agents(stage)]
+
+
+def _with_agents(stage: Stage) -> list[tuple[str, Json]]:
+    """One with scripts around its snapshots, one around its AMI, one with VSS as well."""
+    snapped, imaged = seed(stage, instances=2)["instances"]
+    windows = seed(stage, instances=1, volumes_per=3, platform="windows")
+    (vss,) = windows["instances"]
+    stage.simulator.agents(stage.account_number)
+    scripts = {"agent_enabled": True, "scripts_enabled": True}
+    without_one = {"volumes_mode": "E", "volumes": windows["volumes"][vss][1:2]}
+    return [
+        (str(snapped), scripts),
+        (str(imaged), {**scripts, "backup_option": "N"}),
+        (str(vss), {**scripts, **without_one, "vss_enabled": True}),
+    ]
 
 
 def _check_instance(stage: Stage, original: Resource, made: Mapping[str, Refs]) -> None:

@@ -18,7 +18,7 @@ from botocore.httpsession import URLLib3Session
 from django.db import connection
 
 _READ = re.compile(r"\s*(SELECT|SHOW)\b", re.IGNORECASE)
-_READ_ONLY = ("Describe", "List")
+_READ_ONLY = ("Describe", "Get", "List")
 # The queue claims and closes jobs by functions.
 _QUEUE = re.compile(r"procrastinate_(fetch|finish|retry|defer)_")
 

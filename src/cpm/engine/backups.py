@@ -101,7 +101,7 @@ def _retry_at(backup: Backup, result: Tally) -> datetime | None:
     if policy is None or result.outcome == BackupOutcome.SUCCEEDED:
         return None
     # What does not exist any longer cannot be repeated.
-    can_be_repeated = progress.unprotected(backup).filter(is_missing=False).exists()
+    can_be_repeated = progress.failed(backup).filter(is_missing=False).exists()
     if not can_be_repeated or backup.attempt >= policy.retry_count:
         return None
     return clock.now() + timedelta(minutes=policy.retry_wait_minutes)
@@ -181,7 +181,7 @@ def _repeat(failed: Backup) -> None:
                 options=target.options,
             )
             # What is missing comes along: a run is not complete while something is left out.
-            for target in progress.unprotected(failed).order_by("pk")
+            for target in progress.failed(failed).order_by("pk")
         ]
     )
     events.log("backup_repeats", backup=repeat, of=failed.pk, attempt=repeat.attempt)

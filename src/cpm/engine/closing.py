@@ -139,6 +139,7 @@ def _log_failed_step(operation: Operation) -> None:
             "step_failed",
             backup=operation.backup,
             recovery=operation.recovery,
+            resource=operation.resource_id,
             effect=operation.effect,
             error=operation.error,
         )

@@ -77,6 +77,9 @@ def give_up(operation_id: int) -> None:
 def _begin(operation: Operation) -> None:
     if not _has_its_turn_in_the_chain(operation):
         return
+    if operation.within_seconds is not None:
+        deadline_at = min(operation.deadline_at, _in(operation.within_seconds))
+        transitions.change(operation, deadline_at=deadline_at, within_seconds=None)
     if clock.now() >= operation.deadline_at:
         _give_up_at_the_deadline(operation)
         return
@@ -307,6 +310,7 @@ def _question(operation: Operation) -> Ask:
         earlier={step.step: step.refs for step in earlier},
         tokens={step.step: str(step.token) for step in earlier},
         failed=frozenset(step.step for step in earlier if step.outcome not in good),
+        asked_at=operation.asked_at,
     )
 
 

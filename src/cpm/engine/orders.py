@@ -85,6 +85,7 @@ def chain(
             step=order.step,
             after=by_step[order.after] if order.after else None,
             once=order.once,
+            within_seconds=order.within_seconds,
             created_at=now,
             due_at=now + _FOLLOWER_WAIT if order.after else now,
             deadline_at=deadline_at,

@@ -93,13 +93,15 @@ def _as_found(backup: Backup, target: Target) -> BackupTarget:
     volumes: dict[bool, list[str]] = {False: [], True: []}
     for volume in target.volumes.all():
         volumes[volume.added_by_tag].append(volume.volume_id)
+    timeout = target.options.get("script_timeout") or target.policy.agent_script_timeout_seconds
+    named = {"volumes": volumes[False], "excluded": volumes[True], "script_timeout": timeout}
     return BackupTarget(
         backup=backup,
         kind=target.kind,
         resource_id=target.resource_id,
         resource_name=target.name,
         region=target.region,
-        options={**target.options, "volumes": volumes[False], "excluded": volumes[True]},
+        options={**target.options, **named},
     )
 
 

@@ -2,14 +2,15 @@
 
 from dataclasses import dataclass
 
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 
 from cpm.engine.deleted import shared_collections
 from cpm.models.backups import Backup, BackupOutcome, BackupTarget
-from cpm.models.operations import OperationPhase
+from cpm.models.operations import Operation, OperationOutcome, OperationPhase
 from cpm.models.policies import SuccessIndication
 from cpm.models.scripts import ScriptOutcome
 from cpm.models.snapshots import SnapshotStatus
+from cpm.resources import registry
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def tally(backup: Backup) -> Tally:
     counted = list(targets.values_list("pk", "good", "is_missing"))
     return Tally(
         snapshots=sum(good for _, good, _ in counted),
-        failed_targets=unprotected(backup).count(),
+        failed_targets=failed(backup).count(),
         missing_targets=sum(missing for _, _, missing in counted),
         targets=len(counted),
         failed_scripts=_failed_scripts(backup),
@@ -51,6 +52,28 @@ def unprotected(backup: Backup) -> QuerySet[BackupTarget]:
     """The targets that are not protected as they should be."""
     not_good = Q(snapshots__status=SnapshotStatus.FAILED)
     return backup.targets.filter(~Q(error="") | not_good).distinct()
+
+
+def failed(backup: Backup) -> QuerySet[BackupTarget]:
+    """The targets that are not as the policy wants them: unprotected, or inconsistent."""
+    if not _scripts_count(backup):
+        return unprotected(backup)
+    makes_consistent = [
+        effect.name
+        for driver in registry.drivers()
+        for effect in driver.effects
+        if effect.for_consistency
+    ]
+    went_wrong = Operation.objects.filter(
+        backup=OuterRef("backup"),
+        kind=OuterRef("kind"),
+        region=OuterRef("region"),
+        resource_id=OuterRef("resource_id"),
+        outcome=OperationOutcome.FAILED,
+        effect__in=makes_consistent,
+    )
+    ids = unprotected(backup).values("pk")
+    return backup.targets.filter(Q(pk__in=ids) | Exists(went_wrong))
 
 
 def is_asked_for(backup: Backup) -> bool:

@@ -12,7 +12,7 @@ import structlog
 from django.conf import settings
 from django.db import transaction
 
-from cpm.engine import accounts, bulk, closing, jobs
+from cpm.engine import accounts, bulk, closing, events, jobs
 from cpm.engine.queue import DATABASE_TROUBLE, Overtaken
 from cpm.kernel import clock
 from cpm.kernel.faults import Fault
@@ -154,6 +154,7 @@ def _write(batch: Sequence[Operation], verdicts: Verdicts) -> None:
     with transaction.atomic():
         seen = [_seen(operation, verdicts) for operation in _still_started(batch)]
         _write_snapshots(seen)
+        _log_outputs(seen)
         closing.succeed_all([each.operation for each in seen if each.has_succeeded])
         for each in seen:
             if each.is_decided and each.failure:
@@ -180,6 +181,22 @@ def _seen(operation: Operation, verdicts: Verdicts) -> Seen:
             for ref, verdict in own.items()
         }
     return Seen(operation, own)
+
+
+def _log_outputs(seen: Iterable[Seen]) -> None:
+    """What programs have written, for policies that collect it."""
+    for each in seen:
+        output = "".join(verdict.output for verdict in each.verdicts.values())
+        backup = each.operation.backup
+        is_wanted = backup and backup.policy and backup.policy.collect_script_output
+        if output and each.is_decided and is_wanted:
+            events.log(
+                "step_output",
+                backup=backup,
+                effect=each.operation.effect,
+                resource=each.operation.resource_id,
+                output=output.replace("\0", "\N{REPLACEMENT CHARACTER}"),
+            )
 
 
 def _write_progress(pending: Iterable[Seen]) -> None:

@@ -87,6 +87,8 @@ class Operation(models.Model):
     # When to look again. An open operation always has such a time: none can be forgotten.
     due_at = models.DateTimeField(null=True)
     deadline_at = models.DateTimeField()
+    # How long it may take from when its turn comes; null as soon as the deadline says so.
+    within_seconds = models.PositiveIntegerField(null=True)
     # AWS works on so many at once, and this one has not been called up yet.
     waits_for_turn = models.BooleanField(default=False)
     # The budget has given this operation the time in due_at; it need not ask again.

@@ -14,6 +14,8 @@ from cpm.kernel.faults import Fault, FaultKind
 from cpm.resources import _ebs_snapshots, _ec2
 from cpm.resources.contract import Ask, Effect, Json, Owned, Refs, State, Verdict, Watch
 
+# How the making of an AMI is called in a chain.
+STEP = "image"
 # The collection of AMIs that are a whole backup, and that of their copies elsewhere.
 ONLY_AMIS = "only_amis"
 ONLY_DR_AMIS = "only_dr_amis"

@@ -1,9 +1,45 @@
-"""What may be asked of a recovered instance."""
+"""What may be asked of the backups of an instance, and of a recovered one."""
 
 from dataclasses import dataclass
 
 from cpm.resources._recovery import VOLUME_TYPES, Tagging
 from cpm.resources.options import option
+
+_BACKUP_OPTIONS = {
+    "S": "Snapshots only",
+    "I": "Snapshots and an initial AMI",
+    "A": "AMI only",
+    "N": "AMI only, without reboot",
+}
+
+
+@dataclass(frozen=True)
+class TargetOptions:
+    """How an instance is protected.
+
+    `volumes` are those that `volumes_mode` speaks of; `excluded` are left out by their own tags,
+    unless the others are a list of what is wanted.
+    """
+
+    backup_option: str = option("S", label="Backup option", choices=_BACKUP_OPTIONS)
+    volumes_mode: str = option(
+        "A",
+        label="Volumes",
+        choices={"A": "All", "I": "Only those listed", "E": "All but those listed"},
+    )
+    initial_ami: str | None = option(None, label="Initial AMI", max_length=64)
+    agent_enabled: bool = option(False, label="Application consistent")
+    vss_enabled: bool = option(False, label="VSS", help="Windows; needs the agent.")
+    scripts_enabled: bool = option(False, label="Backup scripts")
+    script_timeout: int | None = option(
+        None,
+        label="Script timeout (seconds)",
+        help="The policy's.",
+        minimum=1,
+        maximum=86400,
+    )
+    volumes: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,7 @@ def facts(instance: Json) -> Json:
         "availability_zone": instance["Placement"]["AvailabilityZone"],
         "tenancy": instance["Placement"].get("Tenancy", "default"),
         "platform": instance.get("Platform", ""),
+        "state": instance["State"]["Name"],
         "tags": _ec2.tags_of(instance),
         **_network(instance),
         **_image(instance),

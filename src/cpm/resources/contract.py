@@ -8,6 +8,7 @@ says in types.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -86,6 +87,8 @@ class Order:
     step: str = ""
     after: str = ""
     once: Once = Once.DONE
+    # How long it may take from when its turn comes; else as long as the whole plan.
+    within_seconds: int | None = None
     where: Where = Where.TARGET
     # What the log says of the plan: where a recovery cannot make it as the original was.
     notes: Sequence[str] = ()
@@ -104,6 +107,8 @@ class Ask:
     tokens: Mapping[str, str] = field(default_factory=dict)
     # Those of the earlier steps that ended, and not well.
     failed: frozenset[str] = frozenset()
+    # When AWS was asked the last time, if it was.
+    asked_at: datetime | None = None
 
 
 class State(StrEnum):
@@ -125,6 +130,8 @@ class Verdict:
     reason: str = ""
     # Learnt facts: `size_gib`, `encrypted`, `finished_at` (ISO 8601) and what the type adds.
     facts: Json = field(default_factory=dict)
+    # What a program wrote, for the log of who wants to read it.
+    output: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +165,9 @@ class Effect:
     expire_permissions: tuple[str, ...] = ()
     # Whether its refs are what a recovery was asked for, and not a means to it.
     makes_result: bool = False
+    # Makes copies consistent that are good without it: when it fails they are taken all the same,
+    # and their resource is repeated where the policy wants more than copies.
+    for_consistency: bool = False
     # Tidies up after a chain that has done its work: when it fails nothing is taken back.
     tidies_up: bool = False
     # A means to what follows (a share, a copy in between): taken back by its undo when the chain is

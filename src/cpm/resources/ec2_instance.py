@@ -1,23 +1,26 @@
 """EC2 instances: crash-consistent snapshots of their volumes, AMIs, and launches from these."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import groupby
 
 from cpm.aws import tags
 from cpm.aws.sessions import Aws
 from cpm.kernel.tagspec import Option
 from cpm.resources import (
+    _commands,
     _ebs_snapshots,
     _ec2,
     _image_copies,
     _images,
     _instance_recovery,
+    _instance_scripts,
     _instances,
     _kms,
     _volumes,
+    _vss,
 )
-from cpm.resources._instance_options import RecoverOptions
+from cpm.resources._instance_options import RecoverOptions, TargetOptions
 from cpm.resources.contract import (
     Ask,
     Driver,
@@ -31,48 +34,14 @@ from cpm.resources.contract import (
     SnapshotCollection,
     TagRules,
 )
-from cpm.resources.options import option
 
 INITIAL_AMIS = "initial_amis"
-_BACKUP_OPTIONS = {
-    "S": "Snapshots only",
-    "I": "Snapshots and an initial AMI",
-    "A": "AMI only",
-    "N": "AMI only, without reboot",
-}
 _IMAGES_ONLY = ("A", "N")
 _APP_AWARE = {"agent_enabled": True, "scripts_enabled": True}
+# The step of a chain that makes them.
+_SNAPSHOTS = "snapshots"
 # `CreateSnapshots` takes so many volumes to leave out.
 _MOST_EXCLUDED = 40
-
-
-@dataclass(frozen=True)
-class TargetOptions:
-    """How an instance is protected.
-
-    `volumes` are those that `volumes_mode` speaks of; `excluded` are left out by their own tags,
-    unless the others are a list of what is wanted.
-    """
-
-    backup_option: str = option("S", label="Backup option", choices=_BACKUP_OPTIONS)
-    volumes_mode: str = option(
-        "A",
-        label="Volumes",
-        choices={"A": "All", "I": "Only those listed", "E": "All but those listed"},
-    )
-    initial_ami: str | None = option(None, label="Initial AMI", max_length=64)
-    agent_enabled: bool = option(False, label="Application consistent")
-    vss_enabled: bool = option(False, label="VSS", help="Windows; needs the agent.")
-    scripts_enabled: bool = option(False, label="Backup scripts")
-    script_timeout: int | None = option(
-        None,
-        label="Script timeout (seconds)",
-        help="The policy's.",
-        minimum=1,
-        maximum=86400,
-    )
-    volumes: tuple[str, ...] = ()
-    excluded: tuple[str, ...] = ()
 
 
 def _discover(aws: Aws) -> Iterator[Resource]:
@@ -109,6 +78,8 @@ def _check_target(aws: Aws, instance: Resource, options: TargetOptions) -> None:
         raise OptionRefused("vss_enabled", "invalid", "only Windows has VSS")
     if options.vss_enabled and not options.agent_enabled:
         raise OptionRefused("vss_enabled", "invalid", "VSS needs the agent")
+    if options.vss_enabled and options.backup_option in _IMAGES_ONLY:
+        raise OptionRefused("vss_enabled", "invalid", "VSS makes snapshots, and no AMIs")
     if options.initial_ami:
         _check_given(aws, instance, options.initial_ami)
 
@@ -133,13 +104,39 @@ def _plan_snapshots(instance: Resource, options: TargetOptions) -> Iterator[Orde
     chosen = [volume for volume in instance.facts["volumes"] if _is_chosen(volume, options)]
     if not chosen:
         return
-    if options.backup_option in _IMAGES_ONLY:
-        no_reboot = options.backup_option == "N"
-        yield _image(instance, chosen, _images.ONLY_AMIS, no_reboot=no_reboot)
-        return
-    yield from _snapshots_of(instance, chosen)
+    yield from _made_consistent(instance, options, _copies(instance, options, chosen))
     if options.backup_option == "I" and any(_is_root(instance, each) for each in chosen):
         yield _initial_image(instance, options)
+
+
+def _copies(instance: Resource, options: TargetOptions, chosen: list[Json]) -> list[Order]:
+    if options.backup_option in _IMAGES_ONLY:
+        no_reboot = options.backup_option == "N"
+        return [_image(instance, chosen, _images.ONLY_AMIS, no_reboot=no_reboot)]
+    snapshots = list(_snapshots_of(instance, chosen, by_vss=_wants_vss(instance, options)))
+    if _wants_vss(instance, options) and snapshots[0].step == _SNAPSHOTS:
+        return list(_vss.instead_of(snapshots, instance.resource_id))
+    return snapshots
+
+
+def _made_consistent(
+    instance: Resource, options: TargetOptions, copies: list[Order]
+) -> Iterable[Order]:
+    """The copies with the instance's own scripts around them, where these are wanted."""
+    if not (_is_awake(instance) and options.agent_enabled and options.scripts_enabled):
+        return copies
+    reboots = options.backup_option == "A"
+    return _instance_scripts.around(instance, options.script_timeout, copies, reboots=reboots)
+
+
+def _wants_vss(instance: Resource, options: TargetOptions) -> bool:
+    is_asked_for = options.agent_enabled and options.vss_enabled
+    return is_asked_for and instance.facts["platform"] == "windows" and _is_awake(instance)
+
+
+def _is_awake(instance: Resource) -> bool:
+    """Whether anything runs on it; what does not is consistent as it is."""
+    return instance.facts["state"] not in ("stopping", "stopped")
 
 
 def _initial_image(instance: Resource, options: TargetOptions) -> Order:
@@ -179,21 +176,23 @@ def _image(
         size_gib=sum(volume["size_gib"] for volume in chosen),
         encrypted=all(volume["encrypted"] for volume in chosen),
     )
-    return Order(_images.CREATE.name, spec, (part,), step="image")
+    return Order(_images.CREATE.name, spec, (part,), step=_images.STEP)
 
 
-def _snapshots_of(instance: Resource, chosen: list[Json]) -> Iterator[Order]:
+def _snapshots_of(instance: Resource, chosen: list[Json], *, by_vss: bool) -> Iterator[Order]:
     spec = _snapshots_spec(instance, instance.facts["volumes"], chosen)
+    # VSS gives all volumes the same tags.
+    spec["copy_tags"] = spec["copy_tags"] and not by_vss
     # Each copy knows which belong with it, so that a recovery notices when one is missing.
     chosen = [volume | {"set_devices": spec["devices"]} for volume in chosen]
     if len(spec["exclude"]) > _MOST_EXCLUDED:
         # AWS cannot leave out so many; then each is a call, and consistent by itself.
         yield from map(_ebs_snapshots.single, chosen)
         return
-    yield Order("snapshots", spec, tuple(map(_volumes.part, chosen)), step="snapshots")
+    yield Order("snapshots", spec, tuple(map(_volumes.part, chosen)), step=_SNAPSHOTS)
     if not spec["copy_tags"]:
         wanted = {volume["volume_id"]: volume["tags"] for volume in chosen}
-        yield Order("tag_snapshots", {"tags": wanted}, step="tags", after="snapshots")
+        yield Order("tag_snapshots", {"tags": wanted}, step="tags", after=_SNAPSHOTS)
 
 
 def _is_chosen(volume: Json, options: TargetOptions) -> bool:
@@ -227,6 +226,11 @@ def _snapshots_spec(instance: Resource, volumes: list[Json], chosen: list[Json])
 
 
 def _snapshots(aws: Aws, ask: Ask) -> Refs:
+    by_vss = ask.earlier.get(_vss.MADE)
+    return dict(by_vss) if by_vss else _crash_consistent(aws, ask)
+
+
+def _crash_consistent(aws: Aws, ask: Ask) -> Refs:
     spec = ask.spec
     what = " ".join([spec["instance_id"], *spec["devices"]])
     chosen = {"InstanceId": spec["instance_id"], "ExcludeBootVolume": spec["exclude_root"]}
@@ -244,7 +248,7 @@ def _snapshots(aws: Aws, ask: Ask) -> Refs:
 
 
 def _tag_snapshots(aws: Aws, ask: Ask) -> Refs:
-    for volume_id, snapshot_id in ask.earlier["snapshots"].items():
+    for volume_id, snapshot_id in ask.earlier[_SNAPSHOTS].items():
         _ec2.put_tags(aws, ask, snapshot_id, ask.spec["tags"].get(volume_id, {}))
     return {}
 
@@ -305,6 +309,8 @@ DRIVER = Driver(
             at_source=True,
         ),
         _ebs_snapshots.SINGLE,
+        *_instance_scripts.EFFECTS,
+        *_vss.EFFECTS,
         _images.CREATE,
         _images.DELETE,
         _image_copies.COPY,
@@ -321,6 +327,7 @@ DRIVER = Driver(
     watches=(
         _ebs_snapshots.WATCH,
         _images.WATCH,
+        _commands.WATCH,
         _instances.RUNNING,
         _instances.STOPPED,
     ),
