@@ -243,7 +243,7 @@ def _profile(stage: Stage) -> str:
     return name
 
 
-def _more_instances(stage: Stage) -> list[tuple[str, Json]]:
+def special_instances(stage: Stage) -> list[tuple[str, Json]]:
     """One with more tags than can be copied, one with more volumes than can be left out."""
     tagged = seed(stage, instances=1, volumes_per=1)
     (crowded,) = tagged["instances"]
@@ -260,7 +260,7 @@ def _more_instances(stage: Stage) -> list[tuple[str, Json]]:
         device = f"/dev/sd{chr(ord('f') + number // 20)}{number % 20 + 1}"
         stage.hand.call("ec2", "AttachVolume", InstanceId=broad, VolumeId=volume_id, Device=device)
     only_root = {"volumes_mode": "I", "volumes": big["volumes"][broad]}
-    return [(str(crowded), {}), (str(broad), only_root), *_with_agents(stage)]
+    return [(str(crowded), {}), (str(broad), only_root)]
 
 
 def _with_agents(stage: Stage) -> list[tuple[str, Json]]:
@@ -383,7 +383,7 @@ EC2_INSTANCE = Rig(
         RecoveryCase("as it was", _nothing, _check_instance),
         RecoveryCase("otherwise", _all_options, _check_all_options),
     ),
-    more_targets=_more_instances,
+    more_targets=lambda stage: [*special_instances(stage), *_with_agents(stage)],
 )
 
 

@@ -12,7 +12,7 @@ from cpm.kernel import clock
 from cpm.resources.contract import Json, Refs, Resource, Source
 from cpm.testing.stage import DEADLINE_SECONDS, Stage
 from tests.contract.conftest import Staging
-from tests.contract.rigs import describe, instance_of, seed, tags_of, volume_of
+from tests.contract.rigs import describe, instance_of, seed, special_instances, tags_of, volume_of
 from tests.contract.test_ebs_volume import counted, refusal_of
 
 
@@ -96,7 +96,7 @@ class TestSnapshots:
         assert stage.plan(instance, {"volumes_mode": "I"}) == []
 
     def test_where_too_many_would_be_left_out_each_volume_is_a_call(self, stage: Stage) -> None:
-        (_, (instance_id, options)) = stage.rig.more_targets(stage)
+        (_, (instance_id, options)) = special_instances(stage)
         instance = described(stage, instance_id)
         assert len(instance.facts["volumes"]) == 42
         (begun,) = stage.carry_out(stage.plan(instance, options))
@@ -121,7 +121,7 @@ class TestSnapshots:
                 assert word in snapshot["Description"]
 
     def test_more_tags_than_fit_are_cut_without_a_second_snapshot(self, stage: Stage) -> None:
-        ((instance_id, options), _) = stage.rig.more_targets(stage)
+        ((instance_id, options), _) = special_instances(stage)
         instance = described(stage, instance_id)
         begun, _ = stage.carry_out(stage.plan(instance, options))
         (snapshot_id,) = begun.refs.values()

@@ -51,6 +51,7 @@ CATALOGUE = {
     "target_empty": Line(WARNING, "Nothing of {kind} {resource} is to be protected."),
     "target_refused": Line(ERROR, "{kind} {resource} cannot be protected: {error}"),
     "snapshots_started": Line(INFO, "Started for {resource}: {snapshots}."),
+    "step_of_backup": Line(INFO, "{effect} of {resource}: {refs}."),
     "step_output": Line(INFO, "Output of {effect} of {resource}:\n{output}"),
     "step_done": Line(INFO, "{effect} of {resource}: done."),
     "snapshot_failed": Line(ERROR, "Snapshot of {resource} failed: {error}"),

@@ -3,6 +3,7 @@
 from typing import Any
 
 from cpm.engine import events
+from cpm.engine.effects import effect_of
 from cpm.kernel.faults import Fault
 from cpm.models.events import Event
 from cpm.models.operations import Operation
@@ -26,6 +27,10 @@ def accepted(operation: Operation, refs: Refs) -> None:
         )
     elif operation.backup is not None and not named:
         events.log("step_done", backup=operation.backup, resource=resource, effect=effect)
+    elif operation.backup is not None and effect_of(operation).for_consistency:
+        events.log(
+            "step_of_backup", backup=operation.backup, effect=effect, resource=resource, refs=named
+        )
     elif operation.backup is not None:
         events.log("snapshots_started", backup=operation.backup, resource=resource, snapshots=named)
     elif operation.recovery is not None:
