@@ -9,7 +9,7 @@ from cpm.aws import tags
 from cpm.resources.contract import Json, OptionRefused, Source, State
 from cpm.testing.stage import REGION, Stage
 from tests.contract.conftest import Staging
-from tests.contract.rigs import KEY, ZONE, describe, seed, stopped_instance, tags_of, volume_of
+from tests.contract.ec2 import KEY, ZONE, describe, seed, stopped_instance, tags_of, volume_of
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from cpm.kernel import clock
 from cpm.resources.contract import Json, Refs, Resource, Source
 from cpm.testing.stage import DEADLINE_SECONDS, Stage
 from tests.contract.conftest import Staging
-from tests.contract.rigs import describe, instance_of, seed, special_instances, tags_of, volume_of
+from tests.contract.ec2 import attribute_of, describe, instance_of, seed, tags_of, volume_of
+from tests.contract.instance_rigs import special_instances
 from tests.contract.test_ebs_volume import counted, refusal_of
 
 
@@ -55,6 +56,7 @@ class TestSnapshots:
         assert counted(stage, protect) == {
             "DescribeInstances": 1,
             "DescribeVolumes": 1,
+            "DescribeImages": 1,
             "CreateSnapshots": 60,
         }
 
@@ -63,6 +65,7 @@ class TestSnapshots:
         assert counted(stage, lambda: list(stage.driver.discover(stage.aws))) == {
             "DescribeInstances": 1,
             "DescribeVolumes": 2,
+            "DescribeImages": 1,
         }
 
     def test_all_volumes_are_taken_at_one_moment(self, stage: Stage) -> None:
@@ -181,8 +184,8 @@ class TestRecovery:
         first = recovered(stage, source, {"user_data": script, "shutdown_behavior": "terminate"})
         source = stage.back_up(described(stage, first["run"]["instance"]))
         second = recovered(stage, source, {})["run"]["instance"]
-        assert base64.b64decode(self._attribute(stage, second, "userData")).decode() == script
-        behaviour = self._attribute(stage, second, "instanceInitiatedShutdownBehavior")
+        assert base64.b64decode(attribute_of(stage, second, "userData")).decode() == script
+        behaviour = attribute_of(stage, second, "instanceInitiatedShutdownBehavior")
         assert behaviour == "terminate"
 
     def test_as_many_as_wanted_are_launched(self, stage: Stage, source: Source) -> None:
@@ -228,6 +231,15 @@ class TestRecovery:
             ({"security_groups": ["sg-0123456789abcdef0"]}, "security_groups", "does_not_exist"),
             ({"vpc_assign_ip": "10.99.0.1"}, "vpc_assign_ip", "invalid"),
             ({"vpc_assign_ip": "nonsense"}, "vpc_assign_ip", "invalid"),
+            ({"vpc_assign_ip": "172.31.0.1"}, "vpc_assign_ip", "invalid"),
+            ({"iam_role": "nobodys"}, "iam_role", "does_not_exist"),
+            ({"instance_type": "t2.micro", "ebs_optimized": True}, "ebs_optimized", "invalid"),
+            ({"launch_from": "I"}, "launch_from", "invalid"),
+            (
+                {"block_devices": [{"device": "/dev/xvda", "volume_type": "sc1"}]},
+                "block_devices.0.volume_type",
+                "invalid",
+            ),
             (
                 {"block_devices": [{"device": "/dev/sdz"}]},
                 "block_devices.0.device",
@@ -280,14 +292,56 @@ class TestRecovery:
     ) -> None:
         gone = changed(source, subnet_id="subnet-0123456789abcdef0")
         assert refusal_of(stage, gone, {}) == ("subnet", "required")
-        gone = changed(source, security_groups=["sg-0123456789abcdef0"])
-        assert refusal_of(stage, gone, {}) == ("security_groups", "required")
 
-    def test_a_key_pair_that_is_gone_does_not_stand_in_the_way(
+    def test_what_the_original_had_and_is_gone_is_left_out_and_told(
         self, stage: Stage, source: Source
     ) -> None:
-        made = recovered(stage, changed(source, key_name="gone"), {})
-        assert "KeyName" not in instance_of(stage, made["run"]["instance"])
+        profile = "arn:aws:iam::300000000001:instance-profile/gone"
+        gone = changed(
+            source,
+            key_name="old-key",
+            iam_profile_arn=profile,
+            placement={"GroupName": "old-group"},
+            security_groups=["sg-0123456789abcdef0"],
+        )
+        orders = stage.plan_recovery(gone, {})
+        told = [note for order in orders for note in order.notes]
+        for word in ("old-key", profile, "old-group", "sg-0123456789abcdef0"):
+            assert any(word in note for note in told), word
+        stage.carry_out(orders)
+        (instance,) = self._others(stage, source)
+        assert not instance.keys() & {"KeyName", "IamInstanceProfile"}
+        assert [group["GroupName"] for group in instance["SecurityGroups"]] == ["default"]
+
+    def test_of_several_groups_those_that_are_left_are_taken(
+        self, stage: Stage, source: Source
+    ) -> None:
+        (group,) = source.facts["security_groups"]
+        some = changed(source, security_groups=["sg-0123456789abcdef0", group])
+        made = recovered(stage, some, {})
+        instance = instance_of(stage, made["run"]["instance"])
+        assert [each["GroupId"] for each in instance["SecurityGroups"]] == [group]
+
+    def test_elsewhere_it_has_nothing_of_its_old_network(
+        self, stage: Stage, source: Source
+    ) -> None:
+        stage.hand.call("ec2", "CreateKeyPair", KeyName="ops")
+        moved = replace(
+            changed(source, key_name="ops", subnet_id="subnet-0123456789abcdef0"),
+            is_elsewhere=True,
+        )
+        orders = stage.plan_recovery(moved, {})
+        assert any("elsewhere" in note for order in orders for note in order.notes)
+        stage.carry_out(orders)
+        (instance,) = self._others(stage, source)
+        assert "KeyName" not in instance
+        assert instance["PrivateIpAddress"] != source.facts["private_ip"]
+
+    def _others(self, stage: Stage, source: Source) -> list[Json]:
+        """The instances beside the original."""
+        reservations = stage.hand.call("ec2", "DescribeInstances")["Reservations"]
+        instances = [each for one in reservations for each in one["Instances"]]
+        return [each for each in instances if each["InstanceId"] != source.resource_id]
 
     def test_a_backup_without_the_root_volume_makes_no_instance(
         self, stage: Stage, original: Resource
@@ -327,13 +381,6 @@ class TestRecovery:
             lambda: instance_of(stage, instance.resource_id)["State"]["Name"] == "terminated",
             timeout_seconds=DEADLINE_SECONDS,
         )
-
-    def _attribute(self, stage: Stage, instance_id: str, name: str) -> str:
-        answer = stage.hand.call(
-            "ec2", "DescribeInstanceAttribute", InstanceId=instance_id, Attribute=name
-        )
-        value: str = answer[name[0].upper() + name[1:]]["Value"]
-        return value
 
 
 def changed(source: Source, **facts: Any) -> Source:

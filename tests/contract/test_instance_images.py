@@ -10,7 +10,7 @@ from cpm.kernel.faults import FaultKind
 from cpm.resources.contract import Json, OptionRefused, Order, State
 from cpm.testing.stage import Begun, Stage, fault_of
 from tests.contract.conftest import Staging
-from tests.contract.rigs import behind_image, describe, image_of, instance_of, lose_image, tags_of
+from tests.contract.ec2 import behind_image, describe, image_of, instance_of, lose_image, tags_of
 from tests.contract.test_ebs_volume import refusal_of
 from tests.contract.test_ec2_instance import changed, ids_at, recovered
 

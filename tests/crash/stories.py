@@ -277,6 +277,35 @@ class InstanceRecoveryStory(RecoveryStory):
         assert made_by(self.recovery, ec2.describe_images, "Images") == []
 
 
+class InitialAmiRecoveryStory(InstanceRecoveryStory):
+    """An instance is launched from its initial AMI, whose root volume is exchanged."""
+
+    def check(self) -> None:
+        ec2 = self.world.ec2()
+        (reservation,) = made_by(self.recovery, ec2.describe_instances, "Reservations")
+        (new,) = reservation["Instances"]
+        assert new["State"]["Name"] == "running"
+        assert self.recovery.result_resource_ids == [new["InstanceId"]]
+        assert self.recovery.outcome == RecoveryOutcome.SUCCEEDED
+        volumes = {
+            each["VolumeId"]: each["SnapshotId"]
+            for each in made_by(self.recovery, ec2.describe_volumes, "Volumes")
+        }
+        found = {
+            each["DeviceName"]: volumes.pop(each["Ebs"]["VolumeId"])
+            for each in new["BlockDeviceMappings"]
+        }
+        copies = self.backup.snapshots.filter(collection="volumes")
+        assert found == dict(copies.values_list("volume_device", "aws_ref"))
+        assert volumes == {}, "volumes that nobody has are left"
+
+
+def with_initial_ami(world: World) -> Backup:
+    """A backup of an instance that comes with an initial AMI."""
+    (instance_id,) = world.seed(instances=1, volumes_per=1)["instances"]
+    return world.backup(world.policy(instance_target(instance_id, backup_option="I")))
+
+
 def made_by(recovery: Recovery, describe: Callable[..., Any], key: str) -> list[dict[str, Any]]:
     """What AWS has that carries a token of the recovery."""
     tokens = [str(token) for token in recovery.operations.values_list("token", flat=True)]

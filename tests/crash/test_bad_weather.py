@@ -10,10 +10,12 @@ from cpm.models.backups import Backup, BackupOutcome
 from cpm.models.snapshots import SnapshotStatus
 from tests.crash.stories import (
     BackupStory,
+    InitialAmiRecoveryStory,
     InstanceRecoveryStory,
     Story,
     VolumeRecoveryStory,
     check_quiet,
+    with_initial_ami,
 )
 from tests.crash.time import TimedWorld
 
@@ -23,6 +25,7 @@ Told = TypeVar("Told", bound=Story)
 CALLS = (
     *("CreateSnapshot", "CreateSnapshots", "CreateVolume", "AttachVolume", "DetachVolume"),
     *("DeleteVolume", "RegisterImage", "RunInstances", "CreateTags", "DeregisterImage"),
+    *("StopInstances", "ModifyInstanceAttribute", "StartInstances"),
 )
 FAULTS: dict[str, list[dict[str, Any]]] = {
     "throttle": [{"kind": "throttle"}],
@@ -41,6 +44,12 @@ def test_what_is_wanted_is_done_once_in_spite_of_faults(world: TimedWorld, name:
     backup = tell(world, BackupStory, FAULTS[name]).policy.backups.get()
     tell(world, lambda world: VolumeRecoveryStory(world, backup, "D"), FAULTS[name])
     tell(world, lambda world: InstanceRecoveryStory(world, backup), FAULTS[name])
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_an_initial_ami_is_launched_once_in_spite_of_faults(world: TimedWorld, name: str) -> None:
+    backup = with_initial_ami(world)
+    tell(world, lambda world: InitialAmiRecoveryStory(world, backup), FAULTS[name])
 
 
 def test_snapshots_that_somebody_deletes_while_they_are_made_are_told_of(

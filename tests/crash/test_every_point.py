@@ -13,12 +13,14 @@ from tests.crash.dr_stories import DrStory, MovingStory, UndoneDrStory
 from tests.crash.stories import (
     BackupStory,
     DeletionStory,
+    InitialAmiRecoveryStory,
     InstanceRecoveryStory,
     InventoryStory,
     Story,
     UndoneRecoveryStory,
     VolumeRecoveryStory,
     check_quiet,
+    with_initial_ami,
 )
 from tests.crash.time import TimedWorld
 
@@ -65,6 +67,12 @@ def test_copies_elsewhere_survive_a_crash_at_every_point(
     crash_at_every_point(world, lambda: make(world))
 
 
+def test_a_launch_of_an_initial_ami_survives_crashes_all_along(world: TimedWorld) -> None:
+    # Its many steps pass the same points, at each of which some of them crash.
+    backup = with_initial_ami(world)
+    crash_at_every_point(world, lambda: InitialAmiRecoveryStory(world, backup), stride=5)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_a_server_that_dies_again_and_again_gets_there_in_the_end(
     world: TimedWorld, seed: int
@@ -87,9 +95,9 @@ def protected(world: TimedWorld) -> Backup:
     return world.backup(BackupStory(world).policy)
 
 
-def crash_at_every_point(world: TimedWorld, make: Callable[[], Story]) -> None:
-    """Tell the story again and again, each time with a crash one point later, to its end."""
-    for last in range(1, MOST_POINTS):
+def crash_at_every_point(world: TimedWorld, make: Callable[[], Story], stride: int = 1) -> None:
+    """Tell the story again and again, each time with a crash `stride` later, to its end."""
+    for last in range(1, MOST_POINTS, stride):
         if tell(world, make(), Fate(last.__eq__)) == 0:
             return
     raise AssertionError(f"no end after {MOST_POINTS} points")

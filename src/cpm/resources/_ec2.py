@@ -11,7 +11,7 @@ from cpm.kernel.faults import Fault, FaultKind
 from cpm.resources.contract import Ask, Json
 
 # AWS takes so many values in one filter.
-_MOST_FILTER_VALUES = 200
+MOST_FILTER_VALUES = 200
 _ID = re.compile(r"[a-z]+-[0-9a-f]{8,17}")
 
 
@@ -118,7 +118,7 @@ def _by_ids(aws: Aws, listing: Listing, batch: Sequence[str]) -> Iterator[Json]:
     except Fault as fault:
         if fault.kind is not FaultKind.MISSING:
             raise
-        for smaller in batches(batch, _MOST_FILTER_VALUES):
+        for smaller in batches(batch, MOST_FILTER_VALUES):
             yield from everything(aws, listing, filter_by(listing.filter, *smaller))
         return
     yield from answer[listing.key]

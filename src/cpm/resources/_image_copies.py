@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from cpm.aws import tags
 from cpm.aws.sessions import Aws
 from cpm.kernel.faults import Fault, FaultKind
-from cpm.resources import _ebs_snapshots, _ec2, _images, _instances, _kms, _snapshot_copies
+from cpm.resources import _ebs_snapshots, _ec2, _images, _instance_facts, _kms, _snapshot_copies
 from cpm.resources._recovery import NO_FIELD
 from cpm.resources._volumes import USE_OF_KEYS
 from cpm.resources.contract import (
@@ -23,8 +23,6 @@ from cpm.resources.contract import (
     Refs,
     Where,
 )
-
-DR_INITIAL_AMIS = "dr_initial_amis"
 
 # AWS makes so many copies of AMIs at once in one region of an account.
 MOST_COPIES = 100
@@ -84,8 +82,8 @@ def _copy(wish: CopyWish, image: Json, image_id: str, *, after: str = "") -> Ord
     copies = {_images.ONLY_AMIS: _images.ONLY_DR_AMIS}
     facts = {name: value for name, value in original.facts.items() if name != "snapshots"}
     part = Part(
-        kind=_instances.KIND,
-        collection=copies.get(original.collection, DR_INITIAL_AMIS),
+        kind=_instance_facts.KIND,
+        collection=copies.get(original.collection, _images.DR_INITIAL_AMIS),
         resource_id=original.resource_id,
         size_gib=original.size_gib,
         encrypted=_is_encrypted(image),

@@ -5,7 +5,7 @@ name, so that no call, however often it is repeated, makes a second one.
 """
 
 import re
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from cpm.aws import tags
@@ -16,9 +16,12 @@ from cpm.resources.contract import Ask, Effect, Json, Owned, Refs, State, Verdic
 
 # How the making of an AMI is called in a chain.
 STEP = "image"
-# The collection of AMIs that are a whole backup, and that of their copies elsewhere.
-ONLY_AMIS = "only_amis"
-ONLY_DR_AMIS = "only_dr_amis"
+# AMIs that are a whole backup, AMIs that help to launch one of snapshots, and the copies of both in
+# other regions and accounts.
+ONLY_AMIS, ONLY_DR_AMIS = "only_amis", "only_dr_amis"
+INITIAL_AMIS, DR_INITIAL_AMIS = "initial_amis", "dr_initial_amis"
+WHOLE = (ONLY_AMIS, ONLY_DR_AMIS)
+INITIAL = (INITIAL_AMIS, DR_INITIAL_AMIS)
 
 _TAKEN = "InvalidAMIName.Duplicate"
 DEREGISTERED = "InvalidAMIID.Unavailable"
@@ -32,6 +35,15 @@ def snapshots_of(image: Json) -> dict[str, str]:
         for mapping in image.get("BlockDeviceMappings", ())
         if mapping.get("Ebs", {}).get("SnapshotId")
     }
+
+
+def listed(aws: Aws, ids: Iterable[str]) -> dict[str, Json]:
+    """Those of the AMIs that can be seen, by id. Many an instance has outlived its own."""
+    found: dict[str, Json] = {}
+    for batch in _ec2.batches(sorted(filter(None, ids)), _ec2.MOST_FILTER_VALUES):
+        by_id = _ec2.filter_by(_ec2.IMAGES.filter, *batch)
+        found |= {each["ImageId"]: each for each in _ec2.everything(aws, _ec2.IMAGES, by_id)}
+    return found
 
 
 def _create(aws: Aws, ask: Ask) -> Refs:

@@ -2,20 +2,31 @@
 
 from collections.abc import Iterator, Mapping
 
-from cpm.aws.sessions import Aws
 from cpm.resources._instance_options import BlockDevice, RecoverOptions
-from cpm.resources._recovery import VolumeWish, completed_snapshots, volume_parameters
-from cpm.resources.contract import Copied, Json, OptionRefused, Source
+from cpm.resources._launching import Launching
+from cpm.resources._recovery import (
+    NO_FIELD,
+    VolumeWish,
+    completed_snapshots,
+    volume_parameters,
+)
+from cpm.resources.contract import Copied, Json, OptionRefused
+
+# AWS starts nothing from these.
+_NOT_FOR_ROOTS = ("st1", "sc1")
 
 
-def to_launch_with(aws: Aws, source: Source, options: RecoverOptions) -> dict[str, Json]:
+def to_launch_with(launching: Launching) -> dict[str, Json]:
     """The volumes to launch with, by device, in the words of `EbsBlockDevice`."""
-    copies = {copy.device: copy for copy in source.copies if copy.device}
+    root_device = launching.root_device
+    copies = {copy.device: copy for copy in launching.source.copies if copy.device}
     taken = {device for copy in copies.values() for device in copy.facts.get("set_devices", ())}
-    wishes = _wishes(options, {*copies, *taken}, source.facts["root_device"])
+    wishes = _wishes(launching.options, {*copies, *taken}, root_device)
     _check_all_there(taken - set(copies), wishes)
+    if root_device not in copies:
+        raise OptionRefused(NO_FIELD, "invalid", f"the backup has no copy of root {root_device}")
     wanted = {device: copy for device, copy in copies.items() if not _is_skipped(wishes, device)}
-    found = completed_snapshots(aws, {copy.aws_ref: copy for copy in wanted.values()})
+    found = completed_snapshots(launching.aws, {copy.aws_ref: copy for copy in wanted.values()})
     return {
         device: _volume(copy, found[copy.aws_ref], *wishes.get(device, (None, "")))
         for device, copy in wanted.items()
@@ -36,6 +47,9 @@ def _wishes(
             raise OptionRefused(place + "device", "unique", f"{wish.device} comes twice")
         if wish.skip and wish.device == root_device:
             raise OptionRefused(place + "skip", "invalid", "the root volume cannot be left out")
+        if wish.volume_type in _NOT_FOR_ROOTS and wish.device == root_device:
+            text = f"a root volume cannot be {wish.volume_type}"
+            raise OptionRefused(place + "volume_type", "invalid", text)
         wishes[wish.device] = wish, place
     return wishes
 

@@ -1,88 +1,22 @@
-"""EC2 instances as facts, and the effects that launch, stop and take them back."""
+"""The effects that launch instances, stop them and take them back, and how to watch them."""
 
 import base64
 from collections.abc import Callable, Mapping, Sequence
 
 from cpm.aws import tags
 from cpm.aws.sessions import Aws
+from cpm.kernel.faults import Fault, FaultKind
 from cpm.resources import _ec2
 from cpm.resources._volumes import USE_OF_KEYS
-from cpm.resources.contract import Ask, Effect, Json, Refs, Resource, State, Verdict, Watch
+from cpm.resources.contract import Ask, Effect, Json, Refs, State, Verdict, Watch
 
-KIND = "ec2_instance"
-
-
-def resource(instance: Json, volumes: Mapping[str, Resource], region: str) -> Resource:
-    """An instance as EC2 describes it, with those of `volumes`, by id, that are its own."""
-    instance_tags = _ec2.tags_of(instance)
-    attached = [
-        volumes[volume_id]
-        for volume_id in _ec2.device_mappings(instance).values()
-        if volume_id in volumes
-    ]
-    return Resource(
-        kind=KIND,
-        resource_id=instance["InstanceId"],
-        region=region,
-        name=_ec2.name_of(instance_tags),
-        size_gib=sum(volume.size_gib for volume in attached),
-        tags=instance_tags,
-        facts=facts(instance) | {"volumes": [volume.facts for volume in attached]},
-    )
+# Who has ended it on purpose, or from inside; otherwise AWS could not start it.
+_ON_PURPOSE = ("Client.UserInitiatedShutdown", "Client.InstanceInitiatedShutdown")
 
 
-def facts(instance: Json) -> Json:
-    """What is needed to launch an instance like this one, as JSON; its volumes are not in it."""
-    return {
-        "image_id": instance.get("ImageId"),
-        "instance_type": instance["InstanceType"],
-        "key_name": instance.get("KeyName"),
-        "iam_profile_arn": instance.get("IamInstanceProfile", {}).get("Arn"),
-        "monitoring": instance.get("Monitoring", {}).get("State") in ("enabled", "pending"),
-        "ebs_optimized": instance.get("EbsOptimized", False),
-        "availability_zone": instance["Placement"]["AvailabilityZone"],
-        "tenancy": instance["Placement"].get("Tenancy", "default"),
-        "platform": instance.get("Platform", ""),
-        "state": instance["State"]["Name"],
-        "tags": _ec2.tags_of(instance),
-        **_network(instance),
-        **_image(instance),
-        **_metadata(instance),
-    }
-
-
-def _network(instance: Json) -> Json:
-    address_owners = [
-        interface.get("Association", {}).get("IpOwnerId")
-        for interface in instance.get("NetworkInterfaces", ())
-        if interface.get("Attachment", {}).get("DeviceIndex", 0) == 0
-    ]
-    return {
-        "vpc_id": instance.get("VpcId"),
-        "subnet_id": instance.get("SubnetId"),
-        "private_ip": instance.get("PrivateIpAddress"),
-        # An elastic address belongs to the account and does not come with a launch.
-        "has_public_ip": "amazon" in address_owners,
-        "security_groups": [group["GroupId"] for group in instance.get("SecurityGroups", ())],
-    }
-
-
-def _image(instance: Json) -> Json:
-    return {
-        "architecture": instance.get("Architecture", "x86_64"),
-        "virtualization": instance.get("VirtualizationType", "hvm"),
-        "root_device": instance.get("RootDeviceName"),
-        "ena": instance.get("EnaSupport", False),
-        "boot_mode": instance.get("BootMode"),
-        "tpm": instance.get("TpmSupport"),
-    }
-
-
-def _metadata(instance: Json) -> Json:
-    """How the instance is told about itself; without it a new one may be less guarded."""
-    known = ("HttpTokens", "HttpPutResponseHopLimit", "HttpEndpoint", "InstanceMetadataTags")
-    options = instance.get("MetadataOptions", {})
-    return {"metadata": {name: options[name] for name in known if name in options}}
+def ref_name(number: int) -> str:
+    """What the refs of a launch call its instances: `instance`, `instance1`, ..."""
+    return f"instance{number or ''}"
 
 
 def _run(aws: Aws, ask: Ask) -> Refs:
@@ -102,13 +36,25 @@ def _run(aws: Aws, ask: Ask) -> Refs:
         **parameters,
     )
     ids = sorted(instance["InstanceId"] for instance in launched["Instances"])
-    return {f"instance{number or ''}": each for number, each in enumerate(ids)}
+    return {ref_name(number): each for number, each in enumerate(ids)}
 
 
 def _undo_run(aws: Aws, refs: Refs) -> None:
     for instance in _ec2.instances(aws, refs.values()):
         _let_volumes_go_with(aws, instance)
-        aws.call("ec2", "TerminateInstances", InstanceIds=[instance["InstanceId"]])
+        _terminate(aws, instance["InstanceId"])
+
+
+def _terminate(aws: Aws, instance_id: str) -> None:
+    try:
+        aws.call("ec2", "TerminateInstances", InstanceIds=[instance_id])
+    except Fault as fault:
+        if fault.kind is not FaultKind.LOCKED:
+            raise
+        # It is protected, as the original was.
+        unprotected = {"DisableApiTermination": {"Value": False}}
+        aws.call("ec2", "ModifyInstanceAttribute", InstanceId=instance_id, **unprotected)
+        aws.call("ec2", "TerminateInstances", InstanceIds=[instance_id])
 
 
 def _let_volumes_go_with(aws: Aws, instance: Json) -> None:
@@ -149,6 +95,14 @@ def _running(instance: Json) -> Verdict:
     return Verdict(State.FAILED, reason=_reason(instance))
 
 
+def _started(instance: Json) -> Verdict:
+    if instance["State"]["Name"] == "stopped":
+        code = instance.get("StateReason", {}).get("Code", "")
+        if code and code not in _ON_PURPOSE:
+            return Verdict(State.FAILED, reason=_reason(instance))
+    return _running(instance)
+
+
 def _stopped(instance: Json) -> Verdict:
     match instance["State"]["Name"]:
         case "stopped":
@@ -176,6 +130,7 @@ def _watch(name: str, verdict: Callable[[Json], Verdict]) -> Watch:
 
 
 RUNNING = _watch("instance_running", _running)
+STARTED = _watch("instance_started", _started)
 STOPPED = _watch("instance_stopped", _stopped)
 
 RUN = Effect(

@@ -97,6 +97,14 @@ def volume_parameters(wish: VolumeWish, original: Json, snapshot: Json) -> Json:
     return {name: value for name, value in chosen.items() if value is not None}
 
 
+def to_create(volume: Json, zone: str) -> Json:
+    """The parameters of `CreateVolume` for what an `EbsBlockDevice` would make."""
+    renamed = {"VolumeSize": "Size"}
+    of_launches = "DeleteOnTermination"
+    kept = {renamed.get(name, name): value for name, value in volume.items() if name != of_launches}
+    return kept | {"AvailabilityZone": zone}
+
+
 def _size(wish: VolumeWish, volume_type: str, original: Json, snapshot: Json) -> int:
     least: int = snapshot["VolumeSize"]
     if wish.size_gib is not None and wish.size_gib < least:

@@ -110,15 +110,16 @@ def _create(aws: Aws, ask: Ask) -> Refs:
 
 
 def _delete_created(aws: Aws, refs: Refs) -> None:
-    _delete_volume(aws, refs["volume"])
+    delete_volume(aws, refs["volume"])
 
 
 def _delete(aws: Aws, ask: Ask) -> Refs:
-    _delete_volume(aws, ask.spec["volume_id"])
+    delete_volume(aws, _known(ask, "volume_id"))
     return {}
 
 
-def _delete_volume(aws: Aws, volume_id: str) -> None:
+def delete_volume(aws: Aws, volume_id: str) -> None:
+    """Delete a volume; one that is gone already is fine."""
     try:
         aws.call("ec2", "DeleteVolume", VolumeId=volume_id)
     except Fault as fault:
@@ -126,23 +127,24 @@ def _delete_volume(aws: Aws, volume_id: str) -> None:
             raise
 
 
-def _to_attach(ask: Ask) -> Attachment:
-    volume_id = ask.earlier["create"]["volume"]
-    return Attachment(volume_id, ask.spec["instance_id"], ask.spec["device"])
+def _known(ask: Ask, name: str) -> str:
+    """What the spec calls so, which may be what an earlier step made: `{"step", "ref"}`."""
+    value: str | Mapping[str, str] = ask.spec[name]
+    return value if isinstance(value, str) else ask.earlier[value["step"]][value["ref"]]
 
 
-def _to_detach(ask: Ask) -> Attachment:
-    return Attachment(ask.spec["volume_id"], ask.spec["instance_id"], ask.spec["device"])
+def _wanted(ask: Ask) -> Attachment:
+    return Attachment(_known(ask, "volume_id"), _known(ask, "instance_id"), ask.spec["device"])
 
 
 def _attach(aws: Aws, ask: Ask) -> Refs:
-    wanted = _to_attach(ask)
+    wanted = _wanted(ask)
     _call_attachment(aws, "AttachVolume", wanted)
     return {"attachment": wanted.ref}
 
 
 def _detach(aws: Aws, ask: Ask) -> Refs:
-    wanted = _to_detach(ask)
+    wanted = _wanted(ask)
     _require_stopped(aws, wanted.instance_id)
     _call_attachment(aws, "DetachVolume", wanted)
     return {"attachment": wanted.ref}
@@ -168,12 +170,12 @@ def _call_attachment(aws: Aws, operation: str, wanted: Attachment) -> None:
 
 
 def _find_attached(aws: Aws, ask: Ask) -> Refs | None:
-    wanted = _to_attach(ask)
+    wanted = _wanted(ask)
     return {"attachment": wanted.ref} if _is_attached(aws, wanted) else None
 
 
 def _find_detached(aws: Aws, ask: Ask) -> Refs | None:
-    wanted = _to_detach(ask)
+    wanted = _wanted(ask)
     return None if _is_attached(aws, wanted) else {"attachment": wanted.ref}
 
 

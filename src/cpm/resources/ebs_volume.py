@@ -6,12 +6,13 @@ from typing import Any
 
 from cpm.aws.sessions import Aws
 from cpm.kernel.tagspec import Option
-from cpm.resources import _ebs_snapshots, _ec2, _instances, _kms, _snapshot_copies, _volumes
+from cpm.resources import _ebs_snapshots, _ec2, _kms, _snapshot_copies, _volumes
 from cpm.resources._recovery import (
     VOLUME_TYPES,
     Tagging,
     VolumeWish,
     completed_snapshots,
+    to_create,
     volume_parameters,
     wanted_tags,
 )
@@ -86,10 +87,9 @@ def _plan_recovery(aws: Aws, source: Source, options: RecoverOptions) -> list[Or
     copy = source.copies[0]
     snapshot = completed_snapshots(aws, {copy.aws_ref: copy})[copy.aws_ref]
     instance = _instance(aws, options)
-    parameters = volume_parameters(_wish(options), copy.facts, snapshot)
-    parameters["Size"] = parameters.pop("VolumeSize")
+    volume = volume_parameters(_wish(options), copy.facts, snapshot)
     original = None if source.is_elsewhere else copy.facts.get("availability_zone")
-    parameters["AvailabilityZone"] = _zone(aws, options, instance, original)
+    parameters = to_create(volume, _zone(aws, options, instance, original))
     if copy.facts.get("multi_attach") and parameters["VolumeType"] in _FOR_SEVERAL_INSTANCES:
         parameters["MultiAttachEnabled"] = True
     wanted = wanted_tags(options, copy.facts.get("tags", {}))
@@ -143,13 +143,14 @@ def _attachment(instance: Json, options: RecoverOptions, copy: Copied) -> Iterat
     device = _device(options, copy)
     taken_by = _ec2.device_mappings(instance).get(device)
     place = {"instance_id": instance_id, "device": device}
+    new = {"volume_id": {"step": "create", "ref": "volume"}}
     if taken_by is None:
-        yield Order("attach_volume", place, step="attach", after="create")
+        yield Order("attach_volume", new | place, step="attach", after="create")
         return
     _check_switch(instance, device, options)
     old = {"volume_id": taken_by}
     yield Order("detach_volume", old | place, step="detach", after="create")
-    yield Order("attach_volume", place, step="attach", after="detach")
+    yield Order("attach_volume", new | place, step="attach", after="detach")
     if options.attach_behavior == "D":
         yield Order("delete_volume", old, step="delete", after="attach")
 
@@ -172,7 +173,7 @@ def _check_switch(instance: Json, device: str, options: RecoverOptions) -> None:
 
 def _excluded_from(volume: Resource) -> Whole | None:
     instance_id = volume.facts["instance_id"]
-    return Whole(_instances.KIND, instance_id) if instance_id else None
+    return Whole(_instance_facts.KIND, instance_id) if instance_id else None
 
 
 DRIVER = Driver(

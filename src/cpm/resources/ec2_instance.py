@@ -13,10 +13,13 @@ from cpm.resources import (
     _ec2,
     _image_copies,
     _images,
+    _instance_adjustments,
+    _instance_facts,
     _instance_recovery,
     _instance_scripts,
     _instances,
     _kms,
+    _root_exchange,
     _volumes,
     _vss,
 )
@@ -35,7 +38,6 @@ from cpm.resources.contract import (
     TagRules,
 )
 
-INITIAL_AMIS = "initial_amis"
 _IMAGES_ONLY = ("A", "N")
 _APP_AWARE = {"agent_enabled": True, "scripts_enabled": True}
 # The step of a chain that makes them.
@@ -47,12 +49,12 @@ _MOST_EXCLUDED = 40
 def _discover(aws: Aws) -> Iterator[Resource]:
     # A page of instances at a time: their volumes are asked for together, memory stays bounded.
     for page in _pages(_ec2.all_instances(aws)):
-        yield from _with_volumes(aws, page)
+        yield from _with_parts(aws, page)
 
 
 def _describe(aws: Aws, ids: Iterable[str]) -> Iterator[Resource]:
     for page in _pages(_ec2.instances(aws, ids)):
-        yield from _with_volumes(aws, page)
+        yield from _with_parts(aws, page)
 
 
 def _pages(found: Iterable[Json]) -> Iterator[list[Json]]:
@@ -61,12 +63,13 @@ def _pages(found: Iterable[Json]) -> Iterator[list[Json]]:
         yield [instance for _, instance in page]
 
 
-def _with_volumes(aws: Aws, instances: list[Json]) -> Iterator[Resource]:
+def _with_parts(aws: Aws, instances: list[Json]) -> Iterator[Resource]:
     ids = [each for instance in instances for each in _ec2.device_mappings(instance).values()]
     described = _ec2.by_ids(aws, _ec2.VOLUMES, ids)
     volumes = {volume["VolumeId"]: _volumes.resource(volume, aws.region) for volume in described}
+    images = _images.listed(aws, {instance.get("ImageId", "") for instance in instances})
     for instance in instances:
-        yield _instances.resource(instance, volumes, aws.region)
+        yield _instance_facts.resource(instance, volumes, images, aws.region)
 
 
 def _target_defaults(instance: Resource) -> Json:
@@ -142,7 +145,7 @@ def _is_awake(instance: Resource) -> bool:
 def _initial_image(instance: Resource, options: TargetOptions) -> Order:
     """What the instance can be launched from: the root alone, as all data come from snapshots."""
     root = [each for each in instance.facts["volumes"] if _is_root(instance, each)]
-    order = _image(instance, root, INITIAL_AMIS, no_reboot=True)
+    order = _image(instance, root, _images.INITIAL_AMIS, no_reboot=True)
     given_ref = options.initial_ami or ""
     return replace(order, parts=[replace(part, given_ref=given_ref) for part in order.parts])
 
@@ -168,7 +171,7 @@ def _image(
         "tags": dict(instance.tags),
     }
     part = Part(
-        kind=_instances.KIND,
+        kind=_instance_facts.KIND,
         collection=collection,
         resource_id=instance.resource_id,
         resource_name=instance.name,
@@ -254,7 +257,7 @@ def _tag_snapshots(aws: Aws, ask: Ask) -> Refs:
 
 
 DRIVER = Driver(
-    kind=_instances.KIND,
+    kind=_instance_facts.KIND,
     label="EC2 instance",
     label_plural="EC2 instances",
     target_collection="instances",
@@ -268,11 +271,11 @@ DRIVER = Driver(
             copied_as=_images.ONLY_DR_AMIS,
         ),
         SnapshotCollection(
-            name=INITIAL_AMIS,
+            name=_images.INITIAL_AMIS,
             label="Initial AMIs",
             extra_keys=("instance_id",),
             shared_watch=_images.WATCH.name,
-            copied_as=_image_copies.DR_INITIAL_AMIS,
+            copied_as=_images.DR_INITIAL_AMIS,
         ),
         SnapshotCollection(
             name=_images.ONLY_DR_AMIS,
@@ -282,7 +285,7 @@ DRIVER = Driver(
             expire=_image_copies.EXPIRE.name,
         ),
         SnapshotCollection(
-            name=_image_copies.DR_INITIAL_AMIS,
+            name=_images.DR_INITIAL_AMIS,
             label="DR initial AMIs",
             extra_keys=("instance_id",),
             shared_watch=_images.WATCH.name,
@@ -322,6 +325,9 @@ DRIVER = Driver(
         _instances.RUN,
         _instances.TAG_VOLUMES,
         _instances.STOP,
+        _instance_adjustments.MODIFY,
+        _instance_adjustments.ADJUST,
+        *_root_exchange.EFFECTS,
         _images.DEREGISTER,
     ),
     watches=(
@@ -329,20 +335,28 @@ DRIVER = Driver(
         _images.WATCH,
         _commands.WATCH,
         _instances.RUNNING,
+        _instances.STARTED,
         _instances.STOPPED,
+        _volumes.CREATED,
+        _volumes.ATTACHED,
+        _volumes.DETACHED,
     ),
     read_permissions=(
         "ec2:DescribeImages",
         "ec2:DescribeInstanceAttribute",
+        "ec2:DescribeInstanceCreditSpecifications",
         "ec2:DescribeInstanceTypes",
         "ec2:DescribeInstances",
         "ec2:DescribeKeyPairs",
         "ec2:DescribeNetworkInterfaces",
+        "ec2:DescribePlacementGroups",
         "ec2:DescribeSecurityGroups",
         "ec2:DescribeSnapshots",
         "ec2:DescribeSubnets",
         "ec2:DescribeVolumes",
         *_kms.READ_PERMISSIONS,
+        "iam:GetInstanceProfile",
+        "iam:ListInstanceProfilesForRole",
     ),
     discover=_discover,
     describe=_describe,

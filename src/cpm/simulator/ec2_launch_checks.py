@@ -2,7 +2,7 @@
 
 from moto.iam.models import iam_backends
 
-from cpm.simulator import ec2_state
+from cpm.simulator import ec2_placement_groups, ec2_state
 from cpm.simulator.calls import Call
 from cpm.simulator.ec2_errors import invalid_combination, invalid_value
 from cpm.simulator.ec2_images import Device, Image
@@ -15,6 +15,7 @@ def check(call: Call, image: Image, devices: list[Device]) -> None:
     _check_key(call)
     _check_profile(call)
     _check_machine(call, image)
+    ec2_placement_groups.check(call)
     root = next(device for device in devices if device.name == image.root_device_name)
     wants_hibernation = call.get("HibernationOptions", {}).get("Configured")
     if wants_hibernation and not root.encrypted:

@@ -6,6 +6,7 @@ each way in which a driver of the registry protects (see `cpm.testing.stage.Rig`
 to know of it).
 """
 
+import itertools
 import json
 from dataclasses import asdict
 from functools import partial
@@ -15,7 +16,14 @@ from cpm.kernel import clock
 from cpm.kernel.faults import FaultKind
 from cpm.resources import registry
 from cpm.resources.contract import Ask, Effect, Order, Refs, State
-from cpm.testing.stage import DEADLINE_SECONDS, Begun, Stage, fault_of, without_tidying
+from cpm.testing.stage import (
+    DEADLINE_SECONDS,
+    SHARES,
+    Begun,
+    Stage,
+    fault_of,
+    to_be_taken_back,
+)
 
 
 class DriverSuite:
@@ -209,11 +217,11 @@ class DriverSuite:
     def test_a_recovery_that_is_taken_back_leaves_nothing(self, stage: Stage) -> None:
         planted = stage.plant()
         source = stage.back_up(planted)
-        for case in stage.rig.recoveries:
+        for case, share in itertools.product(stage.rig.recoveries, SHARES):
             options = case.options(stage, planted)
             before = stage.rig.remains(stage)
             orders = stage.plan_recovery(source, options)
-            begun = stage.carry_out(without_tidying(stage, orders))
+            begun = stage.carry_out(to_be_taken_back(stage, orders, share))
             for each in reversed(begun):
                 if each.effect.undo:
                     _undo_twice(stage, each)

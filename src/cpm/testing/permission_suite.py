@@ -5,6 +5,7 @@ It is used as `cpm.testing.driver_suite` is, with fixtures `driver`, each of the
 `stages`, one for each way in which it protects.
 """
 
+import itertools
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
@@ -12,7 +13,7 @@ from cpm.kernel.faults import Fault
 from cpm.resources.contract import Driver, Json, Order, Part, Refs, Resource, Source
 from cpm.resources.options import make
 from cpm.testing.copy_suite import walk_copies
-from cpm.testing.stage import Begun, Stage, without_tidying
+from cpm.testing.stage import SHARES, Begun, Stage, to_be_taken_back
 
 
 class PermissionSuite:
@@ -105,15 +106,14 @@ def _walk_recoveries(
     stage: Stage, backed_up: tuple[Resource, Source], needed: _Permissions
 ) -> None:
     resource, source = backed_up
-    for case in stage.rig.recoveries:
-        for undone in (False, True):
-            with stage.recording() as actions:
-                orders = stage.plan_recovery(source, case.options(stage, resource))
-            needed.add("reading", actions)
-            if undone:
-                _walk_back(stage, without_tidying(stage, orders), needed)
-            else:
-                _walk_chain(stage, orders, needed)
+    for case, share in itertools.product(stage.rig.recoveries, (None, *SHARES)):
+        with stage.recording() as actions:
+            orders = stage.plan_recovery(source, case.options(stage, resource))
+        needed.add("reading", actions)
+        if share is None:
+            _walk_chain(stage, orders, needed)
+        else:
+            _walk_back(stage, to_be_taken_back(stage, orders, share), needed)
 
 
 def _walk_back(stage: Stage, orders: list[Order], needed: _Permissions) -> None:

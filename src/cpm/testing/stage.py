@@ -1,5 +1,6 @@
 """Where the driver suite plays: one driver, an account of its own, and a record of its calls."""
 
+import math
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -33,6 +34,8 @@ from cpm.simulator.process import Simulator
 REGION = "us-east-1"
 OTHER_REGION = "us-west-2"
 DEADLINE_SECONDS = 30.0
+# How much of a chain has been done when it is taken back.
+SHARES = (0.5, 1.0)
 SHARING_KEY = "alias/cpm_share"
 
 _DECIDED = (State.DONE, State.FAILED, State.GONE)
@@ -375,9 +378,10 @@ def fault_of(work: Callable[[], object]) -> Fault:
     raise AssertionError("no fault was raised")
 
 
-def without_tidying(stage: Stage, orders: list[Order]) -> list[Order]:
-    """The part of a chain that is taken back when it fails."""
-    return [order for order in orders if not stage.driver.effect(order.effect).tidies_up]
+def to_be_taken_back(stage: Stage, orders: list[Order], share: float) -> list[Order]:
+    """What has been done of a chain when it fails after that share of it; it has not tidied up."""
+    main = [order for order in orders if not stage.driver.effect(order.effect).tidies_up]
+    return main[: math.ceil(len(main) * share)]
 
 
 def _names_a_key(value: Any) -> bool:

@@ -117,11 +117,20 @@ class Cloud:
             )
         return name
 
-    def volumes_of(self, instance_id: str) -> dict[str, str]:
-        """The volumes of an instance, by device."""
+    def instance_of(self, instance_id: str) -> Any:
+        """An instance as AWS describes it."""
         found = self.ec2.describe_instances(InstanceIds=[instance_id])
         (instance,) = found["Reservations"][0]["Instances"]
-        mappings = instance["BlockDeviceMappings"]
+        return instance
+
+    def volume_of(self, volume_id: str) -> Any:
+        """A volume as AWS describes it."""
+        (volume,) = self.ec2.describe_volumes(VolumeIds=[volume_id])["Volumes"]
+        return volume
+
+    def volumes_of(self, instance_id: str) -> dict[str, str]:
+        """The volumes of an instance, by device."""
+        mappings = self.instance_of(instance_id)["BlockDeviceMappings"]
         return {each["DeviceName"]: each["Ebs"]["VolumeId"] for each in mappings}
 
     def snapshots(self, region: str = REGION) -> dict[str, Any]:
