@@ -60,6 +60,8 @@ def test_a_run_over_a_fleet_makes_no_call_too_many(world: World) -> None:
         "DescribeInstances": 1,
         # Those of the instances, and those that are targets.
         "DescribeVolumes": 2,
+        # What they were launched from.
+        "DescribeImages": 1,
         "CreateSnapshots": 12,
         "CreateSnapshot": 5,
         "DescribeSnapshots": 1,

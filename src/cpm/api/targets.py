@@ -173,8 +173,9 @@ def update(
     rows, shape = request.rows(targets.of_type, policy_id, driver), listing.shape
     request.must_see(rows, target_id)
     data = request.body(fields_of(driver))
+    validate = flag(request, "validate", default=True)
     with answers.unchanged(request, rows, target_id, shape):
-        service.update(policy_id, driver, target_id, data, actor=request.person)
+        service.update(policy_id, driver, target_id, data, actor=request.person, validate=validate)
     return answers.one(request, rows, target_id, shape)
 
 
@@ -259,7 +260,7 @@ def _of_type(driver: Driver) -> Iterator[Operation]:
     yield Operation("POST", many, view(add), _WRITE, status=201, **written, parameters=VALIDATE)
     yield Operation("GET", one, view(show), _READ, answer=shown)
     if driver.target_is_changeable:
-        yield Operation("PUT", one, view(update), _WRITE, **written)
+        yield Operation("PUT", one, view(update), _WRITE, **written, parameters=VALIDATE)
     yield Operation("DELETE", one, view(remove), _WRITE, status=204)
 
 

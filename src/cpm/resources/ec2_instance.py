@@ -42,6 +42,7 @@ _IMAGES_ONLY = ("A", "N")
 _APP_AWARE = {"agent_enabled": True, "scripts_enabled": True}
 # The step of a chain that makes them.
 _SNAPSHOTS = "snapshots"
+_NO_ROOT = "an AMI needs the root volume, which is left out"
 # `CreateSnapshots` takes so many volumes to leave out.
 _MOST_EXCLUDED = 40
 
@@ -83,8 +84,17 @@ def _check_target(aws: Aws, instance: Resource, options: TargetOptions) -> None:
         raise OptionRefused("vss_enabled", "invalid", "VSS needs the agent")
     if options.vss_enabled and options.backup_option in _IMAGES_ONLY:
         raise OptionRefused("vss_enabled", "invalid", "VSS makes snapshots, and no AMIs")
+    if options.backup_option in _IMAGES_ONLY and _leaves_out_root(instance, options):
+        raise OptionRefused("volumes_mode", "invalid", _NO_ROOT)
     if options.initial_ami:
         _check_given(aws, instance, options.initial_ami)
+
+
+def _leaves_out_root(instance: Resource, options: TargetOptions) -> bool:
+    # Of a list that is empty more may come: the volumes are named one by one, after this.
+    is_open = options.volumes_mode == "I" and not options.volumes
+    roots = [volume for volume in instance.facts["volumes"] if _is_root(instance, volume)]
+    return not is_open and not any(_is_chosen(root, options) for root in roots)
 
 
 def _check_given(aws: Aws, instance: Resource, image_id: str) -> None:
@@ -160,8 +170,7 @@ def _image(
     """The order of an AMI with the chosen volumes; raises OptionRefused when it would not boot."""
     devices = [volume["device"] for volume in chosen]
     if instance.facts["root_device"] not in devices:
-        text = "an AMI needs the root volume, which is left out"
-        raise OptionRefused("volumes_mode", "invalid", text)
+        raise OptionRefused("volumes_mode", "invalid", _NO_ROOT)
     left_out = [volume["device"] for volume in instance.facts["volumes"] if volume not in chosen]
     spec = {
         "instance_id": instance.resource_id,

@@ -78,18 +78,31 @@ def add(
     return target
 
 
-@transaction.atomic
 def update(
-    policy_id: int, driver: Driver, target_id: int, data: Mapping[str, object], *, actor: Person
+    policy_id: int,
+    driver: Driver,
+    target_id: int,
+    data: Mapping[str, object],
+    *,
+    actor: Person,
+    validate: bool = True,
 ) -> None:
-    """Change the options that `data` holds. Raises `Forbidden`, `NotFound` and `Invalid`."""
+    """Change the options that `data` holds; if it is to `validate`, to what suits the resource.
+
+    Raises `Forbidden`, `NotFound`, `Invalid` and `Fault`.
+    """
     access.require(actor, Action.CHANGE_BACKUPS)
-    target = _locked(policy_id, driver, target_id, actor)
+    rows = targets.of_type(actor, policy_id, driver).select_related("policy__account")
+    target = one(rows, target_id)
     given = fields_of(driver).read(data, partial=True)
     given.check()
-    # A tag that added it has its options read anew.
-    Target.objects.filter(pk=target_id).update(options=target.options | given, tag="")
-    _record(actor, "update target", target, ", ".join(given))
+    if validate and given:
+        _check_changed(driver, target, given)
+    with transaction.atomic():
+        target = _locked(policy_id, driver, target_id, actor)
+        # A tag that added it has its options read anew.
+        Target.objects.filter(pk=target_id).update(options=target.options | given, tag="")
+        _record(actor, "update target", target, ", ".join(given))
 
 
 @transaction.atomic
@@ -172,6 +185,17 @@ def _described(driver: Driver, policy: Policy, resource_id: str, where: str) -> 
             return found
     message = f"{driver.label} {resource_id} does not exist in {where} of {policy.account.name}."
     raise Invalid(Problem("does_not_exist", message, "resource_id"))
+
+
+def _check_changed(driver: Driver, target: Target, given: Given) -> None:
+    """Check the options as they will be; what AWS has no longer can be set to anything."""
+    if driver.check_target is None:
+        return
+    named = [volume.volume_id for volume in target.volumes.all()]
+    chosen = {**target.options, **given, "volumes": named}
+    aws = aws_of(target.policy.account, target.region)
+    for found in driver.describe(aws, [target.resource_id]):
+        _check_options(driver, target.policy, found, chosen)
 
 
 def _check_options(
