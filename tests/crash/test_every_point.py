@@ -9,7 +9,7 @@ from cpm.engine import queue
 from cpm.models.backups import Backup
 from cpm.models.budgets import ApiBudget
 from tests.crash.death import Fate, Killed, mortal
-from tests.crash.dr_stories import DrStory, MovingStory, UndoneDrStory
+from tests.crash.dr_stories import DrStory, EncryptedDrStory, MovingStory, UndoneDrStory
 from tests.crash.stories import (
     BackupStory,
     DeletionStory,
@@ -84,7 +84,7 @@ def test_a_server_that_dies_again_and_again_gets_there_in_the_end(
         lambda: VolumeRecoveryStory(world, backup, "S"),
         lambda: InstanceRecoveryStory(world, backup),
         lambda: DeletionStory(world, backup),
-        lambda: DrStory(world),
+        lambda: EncryptedDrStory(world),
     ]
     for make in stories:
         assert tell(world, make(), Fate(lambda _: chance.random() < 0.2)) > 1

@@ -130,6 +130,22 @@ class TestCopies:
         assert vault.snapshots() == {}
         assert vault.given() == vault.given(OTHER_REGION) == []
 
+    def test_what_several_copies_need_is_shared_until_the_last_of_them_is_made(
+        self, world: World, vault: Vault
+    ) -> None:
+        policy = policy_to(vault, dr_account_regions=ids(REGION, OTHER_REGION))
+        backup = tick.run_now(policy)
+        until_copying(world, backup)
+        near, far = Snapshot.objects.filter(backup=backup, collection="dr_volumes").order_by("pk")
+        for copy in (near, far):
+            assert len(vault.given()) == 1
+            world.simulator.config(pending=0)
+            world.simulator.finish(copy.aws_ref)
+            world.pass_time(timedelta(minutes=3))
+        assert vault.given() == []
+        backup.refresh_from_db()
+        assert backup.dr_status == CopyStatus.SUCCEEDED
+
     def test_copies_in_the_own_account_are_made_beside_it(self, world: World, vault: Vault) -> None:
         backup = world.backup(policy_to(vault, dr_regions=ids(OTHER_REGION)))
         copies = Snapshot.objects.filter(backup=backup, collection="dr_volumes")
@@ -346,15 +362,15 @@ class TestNoDeleting:
 
 
 def until_copying(world: World, backup: Backup) -> str:
-    """Back up until AWS is about to make the copy; returns what that is called."""
+    """Back up until AWS is about to make the copies; returns what the first of them is called."""
     world.simulator.config(pending=100_000)
     copying = Operation.objects.filter(dr_copy__backup=backup, effect="copy_snapshot")
     world.work()
-    while not copying.filter(phase=OperationPhase.STARTED).exists():
+    while not copying.exists() or copying.exclude(phase=OperationPhase.STARTED).exists():
         world.simulator.finish()
         assert world.next_look()
         world.work()
-    (ref,) = copying.get().refs.values()
+    (ref,) = copying.order_by("pk")[0].refs.values()
     return str(ref)
 
 

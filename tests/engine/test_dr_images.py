@@ -175,6 +175,19 @@ class TestOnlyAmis:
         assert len(left) == 3
         assert all(tags.EXPIRED in tags.from_aws(each["Tags"]) for each in left)
 
+    def test_what_its_owner_has_shared_himself_stays_shared(
+        self, world: World, vault: tuple[Account, Credentials]
+    ) -> None:
+        instance_id = instance(world)
+        ec2 = world.ec2()
+        own = ec2.create_image(InstanceId=instance_id, Name="golden")["ImageId"]
+        user = {"OperationType": "add", "UserIds": [vault[1].account]}
+        ec2.modify_image_attribute(ImageId=own, Attribute="launchPermission", **user)
+        target = instance_target(instance_id, backup_option="I", initial_ami=own)
+        backup = world.backup(world.policy(target, dr_enabled=True, **across(vault)))
+        assert backup.dr_status == CopyStatus.SUCCEEDED
+        assert given(world, vault) == [own]
+
 
 class TestInitialAmis:
     """Records share the copy of the AMI that they share."""

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from django.db.models import Exists, OuterRef, QuerySet
 
-from cpm.engine import cleanup_log, deletions, events, jobs, retention, trail, undoing
+from cpm.engine import cleanup_log, deletions, dr_copies, events, jobs, retention, trail
 from cpm.engine.deleted import live_snapshots, wanted_away
 from cpm.engine.settings import Cleanup
 from cpm.kernel import clock, times
@@ -54,7 +54,7 @@ def run() -> None:
     events.log("cleanup_started", stream=Stream.CLEANUP)
     policies = Policy.objects.order_by("pk").values_list("pk", flat=True)
     expired = sum(retention.apply(policy_id) for policy_id in policies)
-    retried = _retry_deletions() + undoing.ask_again()
+    retried = _retry_deletions() + dr_copies.ask_again()
     records = _forget_old_records(section.keep_records_days)
     audit = trail.drop_older_than(section.keep_audit_days)
     Event.objects.exclude(stream="").filter(at__lt=clock.now() - _KEEP_LOGS).delete()

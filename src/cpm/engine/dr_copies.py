@@ -10,7 +10,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Exists, OuterRef
 
-from cpm.engine import accounts, bulk, closing, dr_sharing, events, orders, turns, undoing
+from cpm.engine import accounts, bulk, closing, dr_means, dr_sharing, events, orders, turns, undoing
 from cpm.engine.queue import Overtaken
 from cpm.kernel import clock
 from cpm.kernel.faults import Fault, FaultKind
@@ -49,16 +49,21 @@ def plan(backup: Backup) -> None:
             _plan(backup, waiting[start : start + _MOST_AT_ONCE])
 
 
+@transaction.atomic
 def settle(backup: Backup) -> None:
     """Close the copies that are over, and have taken back what is not to stay of their chains."""
+    dr_means.lock()
     going_on = Operation.objects.filter(dr_copy=OuterRef("pk")).exclude(phase=OperationPhase.CLOSED)
     running = backup.dr_copies.filter(phase=DrCopyPhase.RUNNING)
     over = running.filter(~Exists(going_on)).select_related("original__backup", "snapshot")
     steps = Operation.objects.filter(dr_copy__in=over).order_by("dr_copy", "pk")
     by_copy = {pk: list(group) for pk, group in groupby(steps, key=lambda step: step.dr_copy_id)}
+    in_use = dr_means.in_use(over)
     good = []
     for copy in over.order_by("pk"):
         chain = by_copy[copy.pk]
+        if undoing.has_means(chain) and in_use.get(dr_means.key_of(copy)):
+            continue  # others need what is shared, too
         if undoing.order(chain):
             continue
         if undoing.has_failed(chain):
@@ -83,6 +88,22 @@ def give_up(backup: Backup) -> None:
         )
 
 
+@transaction.atomic
+def ask_again() -> int:
+    """Have once more taken back what AWS has refused to, unless it is needed; says how much."""
+    dr_means.lock()
+    steps = undoing.refused().exclude(dr_copy=None).select_related("dr_copy__original")
+    copies = [step.dr_copy for step in steps if step.dr_copy is not None]
+    in_use = dr_means.in_use(copies)
+    going = [
+        step
+        for step in steps
+        if step.dr_copy is not None and not in_use.get(dr_means.key_of(step.dr_copy))
+    ]
+    undoing.ask_again(going)
+    return len(going)
+
+
 def _source(copy: DrCopy) -> tuple[int | None, str]:
     return copy.original.account_id, copy.original.region
 
@@ -98,9 +119,11 @@ def _plan(backup: Backup, copies: Sequence[DrCopy]) -> None:
         _note(copies, fault)
     _ask(backup, shared.to_make, plans)
     with transaction.atomic():
+        dr_means.lock()
+        going = dr_means.being_taken_back()
         _refer(shared.to_refer)
         _refuse(plans.refused)
-        _begin(backup, plans.ordered)
+        _begin(backup, [each for each in plans.ordered if dr_means.key_of(each[0]) not in going])
 
 
 def _why_late(copy: DrCopy) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, QuerySet
 
 from cpm.aws.sessions import Aws
 from cpm.engine import accounts, jobs
@@ -28,6 +28,13 @@ def has_failed(steps: Iterable[Operation]) -> bool:
         for step in steps
         if step.undoes_id is None
     )
+
+
+def has_means(steps: Sequence[Operation]) -> bool:
+    """Whether the chain has made what was a means, and is not being taken back yet."""
+    ordered = {step.undoes_id for step in steps}
+    made = (step for step in steps if step.refs and step.pk not in ordered)
+    return any(step.undoes_id is None and effect_of(step).temporary for step in made)
 
 
 def order(steps: Sequence[Operation]) -> bool:
@@ -64,15 +71,18 @@ def left_behind(steps: Iterable[Operation]) -> bool:
     return any(step.outcome != OperationOutcome.SUCCEEDED for step in last.values())
 
 
-def ask_again() -> int:
-    """Order once more what AWS has refused to take back of copies; says how much that is."""
+def refused() -> QuerySet[Operation]:
+    """The steps of which AWS has refused to take back what they made."""
     attempts = Operation.objects.filter(undoes=OuterRef("pk"))
     open_or_good = attempts.exclude(outcome=OperationOutcome.FAILED)
-    refused = Operation.objects.filter(Exists(attempts), ~Exists(open_or_good))
-    steps = list(refused.exclude(dr_copy=None).exclude(account=None).order_by("pk"))
+    steps = Operation.objects.filter(Exists(attempts), ~Exists(open_or_good))
+    return steps.exclude(account=None).order_by("pk")
+
+
+def ask_again(steps: Iterable[Operation]) -> None:
+    """Have what steps made taken back once more, each by itself."""
     for step in steps:
         _place([step])
-    return len(steps)
 
 
 def _is_to_go(step: Operation, failed: bool) -> bool:

@@ -4,7 +4,8 @@ Another account needs the AMI and each of its snapshots shared. Where AWS's own 
 these, the AMI is copied in its place under another key first, and that copy is shared.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from cpm.aws import tags
 from cpm.aws.sessions import Aws
@@ -38,14 +39,22 @@ def plan(aws: Aws, wish: CopyWish) -> list[Order]:
         raise OptionRefused(NO_FIELD, "does_not_exist", text)
     if not wish.crosses_accounts:
         return [_copy(wish, image, image["ImageId"])]
+    original = image["ImageId"]
+    if image["OwnerId"] != wish.source_account:
+        return [_copy(wish, image, original)]  # it is not ours to share
     if not _has_awss_key(aws, image):
-        steps = list(_sharing(wish, image, image["ImageId"]))
-        return [*steps, _copy(wish, image, image["ImageId"], after=steps[-1].step)]
+        # What its owner has shared himself is not ours to end.
+        closed = [step for step in _sharing(wish, image, original) if not _is_open(aws, step)]
+        return _in_a_row([*closed, _copy(wish, image, original)])
     _kms.check_sharing_key(aws, wish)
-    spec = {**_spec(wish, image, image["ImageId"]), "kms_key": wish.sharing_key, "tags": {}}
+    spec = {**_spec(wish, image, original), "kms_key": wish.sharing_key, "tags": {}}
     rekey = Order(COPY_TO_SHARE.name, spec, step="rekey", where=Where.SOURCE)
-    steps = [rekey, *_sharing(wish, image, "", after="rekey")]
-    return [*steps, _copy(wish, image, "", after=steps[-1].step)]
+    return _in_a_row([rekey, *_sharing(wish, image, ""), _copy(wish, image, "")])
+
+
+def _in_a_row(steps: Sequence[Order]) -> list[Order]:
+    befores = ["", *(step.step for step in steps)]
+    return [replace(step, after=before) for step, before in zip(steps, befores, strict=False)]
 
 
 def _has_awss_key(aws: Aws, image: Json) -> bool:
@@ -62,22 +71,28 @@ def _is_encrypted(image: Json) -> bool:
     return any(device.get("Ebs", {}).get("Encrypted") for device in devices)
 
 
-def _sharing(wish: CopyWish, image: Json, image_id: str, *, after: str = "") -> Iterator[Order]:
-    """Steps that let the target's account copy an AMI, or what the step before has made of it."""
+def _sharing(wish: CopyWish, image: Json, image_id: str) -> Iterator[Order]:
+    """Steps that let the target's account copy an AMI, or what the step `rekey` has made of it."""
+    account = wish.target_account
     for number, (device, snapshot_id) in enumerate(_images.snapshots_of(image).items()):
-        spec = {
-            "snapshot_id": snapshot_id if image_id else "",
-            "device": device,
-            "account": wish.target_account,
-        }
-        step = f"share-{number}"
-        yield Order(SHARE_PART.name, spec, step=step, after=after, where=Where.SOURCE)
-        after = step
-    spec = {"image_id": image_id, "account": wish.target_account}
-    yield Order(SHARE.name, spec, step="share", after=after, where=Where.SOURCE)
+        part = {"snapshot_id": snapshot_id if image_id else "", "device": device}
+        spec = {**part, "account": account}
+        yield Order(SHARE_PART.name, spec, step=f"share-{number}", where=Where.SOURCE)
+    spec = {"image_id": image_id, "account": account}
+    yield Order(SHARE.name, spec, step="share", where=Where.SOURCE)
 
 
-def _copy(wish: CopyWish, image: Json, image_id: str, *, after: str = "") -> Order:
+def _is_open(aws: Aws, step: Order) -> bool:
+    """Whether what a step shares is shared already."""
+    account, spec = step.spec["account"], step.spec
+    if step.effect == SHARE_PART.name:
+        return _snapshot_copies.is_open_to(aws, account, spec["snapshot_id"])
+    named = {"ImageId": spec["image_id"], "Attribute": "launchPermission"}
+    permissions = aws.call("ec2", "DescribeImageAttribute", **named)["LaunchPermissions"]
+    return _snapshot_copies.names(permissions, account)
+
+
+def _copy(wish: CopyWish, image: Json, image_id: str) -> Order:
     original = wish.original
     copies = {_images.ONLY_AMIS: _images.ONLY_DR_AMIS}
     facts = {name: value for name, value in original.facts.items() if name != "snapshots"}
@@ -90,7 +105,7 @@ def _copy(wish: CopyWish, image: Json, image_id: str, *, after: str = "") -> Ord
         facts=facts,
     )
     spec = _spec(wish, image, image_id)
-    return Order(COPY.name, spec, (part,), step="copy", after=after)
+    return Order(COPY.name, spec, (part,), step="copy")
 
 
 def _spec(wish: CopyWish, image: Json, image_id: str) -> Json:
@@ -202,6 +217,13 @@ def _change_sharing(aws: Aws, image_id: str, change: str, account: str) -> None:
         UserIds=[account],
     )
 
+
+# IAM actions of planning copies.
+READ_PERMISSIONS = (
+    "ec2:DescribeImageAttribute",
+    "ec2:DescribeSnapshotAttribute",
+    *_kms.READ_PERMISSIONS,
+)
 
 _COPYING = ("ec2:CopyImage", "ec2:CreateTags", "ec2:DescribeImages", *USE_OF_KEYS)
 _DELETING = ("ec2:DeregisterImage", "ec2:DeleteSnapshot", "ec2:DescribeSnapshots")

@@ -156,6 +156,18 @@ def unshare(aws: Aws, refs: Refs) -> None:
             raise
 
 
+def is_open_to(aws: Aws, account: str, snapshot_id: str) -> bool:
+    """Whether an account may copy a snapshot already."""
+    named = {"SnapshotId": snapshot_id, "Attribute": "createVolumePermission"}
+    answer = aws.call("ec2", "DescribeSnapshotAttribute", **named)
+    return names(answer["CreateVolumePermissions"], account)
+
+
+def names(permissions: Iterable[Json], account: str) -> bool:
+    """Whether permissions name an account, or everybody."""
+    return any(each.get("UserId") == account or "Group" in each for each in permissions)
+
+
 def _start_share(aws: Aws, ask: Ask) -> Refs:
     return share_with(aws, _meant(ask), ask.spec["account"])
 
