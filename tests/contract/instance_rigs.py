@@ -80,7 +80,6 @@ def _with_agents(stage: Stage) -> list[tuple[str, Json]]:
     ]
 
 
-
 def _check_instance(stage: Stage, original: Resource, made: Mapping[str, Refs]) -> None:
     instance = instance_of(stage, made["run"]["instance"])
     assert instance["State"]["Name"] == "running"

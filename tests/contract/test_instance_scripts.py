@@ -10,7 +10,7 @@ from cpm.kernel.faults import FaultKind
 from cpm.resources.contract import Json, Once, OptionRefused, Order, Resource, State, Verdict
 from cpm.testing.stage import Begun, Stage, fault_of
 from tests.contract.conftest import Staging
-from tests.contract.rigs import describe, image_of, seed, snapshots_with, tags_of
+from tests.contract.ec2 import describe, image_of, seed, snapshots_with, tags_of
 
 SCRIPTS = {"agent_enabled": True, "scripts_enabled": True}
 VSS = {"agent_enabled": True, "vss_enabled": True}

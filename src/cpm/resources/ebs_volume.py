@@ -6,7 +6,7 @@ from typing import Any
 
 from cpm.aws.sessions import Aws
 from cpm.kernel.tagspec import Option
-from cpm.resources import _ebs_snapshots, _ec2, _kms, _snapshot_copies, _volumes
+from cpm.resources import _ebs_snapshots, _ec2, _instance_facts, _kms, _snapshot_copies, _volumes
 from cpm.resources._recovery import (
     VOLUME_TYPES,
     Tagging,
