@@ -12,6 +12,7 @@ from cpm.models.policies import Target
 from cpm.models.recoveries import Recovery, RecoveryOutcome
 from cpm.models.snapshots import Snapshot
 from cpm.resources import registry
+from tests.engine.tagging import KEY, Tagging, targets_of
 from tests.engine.world import REGION, World, log_of, start_recovery
 
 
@@ -138,3 +139,25 @@ def test_a_member_that_goes_wrong_leaves_a_cluster_that_is_recovered_in_part(
     assert [each["DBInstanceIdentifier"] for each in cluster["DBClusterMembers"]] == list(
         writer.refs.values()
     )
+
+
+@pytest.mark.parametrize("listing_is_denied", [False, True])
+def test_a_tag_on_a_member_protects_its_cluster(world: World, *, listing_is_denied: bool) -> None:
+    tagging = Tagging(world)
+    tagging.policy("gold")
+    (alone,) = world.seed(databases=1, tags={KEY: "gold"})["databases"]
+    (cluster,) = world.seed(clusters=1)["clusters"]
+    rds = world.client("rds")
+    by_cluster = {"Name": "db-cluster-id", "Values": [cluster]}
+    (member,) = rds.describe_db_instances(Filters=[by_cluster])["DBInstances"]
+    its_tags = [{"Key": KEY, "Value": "gold"}]
+    rds.add_tags_to_resource(ResourceName=member["DBInstanceArn"], Tags=its_tags)
+    if listing_is_denied:
+        denied = {"op": "tag:GetResources", "kind": "denied"}
+        world.simulator.faults([denied])
+    tagging.scan()
+    targets = targets_of("gold")
+    assert {each.resource_id: each.kind for each in targets.values()} == {
+        alone: "rds_database",
+        cluster: "rds_cluster",
+    }
