@@ -40,9 +40,17 @@ class Browser:
             to, fields, secure=True, headers={"referer": f"https://testserver{page}"}
         )
 
-    def post_without_token(self, to: str, **fields: str) -> Any:
+    def cookie(self, name: str) -> str:
+        """What a cookie holds, which somebody has stolen."""
+        return str(self._client.cookies[name].value)
+
+    def take_cookie(self, name: str, value: str) -> None:
+        """Hold a cookie that another browser was given."""
+        self._client.cookies[name] = value
+
+    def post_without_token(self, to: str, host: str = "testserver", **fields: str) -> Any:
         """Send what another site could make a browser send."""
-        return self._client.post(to, fields, secure=True)
+        return self._client.post(to, fields, secure=True, headers={"host": host})
 
     def log_in(self, username: str, password: str = PASSWORD, **fields: str) -> Any:
         """Log in by the form."""

@@ -3,12 +3,17 @@
 from django.urls import path
 from django.views.generic import RedirectView
 
-from cpm.console import api_key, backups, logins, policies
+from cpm.console import api_key, backups, logins, policies, remote_auth
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name=logins.HOME)),
     path("login/", logins.log_in, name="login"),
     path("logout/", logins.log_out, name="logout"),
+    path("remote_auth/metadata", remote_auth.metadata),
+    path("remote_auth/metadata/", remote_auth.metadata),
+    path("remote_auth/login/", remote_auth.log_in, name="remote_login"),
+    path("remote_auth/complete_login/", remote_auth.complete_log_in),
+    path("remote_auth/complete_logout/", remote_auth.complete_log_out),
     path("password/", logins.change_password, name="password"),
     path("policies/", policies.index, name="policies"),
     path("backups/", backups.index, name="backups"),

@@ -17,7 +17,7 @@ from cpm.models.events import Event, Stream
 from cpm.models.operations import Operation, OperationPhase
 from cpm.models.policies import Policy
 from cpm.models.snapshots import Snapshot
-from cpm.models.users import BadAttempt
+from cpm.models.users import BadAttempt, UsedAssertion
 
 # The API shows those of the last 30 days.
 _KEEP_LOGS = timedelta(days=60)
@@ -59,6 +59,7 @@ def run() -> None:
     audit = trail.drop_older_than(section.keep_audit_days)
     Event.objects.exclude(stream="").filter(at__lt=clock.now() - _KEEP_LOGS).delete()
     BadAttempt.objects.filter(window_started_at__lt=clock.now() - _KEEP_ATTEMPTS).delete()
+    UsedAssertion.objects.filter(expires_at__lt=clock.now()).delete()
     events.log(
         "cleanup_finished",
         stream=Stream.CLEANUP,

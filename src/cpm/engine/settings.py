@@ -45,6 +45,11 @@ class Section:
         cls._put(_NEW_WINS, values)
 
     @classmethod
+    def keep_first(cls, **values: Any) -> None:
+        """Set these values where nobody has set them yet: whoever comes first decides."""
+        cls._put(_OLD_WINS, values)
+
+    @classmethod
     def _made(cls, rows: Any) -> Self:
         return make(cls, rows.values_list("value", flat=True).first() or {})
 
@@ -69,7 +74,7 @@ class Identifier(Section):
         """See `Section`."""
         found = super().current()
         if not found.cpm_uuid:
-            cls._put(_OLD_WINS, {"cpm_uuid": str(uuid.uuid4())})
+            cls.keep_first(cpm_uuid=str(uuid.uuid4()))
             found = super().current()
         return found
 
@@ -106,6 +111,9 @@ class IdentityProvider(Section):
     x509_cert: str = option("", label="Certificate")
     # Where the server was when root last enabled it: host and port as browsers name them.
     server_host: str = ""
+    # With what the server signs what it says to the provider; made when it is needed first.
+    sealed_key: str = ""
+    certificate: str = ""
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from cpm.models.scripts import Hook, ScriptOutcome, ScriptPhase, ScriptRun
 from cpm.models.settings import Setting
 from cpm.models.snapshots import Snapshot, SnapshotStatus
 from cpm.models.tagscan import TagScan
-from cpm.models.users import ApiKey, BadAttempt, User, UserKind
+from cpm.models.users import ApiKey, BadAttempt, UsedAssertion, User, UserKind
 
 __all__ = [
     "Account",
@@ -77,6 +77,7 @@ __all__ = [
     "Target",
     "TargetVolume",
     "Trigger",
+    "UsedAssertion",
     "User",
     "UserKind",
 ]

@@ -97,6 +97,19 @@ class ApiKey(models.Model):
         return f"API key {self.pk}"
 
 
+class UsedAssertion(models.Model):
+    """An assertion of the identity provider that has let somebody in, until it would not any more.
+
+    `digest` is the SHA-256 of the provider's name and the assertion's id.
+    """
+
+    digest = models.CharField(max_length=64, primary_key=True)
+    expires_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.digest
+
+
 class BadAttempt(models.Model):
     """How often an address or a name has failed to prove itself in the running window."""
 

@@ -22,11 +22,14 @@ def record(actor: Person | None, event_type: str, subject: str = "", description
     )
 
 
-def record_failure(event_type: str, *, source_address: str, name: str = "") -> None:
+def record_failure(
+    event_type: str, *, source_address: str, name: str = "", description: str = ""
+) -> None:
     """Note an attempt of somebody who did not prove who he is; `name` is the one he tried."""
     AuditEntry.objects.create(
         at=clock.now(),
         user_name=name[:150],
         event_type=event_type,
+        description=description,
         source_address=source_address,
     )

@@ -28,10 +28,12 @@ _MAX_CERTIFICATE_LENGTH = 65536
 
 
 def certificates(given: str) -> list[str]:
-    """The certificates of a PEM text, or the one of bare base64, each in PEM.
+    """The certificates of a PEM text, or the one of bare base64, each in PEM; none of nothing.
 
     Several are what a provider has while it changes its key. Raises `Invalid`.
     """
+    if not given.strip():
+        return []
     try:
         if "-----BEGIN" in given:
             found = x509.load_pem_x509_certificates(given.encode())
@@ -45,8 +47,7 @@ def certificates(given: str) -> list[str]:
 
 
 def _certificate(given: str) -> str:
-    if given.strip():
-        certificates(given)
+    certificates(given)
     return given.strip()
 
 

@@ -57,7 +57,7 @@ CHANGE_FIELDS = Fields((Field("old_password", password(), required=True), *RESET
 def create(data: Mapping[str, object], *, actor: Person) -> User:
     """Make a user. Raises `Forbidden`, `Unlicensed` and `Invalid`."""
     access.require(actor, Action.CHANGE_USERS)
-    _check_licence()
+    check_licence()
     given = FIELDS.read(data)
     unique.refuse_taken(given, "username", User.objects.all(), lookup="iexact")
     user = User(kind=UserKind.MANAGED, created_at=clock.now())
@@ -122,6 +122,15 @@ def change_own_password(data: Mapping[str, object], *, actor: Person) -> None:
     audit.record(actor, "change own password", user.username)
 
 
+def check_licence() -> None:
+    """Raise `Unlicensed` unless there may be one more user; others who add one wait."""
+    allowed = Licence.locked().max_users
+    uncounted = (UserKind.ROOT, UserKind.DELEGATE, UserKind.GONE)
+    counted = User.objects.exclude(kind__in=uncounted)
+    if allowed is not None and counted.count() >= allowed:
+        raise Unlicensed(f"The licence allows {allowed} users (max_users).")
+
+
 @transaction.atomic
 def ensure_root(root_password: str, password_file: Path) -> None:
     """Make the root user if there is none, with a password of our own making if none is given.
@@ -149,9 +158,13 @@ def _made_up(password_file: Path) -> str:
 
 
 def _shut_out(user: User) -> None:
-    """Let nobody log in as the user or for him, and free their names (no name begins with `#`)."""
+    """Let nobody log in as the user or come to act for him, and free all their names.
+
+    No name begins with `#`.
+    """
     people = User.objects.filter(Q(pk=user.pk) | Q(original_user=user))
     ApiKey.objects.filter(user__in=people).delete()
+    user.delegate_groups.all().delete()
     name = Concat(Value("#"), Cast("pk", CharField()))
     people.update(is_active=False, email="", username=name)
 
@@ -173,12 +186,3 @@ def _apply(given: Given, user: User) -> list[str]:
     passwords.put(given, "password", user)
     given.check()
     return [*columns, *(["password"] if "password" in given else [])]
-
-
-def _check_licence() -> None:
-    """Raise `Unlicensed` unless there may be one more user; others who add one wait."""
-    allowed = Licence.locked().max_users
-    uncounted = (UserKind.ROOT, UserKind.DELEGATE, UserKind.GONE)
-    counted = User.objects.exclude(kind__in=uncounted)
-    if allowed is not None and counted.count() >= allowed:
-        raise Unlicensed(f"The licence allows {allowed} users (max_users).")
