@@ -8,6 +8,7 @@ import pytest
 
 from cpm.models.backups import Backup, BackupOutcome
 from cpm.models.snapshots import SnapshotStatus
+from tests.crash.dr_stories import EncryptedDrStory
 from tests.crash.stories import (
     BackupStory,
     InitialAmiRecoveryStory,
@@ -26,6 +27,7 @@ CALLS = (
     *("CreateSnapshot", "CreateSnapshots", "CreateVolume", "AttachVolume", "DetachVolume"),
     *("DeleteVolume", "RegisterImage", "RunInstances", "CreateTags", "DeregisterImage"),
     *("StopInstances", "ModifyInstanceAttribute", "StartInstances"),
+    *("CopySnapshot", "ModifySnapshotAttribute", "DeleteSnapshot"),
 )
 FAULTS: dict[str, list[dict[str, Any]]] = {
     "throttle": [{"kind": "throttle"}],
@@ -44,6 +46,7 @@ def test_what_is_wanted_is_done_once_in_spite_of_faults(world: TimedWorld, name:
     backup = tell(world, BackupStory, FAULTS[name]).policy.backups.get()
     tell(world, lambda world: VolumeRecoveryStory(world, backup, "D"), FAULTS[name])
     tell(world, lambda world: InstanceRecoveryStory(world, backup), FAULTS[name])
+    tell(world, EncryptedDrStory, FAULTS[name])
 
 
 @pytest.mark.parametrize("name", FAULTS)

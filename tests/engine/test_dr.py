@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from cpm.aws import tags
-from cpm.engine import deletions, dr, tick
+from cpm.engine import closing, deletions, dr, tick, turns
 from cpm.kernel import clock, regions
 from cpm.models.backups import Backup, BackupOutcome, CopyStatus
 from cpm.models.dr_copies import DrCopy
@@ -17,6 +17,7 @@ from tests.engine.world import (
     OTHER_REGION,
     REGION,
     World,
+    at_once,
     instance_target,
     log_of,
     open_alerts,
@@ -255,6 +256,33 @@ class TestLimit:
         assert len(in_aws(world)) == 45
         assert log_of(backup).count("copies_queued") == 1
         assert "limit_reached" not in log_of(backup)
+
+    def test_those_who_make_room_at_the_same_time_call_up_no_more_than_there_is(
+        self, world: World
+    ) -> None:
+        volumes = world.seed(standalone=30)["standalone"]
+        backup = tick.run_now(dr_policy(world, *map(volume_target, volumes)))
+        _until_copying(world, backup)
+        waiting = Operation.objects.filter(dr_copy__backup=backup, waits_for_turn=True)
+        queues = turns.queues_of(waiting)
+        at_once(4, lambda: turns.call_up(queues))
+        assert waiting.all().count() == 10
+        closing.fail(Operation.objects.filter(phase=OperationPhase.STARTED)[0], "gone")
+        at_once(4, lambda: turns.call_up(queues))
+        assert waiting.all().count() == 9
+
+    def test_one_that_nobody_calls_up_looks_for_itself(self, world: World) -> None:
+        backup = tick.run_now(dr_policy(world))
+        world.simulator.faults([{"op": COPY, "kind": "throttle", "times": None}])
+        copying = Operation.objects.filter(dr_copy__backup=backup)
+        while not copying.exists():
+            world.work()
+            assert world.next_look()
+        copying.update(waits_for_turn=True, due_at=clock.now() + turns.FORGOTTEN)
+        world.simulator.faults([])
+        world.drain()
+        backup.refresh_from_db()
+        assert backup.dr_status == CopyStatus.SUCCEEDED
 
     def test_where_others_use_the_limit_up_copies_wait_and_say_so(self, world: World) -> None:
         own = world.ec2().create_snapshot(VolumeId=world.volume())["SnapshotId"]

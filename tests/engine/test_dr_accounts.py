@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from cpm.aws import tags
-from cpm.engine import cleanup, deletions, tick
-from cpm.kernel import regions
+from cpm.engine import cleanup, deletions, inventory, tick
+from cpm.engine.deleted import mark_deleted
+from cpm.kernel import clock, regions
 from cpm.models.accounts import Account
 from cpm.models.backups import Backup, BackupOutcome, CopyStatus
 from cpm.models.events import Event
@@ -359,6 +360,47 @@ class TestNoDeleting:
         deletions.delete_in_aws(copy)
         (left,) = vault.snapshots().values()
         assert tags.EXPIRED in tags.from_aws(left["Tags"])
+
+
+class TestInventory:
+    """What AWS keeps is compared with the rows in the accounts that receive copies, too."""
+
+    def test_copies_and_what_they_need_are_known(self, world: World, vault: Vault) -> None:
+        name_key(world, make_key(world, vault.credentials.account))
+        backup = tick.run_now(policy_to(vault, encrypted_volume(world)))
+        until_copying(world, backup)
+        take_stock(world)
+        world.simulator.config(pending=0)
+        world.simulator.finish()
+        world.drain()
+        take_stock(world)
+        assert open_alerts() == set()
+        assert copy_of(backup).status == SnapshotStatus.SUCCEEDED
+
+    def test_a_copy_that_somebody_has_deleted_is_marked(self, world: World, vault: Vault) -> None:
+        backup = world.backup(policy_to(vault))
+        ec2 = world.client("ec2", of=vault.credentials)
+        ec2.delete_snapshot(SnapshotId=copy_of(backup).aws_ref)
+        take_stock(world)
+        backup.refresh_from_db()
+        assert copy_of(backup).status == SnapshotStatus.DELETED
+        assert (backup.outcome, backup.dr_status) == (BackupOutcome.SUCCEEDED, CopyStatus.DELETED)
+
+    def test_what_is_marked_as_expired_is_its_owners(self, world: World) -> None:
+        vault = Vault(world, *open_account(world, allow_deleting_snapshots=False))
+        deletions.delete_in_aws(copy := copy_of(world.backup(policy_to(vault))))
+        mark_deleted(copy)
+        take_stock(world)
+        assert open_alerts() == set()
+        assert copy_of(copy.backup).status == SnapshotStatus.DELETED
+
+
+def take_stock(world: World) -> None:
+    """Let AWS's lists settle, and compare what it has with the rows."""
+    world.move_to(clock.now() + timedelta(minutes=5))
+    inventory.start()  # the first time it only begins to count
+    inventory.start()
+    world.work()
 
 
 def until_copying(world: World, backup: Backup) -> str:

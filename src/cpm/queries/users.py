@@ -20,6 +20,7 @@ def has_work_in_progress(user: User) -> bool:
     operations = Operation.objects.exclude(phase=OperationPhase.CLOSED)
     return (
         Backup.objects.filter(user=user).exclude(phase=BackupPhase.CLOSED).exists()
+        or Backup.objects.filter(user=user, dr_due_at__isnull=False).exists()
         or Recovery.objects.filter(user=user).exclude(phase=RecoveryPhase.CLOSED).exists()
         or operations.filter(account__user=user).exists()
         or operations.filter(backup__user=user).exists()

@@ -66,7 +66,8 @@ def _copy(wish: CopyWish, snapshot_id: str, *, after: str = "") -> Order:
         encrypted=spec["encrypted"],
         facts=original.facts,
     )
-    return Order(COPY.name, spec, (part,), step="copy", after=after)
+    # One that stands alone is no chain, which costs less.
+    return Order(COPY.name, spec, (part,), step="copy" if after else "", after=after)
 
 
 def _spec(wish: CopyWish, snapshot_id: str) -> Json:

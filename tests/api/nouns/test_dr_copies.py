@@ -41,6 +41,15 @@ class Group:
         ).json
         return found
 
+    def open_key(self) -> str:
+        """A key of the protected account that the account for copies may use; its ARN."""
+        principals = [f"arn:aws:iam::{cloud.number}:root" for cloud in (self.source, self.vault)]
+        allowed = {"Effect": "Allow", "Action": "kms:*", "Resource": "*"}
+        statement = {**allowed, "Principal": {"AWS": principals}}
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        made = self.source.client("kms").create_key(Policy=policy)
+        return str(made["KeyMetadata"]["Arn"])
+
 
 def role(cloud: Cloud, trusted: str, word: str) -> dict[str, object]:
     """A role that another account may assume if it knows the word; as the API names it."""
@@ -125,7 +134,11 @@ def test_what_is_under_way_is_not_deleted(group: Group) -> None:
     assert (copy["status"], copy["snapshot_id"] is None) == ("P", False)
     for path in (one, f"{one}snapshots/", f"{one}snapshots/volumes/{original['id']}/"):
         assert group.caller.delete(path).status == 409
-    assert group.caller.delete(f"/accounts/dr/{group.vault_id}/").status == 400
+    vault = f"/accounts/dr/{group.vault_id}/"
+    assert group.caller.delete(vault).status == 400
+    off = {"enabled": False, "cross_account_enabled": False, "cross_account_dr_account": None}
+    assert group.caller.put(f"{group.estate.path}dr/", off).status == 200
+    assert group.caller.delete(vault).status == 409
     group.source.simulator.config(pending=0)
     group.source.simulator.finish()
     drain()
@@ -192,3 +205,76 @@ def _dry(group: Group, path: str) -> list[dict[str, Any]]:
     assert answer.status == 200
     found: list[dict[str, Any]] = answer.json
     return found
+
+
+def test_each_type_is_copied_as_aws_can(group: Group) -> None:
+    source = group.source
+    encrypted: dict[str, Any] = {"StorageEncrypted": True, "KmsKeyId": group.open_key()}
+    for collection, resource_id in (
+        ("rds_databases", source.database(**encrypted)),
+        ("rds_clusters", source.aurora(**encrypted)),
+        ("redshift_clusters", source.warehouse()),
+        ("dynamodb_tables", source.table()),
+    ):
+        group.estate.target(collection, resource_id)
+    group.estate.target("instances", source.instance(), backup_option="N")
+    group.copy_to_vault(cross_account_target_regions=[FAR], target_regions=[FAR])
+    backup = group.estate.run()
+    assert (backup["status"], backup["dr_status"]["status"]) == ("B", "S")
+    copies = group.listed(backup["id"], "")
+    copied = [each for each in copies if each["region"] == FAR]
+    assert sorted((each["snapshot_type"], each["account"]) for each in copied) == sorted(
+        (collection, account)
+        for collection in ("dr_rds_databases", "dr_rds_clusters", "only_dr_amis")
+        for account in (group.vault_id, group.estate.account)
+    )
+    assert {each["status"] for each in copied} == {"S"}
+    # What was made on the way there is gone.
+    for cloud, region, expected in ((group.vault, REGION, 0), (group.vault, FAR, 1)):
+        rds = cloud.client("rds", region)
+        for found in (
+            rds.describe_db_snapshots(SnapshotType="manual")["DBSnapshots"],
+            rds.describe_db_cluster_snapshots(SnapshotType="manual")["DBClusterSnapshots"],
+        ):
+            assert len(found) == expected
+    # Redshift's is shared where it is.
+    redshift = source.client("redshift")
+    (shared,) = redshift.describe_cluster_snapshots(SnapshotType="manual")["Snapshots"]
+    (account,) = shared["AccountsWithRestoreAccess"]
+    assert account["AccountId"] == group.vault.number
+
+    assert group.caller.delete(f"/backups/{backup['id']}/").status == 204
+    drain()
+    assert redshift.describe_cluster_snapshots(SnapshotType="manual")["Snapshots"] == []
+    far = group.vault.client("rds", FAR)
+    assert far.describe_db_snapshots(SnapshotType="manual")["DBSnapshots"] == []
+
+
+def test_what_is_made_on_the_way_is_marked_too_where_deleting_is_forbidden(group: Group) -> None:
+    keep = {"allow_deleting_snapshots": False}
+    group.caller.put(f"/accounts/dr/{group.vault_id}/", keep)
+    encrypted: dict[str, Any] = {"StorageEncrypted": True, "KmsKeyId": group.open_key()}
+    group.estate.target("rds_databases", group.source.database(**encrypted))
+    group.copy_to_vault(cross_account_target_regions=[FAR])
+    backup = group.estate.run()
+    assert backup["dr_status"]["status"] == "S"
+    rds = group.vault.client("rds")
+    (between,) = rds.describe_db_snapshots(SnapshotType="manual")["DBSnapshots"]
+    assert "cpm_expired" in {tag["Key"] for tag in between["TagList"]}
+    far = group.vault.client("rds", FAR)
+    (copy,) = far.describe_db_snapshots(SnapshotType="manual")["DBSnapshots"]
+    assert "cpm_expired" not in {tag["Key"] for tag in copy["TagList"]}
+
+
+def test_a_database_comes_back_from_its_copy_in_another_account(group: Group) -> None:
+    group.estate.target("rds_databases", group.source.database())
+    group.copy_to_vault(cross_account_target_regions=[FAR])
+    backup = group.estate.run()["id"]
+    (copy,) = group.listed(backup, "dr_rds_databases")
+    path = f"/backups/{backup}/snapshots/dr_rds_databases/{copy['id']}/recover/"
+    recovery = create(group.caller, path, {})
+    drain()
+    done = group.caller.get(f"/recoveries/{recovery['id']}/").json
+    assert (done["status"], done["error"]) == ("S", None)
+    found = group.vault.client("rds", FAR).describe_db_instances()["DBInstances"]
+    assert [each["DBInstanceIdentifier"] for each in found] == [done["result_resource_id"]]
