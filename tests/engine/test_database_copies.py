@@ -17,6 +17,8 @@ from cpm.resources import registry
 from cpm.simulator.process import Credentials
 from tests.engine.world import OTHER_REGION, REGION, World, open_account, start_recovery
 
+THIRD_REGION = "us-west-2"
+
 
 @dataclass
 class Vault:
@@ -144,5 +146,19 @@ def test_what_aws_s_own_key_encrypts_goes_by_way_of_another_key(world: World, va
     backup = world.backup(policy_to(vault, database(world, StorageEncrypted=True)))
     assert backup.dr_status == CopyStatus.SUCCEEDED
     assert len(vault.snapshots()) == 1
+    (original,) = manual(world.client("rds"))
+    assert receivers(world, original) == []
+
+
+def test_copies_in_two_regions_of_an_account_do_not_end_each_other_s_sharing(
+    world: World, vault: Vault
+) -> None:
+    policy = policy_to(vault, database(world), OTHER_REGION, THIRD_REGION)
+    # One of them comes so late that the other is over.
+    late = {"op": "rds:CopyDBSnapshot", "kind": "503", "region": THIRD_REGION, "times": 4}
+    world.simulator.faults([late])
+    backup = world.backup(policy)
+    assert backup.dr_status == CopyStatus.SUCCEEDED
+    assert len(vault.snapshots(OTHER_REGION)) == len(vault.snapshots(THIRD_REGION)) == 1
     (original,) = manual(world.client("rds"))
     assert receivers(world, original) == []
