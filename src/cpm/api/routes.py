@@ -2,6 +2,7 @@
 
 from cpm.api import (
     accounts,
+    agents,
     alerts,
     backups,
     delegates,
@@ -36,6 +37,7 @@ _NOUNS = (
     *snapshots.operations(),
     *recoveries.operations(),
     *alerts.OPERATIONS,
+    *agents.OPERATIONS,
     *groups.operations(),
     *reports.OPERATIONS,
     *support.OPERATIONS,

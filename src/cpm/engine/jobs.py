@@ -27,6 +27,8 @@ LOOK_AT_SNAPSHOT = Task("look_at_snapshot", priority=40)
 SCAN_TAGS = Task("scan_tags", priority=30)
 APPLY_RETENTION = Task("apply_retention", priority=20)
 CLEAN_UP = Task("clean_up", priority=20)
+LIST_AGENTS = Task("list_agents", priority=20)
+LOOK_AT_AGENTS = Task("look_at_agents", priority=20)
 START_INVENTORY = Task("start_inventory", priority=10)
 TAKE_INVENTORY = Task("take_inventory", priority=10)
 LOOK_AT_DELETION = Task("look_at_deletion", priority=10)
@@ -90,6 +92,20 @@ def defer_recoveries(recovery_ids: Iterable[int]) -> None:
 def defer_retention(policy_id: int) -> None:
     """Have the generations of a policy counted."""
     APPLY_RETENTION.defer(f"retention:{policy_id}", policy_id=policy_id)
+
+
+def defer_agents(places: Iterable[tuple[int, str, str]]) -> None:
+    """Have the agents asked for: by account, resource type and region."""
+    LOOK_AT_AGENTS.defer_all(
+        {
+            f"agents:{account_id}:{kind}:{region}": {
+                "account_id": account_id,
+                "kind": kind,
+                "region": region,
+            }
+            for account_id, kind, region in places
+        }
+    )
 
 
 def defer_inventories(account_ids: Iterable[int]) -> None:

@@ -162,6 +162,15 @@ class TagScanning(Section):
 
 
 @dataclass(frozen=True)
+class AgentLooks(Section):
+    """When AWS was asked about agents; nothing of it is root's to change."""
+
+    name: ClassVar[str] = "agents"
+
+    last_look_time: str | None = None
+
+
+@dataclass(frozen=True)
 class Inventory(Section):
     """When what AWS keeps was compared with the rows; nothing of it is root's to change."""
 

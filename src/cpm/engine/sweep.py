@@ -6,7 +6,7 @@ were lost with the process that held them, and for nothing else.
 
 from django.db import connection, transaction
 
-from cpm.engine import cleanup, inventory, jobs, tagscan
+from cpm.engine import agents, cleanup, inventory, jobs, tagscan
 from cpm.kernel import clock
 from cpm.models.backups import Backup
 from cpm.models.operations import Operation, OperationPhase
@@ -42,6 +42,8 @@ def _sweep() -> None:
         jobs.defer_cleanup()
     if inventory.is_due(now):
         jobs.START_INVENTORY.defer("inventory")
+    if agents.is_due(now):
+        jobs.LIST_AGENTS.defer("agents")
     tagscan.tick(now)
     due = {"due_at__lte": now}
     jobs.defer_scans(TagScan.objects.filter(**due).values_list("pk", flat=True)[:MOST_AT_ONCE])

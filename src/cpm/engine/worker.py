@@ -8,6 +8,7 @@ from django.db import close_old_connections, connection
 
 # Importing them is what makes this process able to do their jobs.
 from cpm.engine import (
+    agents,
     backups,
     cleanup,
     dr,
@@ -34,6 +35,7 @@ SWEEP_SECONDS = 1.0
 _RESTART_SECONDS = 2.0
 
 LOOKS = (
+    agents,
     backups,
     cleanup,
     dr,

@@ -1,6 +1,7 @@
 """Where Django looks for the tables of the app: every model, by name."""
 
 from cpm.models.accounts import Account, Authentication
+from cpm.models.agents import Agent, AgentStatus
 from cpm.models.alerts import Alert, AlertCategory, AlertSeverity
 from cpm.models.audit import AuditEntry
 from cpm.models.backups import (
@@ -34,6 +35,8 @@ from cpm.models.users import ApiKey, BadAttempt, UsedAssertion, User, UserKind
 
 __all__ = [
     "Account",
+    "Agent",
+    "AgentStatus",
     "Alert",
     "AlertCategory",
     "AlertSeverity",

@@ -118,8 +118,15 @@ class Target(models.Model):
                 fields=["policy", "kind", "resource_id", "region"], name="target_unique"
             )
         ]
-        # Other policies may protect the same resource.
-        indexes = [models.Index(fields=["resource_id"], name="target_resource")]
+        indexes = [
+            # Other policies may protect the same resource.
+            models.Index(fields=["resource_id"], name="target_resource"),
+            models.Index(
+                fields=["resource_id"],
+                condition=models.Q(options__agent_enabled=True),
+                name="target_with_agent",
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.resource_id

@@ -323,6 +323,16 @@ class TagRules:
 
 
 @dataclass(frozen=True, slots=True)
+class Agent:
+    """A program on a resource that takes part in making its copies consistent."""
+
+    resource_id: str
+    platform: str
+    version: str
+    last_heartbeat_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Driver:
     """One resource type."""
 
@@ -336,7 +346,7 @@ class Driver:
     snapshot_collections: tuple[SnapshotCollection, ...]
     effects: tuple[Effect, ...]
     watches: tuple[Watch, ...]
-    # IAM actions of discover and describe, and of planning a recovery.
+    # IAM actions of whatever reads without being asked for a copy: discover, agents, planning.
     read_permissions: tuple[str, ...]
 
     # Everything of the type in the region, paged to the end.
@@ -366,6 +376,8 @@ class Driver:
     plan_copy: Callable[[Aws, CopyWish], list[Order]] | None = None
     # All copies in the region that carry the marks of the server of that id, paged to the end.
     inventory: Callable[[Aws, str], Iterator[Owned]] | None = None
+    # The agents of those of the ids that have one; targets that want theirs say `agent_enabled`.
+    agents: Callable[[Aws, Sequence[str]], Iterator[Agent]] | None = None
     # How tags protect its resources; None where they cannot.
     tag_rules: TagRules | None = None
     since: str = "1.1.0"

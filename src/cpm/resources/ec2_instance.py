@@ -8,6 +8,7 @@ from cpm.aws import tags
 from cpm.aws.sessions import Aws
 from cpm.kernel.tagspec import Option
 from cpm.resources import (
+    _agents,
     _commands,
     _ebs_snapshots,
     _ec2,
@@ -363,6 +364,7 @@ DRIVER = Driver(
         "ec2:DescribeSubnets",
         "ec2:DescribeVolumes",
         *_image_copies.READ_PERMISSIONS,
+        *_agents.PERMISSIONS,
         "iam:GetInstanceProfile",
         "iam:ListInstanceProfilesForRole",
     ),
@@ -379,6 +381,7 @@ DRIVER = Driver(
     target_defaults=_target_defaults,
     check_target=_check_target,
     inventory=_images.inventory,
+    agents=_agents.find,
     tag_rules=TagRules(
         "ec2",
         "instance/",

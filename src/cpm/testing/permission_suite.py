@@ -64,6 +64,8 @@ def _walk_backup(
         list(stage.driver.discover(stage.aws))
         if stage.driver.inventory:
             list(stage.driver.inventory(stage.aws, stage.SERVER_ID))
+        if stage.driver.agents:
+            list(stage.driver.agents(stage.aws, [resource_id]))
         if stage.driver.check_target:
             wanted: object = make(stage.driver.target_options, options)
             stage.driver.check_target(stage.aws, resource, wanted)

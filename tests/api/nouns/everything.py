@@ -8,7 +8,7 @@ from cpm.api.routes import OPERATIONS
 from tests.api.cast import Caller
 from tests.api.nouns.estate import Estate, create, drain, keys
 
-NOUNS = ("accounts", "policies", "backups", "freezer", "recoveries", "alerts")
+NOUNS = ("agents", "accounts", "policies", "backups", "freezer", "recoveries", "alerts")
 COPIES = (
     *("dr_volumes", "only_dr_amis", "dr_initial_amis", "dr_rds_databases", "dr_rds_clusters"),
 )
