@@ -201,3 +201,15 @@ def test_the_log_of_the_last_30_days_is_a_list_and_a_file(
     assert rows[0] == f"{times.to_wire(old.at)},Info,Cleanup started."
     assert len(rows) == 3
     assert managed.get("/settings/cleanup/logs/").status == 403
+
+
+def test_lines_about_independent_users_are_not_for_root(
+    root: Caller, managed: Caller, independent: Caller
+) -> None:
+    events.log("cleanup_started", stream=Stream.CLEANUP)
+    for owner in (root.id, managed.id, independent.id):
+        events.log("record_emptied", stream=Stream.CLEANUP, record=1, policy="p", owner=owner)
+    lines = Event.objects.order_by("pk").values_list("pk", flat=True)
+    shown = root.get("/settings/cleanup/logs/").json
+    assert [line["id"] for line in shown] == list(lines)[:3]
+    assert root.get("/settings/cleanup/logs/?page_size=2").json["count"] == 3

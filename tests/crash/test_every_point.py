@@ -22,6 +22,7 @@ from tests.crash.stories import (
     check_quiet,
     with_initial_ami,
 )
+from tests.crash.tag_stories import CleanupStory, ScanStory
 from tests.crash.time import TimedWorld
 
 # A story that has not come to its end after so many points does not get on at all.
@@ -58,6 +59,14 @@ def test_the_recovery_of_an_instance_survives_a_crash_at_every_point(world: Time
 
 def test_an_inventory_survives_a_crash_at_every_point(world: TimedWorld) -> None:
     crash_at_every_point(world, lambda: InventoryStory(world))
+
+
+def test_a_scan_of_tags_survives_a_crash_at_every_point(world: TimedWorld) -> None:
+    crash_at_every_point(world, lambda: ScanStory(world))
+
+
+def test_a_cleanup_survives_a_crash_at_every_point(world: TimedWorld) -> None:
+    crash_at_every_point(world, lambda: CleanupStory(world))
 
 
 @pytest.mark.parametrize("make", [MovingStory, DrStory, UndoneDrStory])

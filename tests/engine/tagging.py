@@ -88,9 +88,50 @@ class Tagging:
             ClusterType="multi-node",
             MasterUsername="admin",
             MasterUserPassword="Secret-secret1",
-            Tags=[{"Key": KEY, "Value": value}] if value else [],
+            Tags=_listed(value),
         )
         return name
+
+    def table(self, name: str, value: str | None = None) -> str:
+        """A DynamoDB table."""
+        self.client("dynamodb").create_table(
+            TableName=name,
+            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+            BillingMode="PAY_PER_REQUEST",
+            Tags=_listed(value),
+        )
+        return name
+
+    def database(self, name: str, value: str | None = None, *, member_of: str = "") -> str:
+        """A DB instance, standing alone or as a member of an Aurora cluster."""
+        wanted: dict[str, Any] = {"Engine": "aurora-mysql", "DBClusterIdentifier": member_of}
+        if not member_of:
+            login = {"MasterUsername": "admin", "MasterUserPassword": "secret-secret"}
+            wanted = {"Engine": "mysql", "AllocatedStorage": 20, **login}
+        self.client("rds").create_db_instance(
+            DBInstanceIdentifier=name, DBInstanceClass="db.t3.medium", Tags=_listed(value), **wanted
+        )
+        return name
+
+    def aurora(self, name: str, value: str | None = None) -> str:
+        """An Aurora cluster without members."""
+        self.client("rds").create_db_cluster(
+            DBClusterIdentifier=name,
+            Engine="aurora-mysql",
+            MasterUsername="admin",
+            MasterUserPassword="secret-secret",
+            Tags=_listed(value),
+        )
+        return name
+
+    def tag_database(self, noun: str, name: str, value: str | None) -> None:
+        """Write the tag of an instance (`db`) or a cluster; no value takes it away."""
+        arn = f"arn:aws:rds:{REGION}:{self.world.credentials.account}:{noun}:{name}"
+        rds = self.client("rds")
+        rds.remove_tags_from_resource(ResourceName=arn, TagKeys=[KEY])
+        if value is not None:
+            rds.add_tags_to_resource(ResourceName=arn, Tags=_listed(value))
 
     def tag(self, resource_ids: Iterable[str], value: str | None, **more: str) -> None:
         """Write tags on instances and volumes; no value takes the product's tags away."""
@@ -138,6 +179,10 @@ class Tagging:
 
     def _lines(self) -> Any:
         return Event.objects.filter(stream=Stream.TAG_SCAN, pk__gt=self._last_line)
+
+
+def _listed(value: str | None) -> list[Any]:
+    return [] if value is None else [{"Key": KEY, "Value": value}]
 
 
 def targets_of(policy: Policy | str) -> dict[str, Target]:

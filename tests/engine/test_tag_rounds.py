@@ -143,6 +143,7 @@ def test_250_instances_are_found_in_pages_of_100_and_described_once(tagging: Tag
     # Three pages of the one key, and one that says that nothing has the other.
     assert tagging.world.simulator.counts() == {
         "tag:GetResources": 3 + 1,
+        "ec2:DescribeImages": 1,
         "ec2:DescribeInstances": 1,
         "ec2:DescribeVolumes": 1,
     }

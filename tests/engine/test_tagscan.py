@@ -28,15 +28,23 @@ def test_what_is_tagged_becomes_a_target_with_name_and_size(tagging: Tagging) ->
     tagging.policy("gold")
     instance_id = tagging.instance("gold", volumes=2, Name="web")
     volume_id = tagging.volume("gold")
-    cluster = tagging.cluster("dw", "gold")
-    assert tagging.scan() == {**NOTHING, "added": 3}
+    tagging.cluster("dw", "gold")
+    tagging.database("db", "gold")
+    tagging.aurora("aurora", "gold")
+    tagging.table("orders", "gold")
+    assert tagging.scan() == {**NOTHING, "added": 6}
     targets = targets_of("gold")
-    assert set(targets) == {instance_id, volume_id, cluster}
+    assert {resource_id: each.kind for resource_id, each in targets.items()} == {
+        instance_id: "ec2_instance",
+        volume_id: "ebs_volume",
+        "dw": "redshift_cluster",
+        "db": "rds_database",
+        "aurora": "rds_cluster",
+        "orders": "dynamodb_table",
+    }
     assert all(each.added_by_tag for each in targets.values())
     web = targets[instance_id]
-    assert (web.kind, web.name, web.size_gib) == ("ec2_instance", "web", 8 + 16)
-    assert targets[volume_id].kind == "ebs_volume"
-    assert targets[cluster].kind == "redshift_cluster"
+    assert (web.name, web.size_gib) == ("web", 8 + 16)
     assert tagging.scan() == NOTHING
 
 
@@ -327,6 +335,49 @@ def test_a_tag_excludes_whatever_the_mode_is_changed_to_until_the_next_scan(
     assert volume_id not in backup.snapshots.values_list("resource_id", flat=True)
     assert tagging.scan() == {**NOTHING, "changed": 1}
     assert targets_of("gold")[instance_id].options["volumes_mode"] == "E"
+
+
+def test_a_tag_on_a_member_of_a_cluster_means_the_cluster(tagging: Tagging) -> None:
+    for name in ("gold", "silver", "bronze"):
+        tagging.policy(name)
+    tagging.aurora("shop", "silver")
+    tagging.aurora("other")
+    tagging.database("shop-1", "gold", member_of="shop")
+    tagging.database("shop-2", "gold bronze#odd", member_of="shop")
+    tagging.database("other-1", "bronze", member_of="other")
+    assert tagging.scan() == {**NOTHING, "added": 4, "problems": 1}
+    assert tagging.problems() == [("tag_unknown_option", "shop-2")]
+    assert by_tag("gold", "silver", "bronze") == {
+        "gold": ["shop"],
+        "silver": ["shop"],
+        "bronze": ["other", "shop"],
+    }
+    assert tagging.scan() == {**NOTHING, "problems": 1}
+    tagging.tag_database("db", "shop-1", None)
+    tagging.tag_database("db", "shop-2", None)
+    tagging.tag_database("db", "other-1", "no-backup")
+    assert tagging.scan() == {**NOTHING, "removed": 3}
+    assert by_tag("gold", "silver", "bronze") == {"gold": [], "silver": ["shop"], "bronze": []}
+
+
+def test_without_the_tagging_api_a_member_means_its_cluster_too(tagging: Tagging) -> None:
+    tagging.policy("gold")
+    tagging.aurora("shop")
+    tagging.database("shop-1", "gold", member_of="shop")
+    tagging.table("orders", "gold")
+    tagging.world.simulator.faults([{"op": "tag:GetResources", "kind": "denied"}])
+    assert tagging.scan() == {**NOTHING, "added": 2}
+    assert by_tag("gold") == {"gold": ["orders", "shop"]}
+
+
+def test_types_that_share_a_limit_share_what_it_allows(tagging: Tagging, world: World) -> None:
+    world.user.max_rds_gib = 20
+    world.user.save()
+    tagging.policy("gold")
+    tagging.database("db-1", "gold")
+    tagging.database("db-2", "gold")
+    assert tagging.scan() == {**NOTHING, "added": 1, "problems": 1}
+    assert tagging.problems() == [("tag_over_limit", "db-2")]
 
 
 def test_what_is_gone_is_no_target_any_longer(tagging: Tagging) -> None:

@@ -23,18 +23,40 @@ def follow(what: str, rows: "QuerySet[Any]", log: "QuerySet[Any]") -> str:
 
     Whoever interrupts it stops watching, nothing else.
     """
+    outcome = ""
+
+    def percent() -> int:
+        nonlocal outcome
+        row = rows.values("outcome", "progress").first()
+        if row is None:
+            fail(f"The record of the {what} was deleted.")
+        outcome = row["outcome"]
+        return 100 if outcome else min(row["progress"], 99)
+
+    watch(what, log, percent)
+    return outcome
+
+
+def watch(what: str, log: "QuerySet[Any]", percent: Callable[[], int | None]) -> None:
+    """Show a bar, and the lines of the log, until all is done; None is work of unknown length."""
     with progress_bars(stderr) as bars:
-        bar = bars.add_task(what, total=100)
+        bar = bars.add_task(what, total=None)
         show_log = _show_new_lines_of(log, lambda text: bars.console.print(text, markup=False))
-        while True:
-            row = rows.values("outcome", "progress").first()
-            if row is None:
-                fail(f"The record of the {what} was deleted.")
+        while (done := percent()) != 100:
             show_log()
-            bars.update(bar, completed=row["progress"])
-            if row["outcome"]:
-                return str(row["outcome"])
+            bars.update(bar, completed=done or 0, total=None if done is None else 100)
             clock.sleep(LOOK_SECONDS)
+        show_log()
+        bars.update(bar, completed=100, total=100)
+
+
+def refuse_without_workers() -> None:
+    """End the command where nobody would do what it asks for."""
+    from cpm.queries import health
+
+    workers = health.workers()
+    if not workers.ok:
+        fail(f"{workers.detail.capitalize()}. {workers.advice}")
 
 
 def _show_new_lines_of(log: "QuerySet[Any]", show: Callable[[str], None]) -> Callable[[], None]:

@@ -7,12 +7,14 @@ import typer
 from cpm.cli import (
     apikey,
     backup,
+    cleanup,
     demo,
     doctor,
     iam_policy,
     migrate,
     policy,
     recover,
+    scan,
     serve,
     simulator,
     user,
@@ -36,6 +38,8 @@ app.command("migrate")(migrate.migrate)
 app.command("doctor")(doctor.doctor)
 app.command("iam-policy")(iam_policy.iam_policy)
 app.command("simulator")(simulator.simulator)
+app.command("scan")(scan.scan)
+app.command("cleanup")(cleanup.cleanup)
 app.add_typer(policy.app, name="policy")
 app.add_typer(backup.app, name="backup")
 app.add_typer(recover.make_app(), name="recover")

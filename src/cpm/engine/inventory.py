@@ -187,6 +187,7 @@ def _alert_unknown(findings: Findings) -> None:
 
 
 def _log(code: str, findings: Findings, **values: str | int) -> None:
-    account, region = findings.account.name, findings.region
-    shown: dict[str, Any] = {"account": account, "region": region, **values}
+    account = findings.account
+    place = {"account": account.name, "region": findings.region, "owner": account.user_id}
+    shown: dict[str, Any] = {**place, **values}
     events.log(code, stream=Stream.CLEANUP, **shown)

@@ -42,7 +42,8 @@ class Report:
 
     def note(self, code: str, **values: Any) -> None:
         """A line about the place as a whole."""
-        place = {"account": self.account.name, "region": self.region}
+        account = self.account
+        place = {"account": account.name, "region": self.region, "owner": account.user_id}
         self._lines.append(events.event(code, stream=Stream.TAG_SCAN, **{**place, **values}))
 
     def problem(self, code: str, driver: Driver, resource_id: str, **values: Any) -> None:

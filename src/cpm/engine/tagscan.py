@@ -42,15 +42,18 @@ def tick(now: datetime) -> None:
 
 
 @transaction.atomic
-def start() -> None:
-    """Have everything scanned that is to be, at once; what is being scanned goes on."""
+def start() -> list[TagScan]:
+    """Have everything scanned that is to be, at once, as `ask` does."""
     # The row of the section is the lock of the round.
     TagScanning.change(is_under_way=True, started_time=times.to_wire(clock.now()))
-    ask(Account.objects.filter(is_dr_account=False))
+    return ask(Account.objects.filter(is_dr_account=False))
 
 
 def ask(wanted: QuerySet[Account]) -> list[TagScan]:
-    """Have the places of these accounts scanned at once, as far as they scan; tells which."""
+    """Have the places of these accounts scanned at once, as far as they scan; tells which.
+
+    What is being scanned goes on.
+    """
     now = clock.now()
     places = [
         TagScan(account=account, region=region.name, due_at=now)
@@ -201,5 +204,6 @@ def _change(scan: TagScan, **changes: Any) -> None:
 
 
 def _log(code: str, scan: TagScan, **values: Any) -> None:
-    values = {"account": scan.account.name, "region": scan.region, **values}
+    account = scan.account
+    values = {"account": account.name, "region": scan.region, "owner": account.user_id, **values}
     events.log(code, stream=Stream.TAG_SCAN, **values)

@@ -23,7 +23,10 @@ class Stream(models.TextChoices):
 
 
 class Event(models.Model):
-    """One log line: a code and its values; the text is made when it is shown."""
+    """One log line: a code and its values; the text is made when it is shown.
+
+    In a stream, the value `owner` is the id of the user whose objects the line speaks of.
+    """
 
     at = models.DateTimeField()
     severity = models.CharField(max_length=1, choices=Severity.choices)

@@ -27,7 +27,7 @@ def checks() -> Iterator[Health]:
     yield database
     if database.ok:
         yield _tables()
-        yield _workers()
+        yield workers()
 
 
 def _database() -> Health:
@@ -65,7 +65,8 @@ def _tables() -> Health:
     return Health("tables", ok=True, detail="up to date")
 
 
-def _workers() -> Health:
+def workers() -> Health:
+    """Whether somebody does the work."""
     count = queue.live_workers()
     if count == 0:
         return Health(

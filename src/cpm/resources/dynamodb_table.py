@@ -12,7 +12,7 @@ from cpm.resources import (
     _dynamodb_restores,
 )
 from cpm.resources._dynamodb_options import RecoverOptions
-from cpm.resources.contract import Driver, Order, Resource, SnapshotCollection
+from cpm.resources.contract import Driver, Order, Resource, SnapshotCollection, TagRules
 
 
 @dataclass(frozen=True)
@@ -67,4 +67,5 @@ DRIVER = Driver(
     recover_options=RecoverOptions,
     limit="max_dynamodb_gib",
     inventory=_dynamodb_backups.owned,
+    tag_rules=TagRules("dynamodb", "table/"),
 )

@@ -9,6 +9,9 @@ from django.db import transaction
 from cpm.engine import cleanup, tagscan
 from cpm.engine.settings import ProxySettings, Section, TagScanning
 from cpm.kernel import names
+from cpm.kernel.invalid import Invalid, Problem
+from cpm.queries import accounts
+from cpm.queries.errors import one
 from cpm.queries.people import Person
 from cpm.services import access, audit, options
 from cpm.services.access import Action
@@ -92,8 +95,27 @@ def update_tag_scanning(data: Mapping[str, object], *, actor: Person) -> None:
     runs = given.pop("run", False)
     change(TagScanning, given, actor=actor)
     if runs:
-        tagscan.start()
-        audit.record(actor, "run tag scan")
+        scan(actor=actor)
+
+
+@transaction.atomic
+def scan(account_id: int | None = None, *, actor: Person) -> list[int]:
+    """Have the tags of all accounts, or of one, scanned at once; the ids of the scans.
+
+    Raises `Forbidden`, `NotFound`, and `Invalid` for an account that does not scan.
+    """
+    access.require(actor, Action.CHANGE_SERVER)
+    if account_id is None:
+        places = tagscan.start()
+    else:
+        rows = accounts.backup_accounts(actor)
+        account = one(rows, account_id)
+        places = tagscan.ask(rows.filter(pk=account_id))
+        if not places:
+            message = f"Account {account.name} does not scan its tagged resources."
+            raise Invalid(Problem("invalid", message, "account"))
+    audit.record(actor, "run tag scan")
+    return [place.pk for place in places]
 
 
 def _sealed(password: str) -> str:
