@@ -113,6 +113,17 @@ def test_an_option_that_does_not_suit_is_a_problem_each_time_and_the_rest_holds(
     assert tagging.problems() == [("tag_option_refused", instance_id)]
 
 
+def test_a_resource_that_no_option_of_its_tag_suits_is_protected_without_them(
+    tagging: Tagging,
+) -> None:
+    tagging.policy("gold")
+    # Without a root volume there is no AMI.
+    instance_id = tagging.instance("gold#only-amis", volumes=0)
+    assert tagging.scan() == {**NOTHING, "added": 1, "problems": 1}
+    assert tagging.problems() == [("tag_option_refused", instance_id)]
+    assert targets_of("gold")[instance_id].options == {}
+
+
 def test_each_problem_is_one_line_that_names_the_resource(tagging: Tagging, world: World) -> None:
     tagging.policy("gold")
     other = make_account(world.user, world.simulator.account("399999999999"))

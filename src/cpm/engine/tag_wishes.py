@@ -200,7 +200,10 @@ def _chosen(
             if driver.check_target is not None:
                 driver.check_target(aws, resource, make(driver.target_options, options))
         except OptionRefused as refusal:
-            guilty = [option for option in said if refusal.field in rules.options[option]]
+            # What is refused may be what several options come to together.
+            guilty = [option for option in said if refusal.field in rules.options[option]] or [
+                *said
+            ]
             about = {"policy": mention.policy, "error": refusal.message}
             if not guilty:
                 report.problem("tag_refused", driver, wish.resource_id, **about)
