@@ -278,3 +278,24 @@ def test_a_database_comes_back_from_its_copy_in_another_account(group: Group) ->
     assert (done["status"], done["error"]) == ("S", None)
     found = group.vault.client("rds", FAR).describe_db_instances()["DBInstances"]
     assert [each["DBInstanceIdentifier"] for each in found] == [done["result_resource_id"]]
+
+
+@pytest.mark.parametrize("backup_option", ["S", "I", "N"])
+def test_an_instance_comes_back_from_its_copies_in_another_account(
+    group: Group, backup_option: str
+) -> None:
+    group.estate.target("instances", group.source.instance(), backup_option=backup_option)
+    group.copy_to_vault(cross_account_target_regions=[FAR])
+    backup = group.estate.run()
+    assert backup["dr_status"]["status"] == "S"
+    (whole,) = group.listed(backup["id"], "instances")
+    path = f"/backups/{backup['id']}/snapshots/instances/{whole['id']}/recover/"
+    recovery = create(group.caller, path, {"source": "dr", "region": FAR})
+    drain()
+    done = group.caller.get(f"/recoveries/{recovery['id']}/").json
+    assert (done["status"], done["error"]) == ("S", None)
+    ec2 = group.vault.client("ec2", FAR)
+    found = ec2.describe_instances(InstanceIds=[done["result_resource_id"]])
+    (instance,) = found["Reservations"][0]["Instances"]
+    assert instance["State"]["Name"] == "running"
+    assert len(instance["BlockDeviceMappings"]) == 2
