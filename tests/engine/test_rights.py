@@ -180,7 +180,8 @@ def test_an_account_for_copies_may_protect_nothing(world: World) -> None:
     for other in (
         *("ec2:CreateSnapshot", "ec2:CreateImage", "ec2:ModifySnapshotAttribute"),
         *("rds:CreateDBSnapshot", "rds:ModifyDBSnapshotAttribute", "tag:GetResources"),
-        *("redshift:DeleteClusterSnapshot", "dynamodb:CreateBackup"),
+        *("redshift:DeleteClusterSnapshot", "dynamodb:CreateBackup", "ssm:SendCommand"),
+        "ssm:ListCommandInvocations",
     ):
         assert other not in allowed
     forbidding = actions(permissions.documents(AccountType.DR, may_delete=False))

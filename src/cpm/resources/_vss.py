@@ -94,5 +94,6 @@ EFFECTS = (
         permissions=("ec2:DescribeSnapshots", "ec2:DeleteSnapshot"),
         start=_drop_rest,
         tidies_up=True,
+        at_source=True,
     ),
 )

@@ -82,21 +82,33 @@ def _drivers(account_type: AccountType) -> list[Driver]:
 
 
 def _add(rights: Rights, driver: Driver, account_type: AccountType, *, may_delete: bool) -> None:
+    effects = list(_effects(driver, account_type))
+    watches = {effect.watch for effect in effects}
+    watches |= {collection.shared_watch for collection in driver.snapshot_collections}
     rights.read(driver.read_permissions)
     for watch in driver.watches:
-        rights.read(watch.permissions)
-    collections = driver.snapshot_collections
-    deletions = {collection.delete for collection in collections}
-    of_copies = {collection.delete for collection in collections if collection.is_copy}
-    for effect in driver.effects:
-        is_for_originals = effect.at_source or effect.name in deletions - of_copies
-        if is_for_originals and account_type is AccountType.DR:
-            continue
+        if watch.name in watches:
+            rights.read(watch.permissions)
+    deletions = {collection.delete for collection in driver.snapshot_collections}
+    for effect in effects:
         if may_delete or effect.name not in deletions:
             rights.have_done(_service(effect), effect.permissions)
         if may_delete or effect.expire is None:
             rights.have_done(_service(effect), effect.undo_permissions)
         rights.have_done(_service(effect), effect.expire_permissions)
+
+
+def _effects(driver: Driver, account_type: AccountType) -> Iterator[Effect]:
+    """What is done in such an account: all of it, or what copies and their recovery need."""
+    originals, copies = (
+        {each.delete for each in driver.snapshot_collections if each.is_copy is is_copy}
+        for is_copy in (False, True)
+    )
+    for effect in driver.effects:
+        is_at_source = effect.at_source or effect.for_consistency
+        is_at_source |= effect.name in originals - copies
+        if account_type is AccountType.BACKUP or not is_at_source:
+            yield effect
 
 
 def _service(effect: Effect) -> str:
