@@ -16,7 +16,7 @@ from cpm.kernel import clock
 from cpm.postgres.process import EmbeddedPostgres
 from cpm.server import ports
 
-START_SECONDS = 60.0
+START_SECONDS = 600.0
 _CPM = (sys.executable, "-m", "cpm")
 
 

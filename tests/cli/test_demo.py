@@ -9,12 +9,17 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from cpm.demo.client import ApiClient
 from cpm.kernel import clock
 from cpm.server.data import DataDirectory
-from tests.cli.commands import START_SECONDS, DemoServer, cpm, start, stop, wait_for_file
+from tests.cli.commands import (
+    START_SECONDS,
+    STOP_SECONDS,
+    DemoServer,
+    cpm,
+    start,
+    wait_for_file,
+)
 
 
 def start_demo(directory: Path) -> tuple[subprocess.Popen[bytes], dict[str, Any]]:
@@ -39,7 +44,8 @@ def backups(ready: dict[str, Any], status: str) -> list[dict[str, Any]]:
 
 def test_the_whole_tour_protects_rotates_and_recovers(tmp_path: Path) -> None:
     data = tmp_path / "data"
-    done = cpm("demo", "--once", "--port", "0", "--data", str(data))
+    as_shipped = {"CPM_WEB_WORKERS": "2", "CPM_WORKERS": "2"}
+    done = cpm("demo", "--once", "--port", "0", "--data", str(data), **as_shipped)
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(set(re.findall(r"snap-[0-9a-f]+", done.stdout))) >= 10
     assert len(set(re.findall(r"cpm-orders-[0-9a-f]+", done.stdout))) >= 2
@@ -50,21 +56,31 @@ def test_the_whole_tour_protects_rotates_and_recovers(tmp_path: Path) -> None:
     assert "backup successful" in done.stdout
 
 
-def test_a_second_start_goes_on_with_what_is_there(tmp_path: Path) -> None:
+def test_a_stopped_demo_leaves_no_process_and_the_next_start_goes_on(tmp_path: Path) -> None:
     output = tmp_path / "output"
     process, first = start_demo(tmp_path)
     clock.wait_until(lambda: bool(backups(first, "P")), timeout_seconds=START_SECONDS)
     running = [backup["id"] for backup in backups(first, "P")]
     assert running, output.read_text()
-    assert stop(process) == 0, output.read_text()
+    end(process, signal.SIGTERM, tmp_path)
 
     process, second = start_demo(tmp_path)
     done = clock.wait_until(lambda: bool(backups(second, "B")), timeout_seconds=START_SECONDS)
     assert done, output.read_text()
     assert [backup["id"] for backup in backups(second, "B")] == running
-    assert stop(process) == 0, output.read_text()
+    end(process, signal.SIGINT, tmp_path)
     assert first["api_key"] == second["api_key"]
     assert first["accounts"] == second["accounts"]
+
+
+def end(process: subprocess.Popen[bytes], number: signal.Signals, directory: Path) -> None:
+    """Stop a demo by a signal; nothing of it may be left."""
+    process.send_signal(number)
+    assert process.wait(STOP_SECONDS) == 0, (directory / "output").read_text()
+    left = subprocess.run(
+        ["pgrep", "-f", str(directory / "data")], capture_output=True, text=True, check=False
+    ).stdout
+    assert left == ""
 
 
 def test_two_demos_on_one_directory_do_not_get_in_each_others_way(
@@ -98,20 +114,3 @@ def test_the_ready_file_is_private_and_complete(demo_server: DemoServer) -> None
     os.kill(demo_server.ready["pid"], 0)
     ready_file = demo_server.output.parent / "ready.json"
     assert stat.S_IMODE(ready_file.stat().st_mode) == 0o600
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_leaves_no_process_behind(tmp_path: Path, number: signal.Signals) -> None:
-    data, ready_file, output = tmp_path / "data", tmp_path / "ready.json", tmp_path / "output"
-    process = start(
-        *("demo", "--no-seed-run", "--port", "0"),
-        *("--data", str(data), "--ready-file", str(ready_file)),
-        output=output,
-    )
-    wait_for_file(ready_file, process, output)
-    process.send_signal(number)
-    assert process.wait(START_SECONDS) == 0, output.read_text()
-    left = subprocess.run(
-        ["pgrep", "-f", str(data)], capture_output=True, text=True, check=False
-    ).stdout
-    assert left == ""

@@ -25,7 +25,7 @@ from cpm.server.data import DataDirectory, Ownership
 from cpm.server.supervisor import stop_signals
 from cpm.simulator.process import Simulator
 
-START_SECONDS = 60.0
+START_SECONDS = 300.0
 # How long an emulated snapshot takes: long enough to see it happen.
 PENDING_SECONDS = 3.0
 

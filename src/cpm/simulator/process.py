@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from cpm.kernel import clock
 
-_START_SECONDS = 90.0
+_START_SECONDS = 300.0
 _STOP_SECONDS = 30.0
 
 
