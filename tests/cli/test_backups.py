@@ -179,11 +179,11 @@ def test_what_cannot_be_recovered_so_is_told_with_its_option(desk: Desk, backup:
 
 
 def test_a_recovery_that_fails_exits_with_1(desk: Desk, backup: int) -> None:
-    full = {"op": "ec2:CreateVolume", "kind": "denied", "code": "InvalidParameterValue"}
-    _set_faults(desk, full)
+    gone = {"op": "ec2:CreateVolume", "kind": "denied", "code": "InvalidSnapshot.NotFound"}
+    _set_faults(desk, gone)
     failed = desk.cpm("recover", "volume", str(backup), desk.volume)
     assert (failed.returncode, failed.stdout) == (1, "")
-    assert "InvalidParameterValue" in failed.stderr
+    assert "InvalidSnapshot.NotFound" in failed.stderr
     _set_faults(desk)
 
 

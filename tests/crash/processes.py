@@ -18,6 +18,10 @@ DEADLINE_SECONDS = 120.0
 # How fast time goes while something is waited for: in each step of `STEP_SECONDS`.
 STEP, STEP_SECONDS = timedelta(seconds=2), 0.1
 
+# What AWS is doing with a call when whoever has sent it dies: nothing ever, or its work, later.
+HANG = {"kind": "hang", "seconds": 120}
+LATE = {"kind": "delay", "seconds": 4}
+
 
 @dataclass
 class Fleet:
@@ -77,6 +81,26 @@ def a_fleet(
         yield fleet
     finally:
         fleet.end()
+
+
+def die_at(fleet: Fleet, operation: str, fault: dict[str, object]) -> None:
+    """Start a worker, and kill it while it waits for the answer to `service:Operation`.
+
+    What is late has been done when this is over: AWS lags behind less than time goes fast.
+    """
+    simulator = fleet.world.simulator
+    simulator.faults([{"op": operation, "times": 1, **fault}])
+    worker = fleet.worker()
+    fleet.wait_for(lambda: bool(simulator.get("faults")[0]["times"] == 0))
+    since = simulator.calls()[-1]["number"]
+    kill(worker)
+    if fault is LATE:
+        fleet.wait_for(lambda: _has_ended(fleet, operation, since), time_passes=False)
+
+
+def _has_ended(fleet: Fleet, operation: str, since: int) -> bool:
+    name = operation.partition(":")[2]
+    return any(call["operation"] == name for call in fleet.world.simulator.calls(since))
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cpm.models.backups import Backup
-from tests.crash.processes import Fleet, a_fleet, kill
+from tests.crash.processes import HANG, LATE, Fleet, a_fleet, die_at, kill
 from tests.crash.stories import (
     BackupStory,
     InstanceRecoveryStory,
@@ -21,9 +21,6 @@ from tests.crash.stories import (
     is_over,
 )
 from tests.crash.time import TimedWorld
-
-HANG = {"kind": "hang", "seconds": 120}
-LATE = {"kind": "delay", "seconds": 4}
 
 Step = tuple[str, dict[str, object]]
 
@@ -79,26 +76,10 @@ def tell(fleet: Fleet, story: Story, steps: list[Step]) -> None:
     """Tell the story, with a worker for each of the steps that dies there, and one to end it."""
     story.ask()
     for operation, fault in steps:
-        die_at(fleet, operation, fault)
+        die_at(fleet, f"ec2:{operation}", fault)
     fleet.world.simulator.faults([])
     worker = fleet.worker()
     fleet.wait_for(is_over)
     kill(worker)
     check_quiet()
     story.check()
-
-
-def die_at(fleet: Fleet, operation: str, fault: dict[str, object]) -> None:
-    """Start a worker, and kill it while it waits for the answer to the operation."""
-    simulator = fleet.world.simulator
-    simulator.faults([{"op": f"ec2:{operation}", "times": 1, **fault}])
-    worker = fleet.worker()
-    fleet.wait_for(lambda: bool(simulator.get("faults")[0]["times"] == 0))
-    since = simulator.calls()[-1]["number"]
-    kill(worker)
-    if fault is LATE:
-        fleet.wait_for(lambda: _has_ended(fleet, operation, since), time_passes=False)
-
-
-def _has_ended(fleet: Fleet, operation: str, since: int) -> bool:
-    return any(call["operation"] == operation for call in fleet.world.simulator.calls(since))

@@ -13,7 +13,7 @@ from cpm.kernel import clock
 from cpm.models.backups import BackupOutcome
 from cpm.models.scripts import ScriptOutcome, ScriptRun
 from tests.crash.death import Fate
-from tests.crash.processes import a_fleet, kill
+from tests.crash.processes import LATE, a_fleet, die_at, kill
 from tests.crash.stories import BackupStory, Story, check_quiet, is_over
 from tests.crash.test_every_point import crash_at_every_point, tell
 from tests.crash.time import TimedWorld
@@ -116,12 +116,7 @@ def test_a_command_is_sent_once_though_its_worker_is_killed(
     story = AgentStory(world)
     with a_fleet(world, tmp_path, database_url) as fleet:
         story.ask()
-        world.simulator.faults(
-            [{"op": f"ssm:{operation}", "kind": "delay", "seconds": 4, "times": 1}]
-        )
-        worker = fleet.worker()
-        fleet.wait_for(lambda: bool(world.simulator.get("faults")[0]["times"] == 0))
-        kill(worker)
+        die_at(fleet, f"ssm:{operation}", LATE)
         again = fleet.worker()
         fleet.wait_for(is_over)
         kill(again)
