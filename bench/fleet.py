@@ -11,14 +11,15 @@ from pathlib import Path
 
 from django.conf import settings
 
-from cpm.kernel import clock
+from cpm.kernel import clock, regions
 from cpm.models.accounts import Account, Authentication
 from cpm.models.policies import Policy, Target
 from cpm.models.users import User, UserKind
 from cpm.simulator.process import Credentials, Simulator
 
 _ACCOUNT_NUMBER = "300000000000"
-_REGION = "us-east-1"
+# Where the fleet is, and where its copies are.
+REGION, COPIES = "us-east-1", "eu-west-1"
 _STOP_SECONDS = 30.0
 
 
@@ -29,6 +30,7 @@ class Fleet:
     instances: int
     volumes_each: int
     loose_volumes: int
+    databases: int = 0
 
     @property
     def volumes(self) -> int:
@@ -37,14 +39,15 @@ class Fleet:
 
 
 def plant(fleet: Fleet, simulator: Simulator) -> Policy:
-    """Make the fleet in AWS, and a policy that keeps one generation of it."""
+    """Make the fleet in AWS, and a policy that keeps one generation of it, here and elsewhere."""
     credentials = simulator.account(_ACCOUNT_NUMBER)
     planted = simulator.seed(
         account=credentials.account,
-        region=_REGION,
+        region=REGION,
         instances=fleet.instances,
         volumes_per=fleet.volumes_each,
         standalone=fleet.loose_volumes,
+        databases=fleet.databases,
         tags={"stage": "production", "owner": "platform"},
     )
     now = clock.now()
@@ -55,10 +58,16 @@ def plant(fleet: Fleet, simulator: Simulator) -> Policy:
         name="everything",
         generations=1,
         modified_at=now,
+        dr_enabled=True,
+        dr_regions=[region.id for region in [regions.by_name(COPIES)] if region],
     )
-    kinds = {"ec2_instance": planted["instances"], "ebs_volume": planted["standalone"]}
+    kinds = {
+        "ec2_instance": planted["instances"],
+        "ebs_volume": planted["standalone"],
+        "rds_database": planted["databases"],
+    }
     Target.objects.bulk_create(
-        Target(policy=policy, kind=kind, resource_id=resource_id, region=_REGION)
+        Target(policy=policy, kind=kind, resource_id=resource_id, region=REGION)
         for kind, ids in kinds.items()
         for resource_id in ids
     )

@@ -44,10 +44,12 @@ def table(title: str, first: str, *columns: str) -> Table:
     return made
 
 
-def show_targets(out: Console, targets: Iterable[Target]) -> None:
-    """Print what was promised beside what was measured."""
+def show_targets(out: Console, targets: Iterable[Target]) -> bool:
+    """Print what was promised beside what was measured; whether all of it was kept."""
+    targets = list(targets)
     shown = table("Targets", "promise", "wanted", "measured", "")
     for target in targets:
         verdict = "[green]ok[/]" if target.is_met else "[red]MISSED[/]"
         shown.add_row(target.promise, target.wanted, f"{target.measured:.3g}{target.unit}", verdict)
     out.print(shown)
+    return all(target.is_met for target in targets)
