@@ -3,7 +3,7 @@
 What is called by name in a report may be gone: names are those of the time.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -17,9 +17,10 @@ from cpm.api import csv_files, pages
 from cpm.api.bound import bound
 from cpm.api.lists import Filter, Listing, by_number, from_time, number, to_time
 from cpm.api.negotiation import CSV, JSON
-from cpm.api.operations import Operation
+from cpm.api.operations import Operation, View
 from cpm.api.request import Request
 from cpm.api.shapes import Shape, Shown
+from cpm.api.versions import Version
 from cpm.kernel import clock
 from cpm.models.backups import BackupOutcome, CopyStatus
 from cpm.models.snapshots import SnapshotStatus
@@ -104,16 +105,17 @@ class Report:
     """One report: what it is `about`, its rows, how they are shown, and the CSV file's header.
 
     `names_users` are those of which root sees whose each line is; it is then the first column.
-    `words` are what letters mean, by key.
+    `words` are what letters mean, by key; `arguments` narrow the rows to what a version knows.
     """
 
     name: str
     about: str
-    rows: Callable[[Person], QuerySet[Any]]
+    rows: Callable[..., QuerySet[Any]]
     listing: Listing[Any]
     header: Sequence[str]
     names_users: bool = False
     words: Words = field(default_factory=dict)
+    arguments: Callable[[Version], tuple[Hashable, ...]] = lambda _: ()
 
     def of(self, viewer: Person) -> "Report":
         """The report as somebody sees it."""
@@ -203,6 +205,12 @@ def _snapshot(*row: Any) -> SnapshotLine:
     return SnapshotLine(*values)
 
 
+def _newcomers(version: Version) -> tuple[Hashable, ...]:
+    """The kinds of which a version knows nothing yet."""
+    drivers = registry.drivers()
+    return (tuple(each.kind for each in drivers if Version(each.reported_since) > version),)
+
+
 SNAPSHOTS = Report(
     "snapshots",
     "Report the snapshots of all runs, oldest first.",
@@ -233,6 +241,7 @@ SNAPSHOTS = Report(
     ),
     names_users=True,
     words={"status": dict(SnapshotStatus.choices)},
+    arguments=_newcomers,
 )
 
 AUDIT = Report(
@@ -289,26 +298,30 @@ PROTECTED_RESOURCES = Report(
 
 def show(request: Request, *, report: Report) -> HttpResponseBase:
     """The lines of a report, oldest first; as CSV all of them."""
+    return answer(request, report)
+
+
+def answer(request: Request, report: Report) -> HttpResponseBase:
+    """The lines that the request asks for, as whoever asks sees them."""
     seen = report.of(request.person)
-    rows = request.rows(seen.rows)
+    rows = request.rows(seen.rows, *seen.arguments(request.version))
     if not request.wants_csv:
         return pages.answer(request, rows, seen.listing)
     lines = map(seen.cells, pages.every(request, rows, seen.listing))
     return csv_files.answer(seen.filename, seen.header, lines)
 
 
-def _operations() -> Iterator[Operation]:
-    for report in (BACKUPS, SNAPSHOTS, AUDIT, PROTECTED_RESOURCES):
-        view = bound(show, report=report)
-        view.__doc__ = report.about
-        yield Operation(
-            "GET",
-            f"/reports/{report.name.replace('_', '-')}/",
-            view,
-            Action.READ,
-            listing=report.listing,
-            produces=(JSON, CSV),
-        )
+def operation(path: str, view: View, report: Report) -> Operation:
+    """The declaration of a report."""
+    shown = bound(view, report=report)
+    shown.__doc__ = report.about
+    listing, forms = report.listing, (JSON, CSV)
+    return Operation("GET", path, shown, Action.READ, listing=listing, produces=forms)
 
 
-OPERATIONS = tuple(_operations())
+OPERATIONS = (
+    operation("/reports/backups/", show, BACKUPS),
+    operation("/reports/snapshots/", show, SNAPSHOTS),
+    operation("/reports/audit/", show, AUDIT),
+    operation("/reports/protected-resources/", show, PROTECTED_RESOURCES),
+)

@@ -19,6 +19,7 @@ from cpm.api import (
     support,
     targets,
     tokens,
+    usage,
     users,
 )
 from cpm.api.operations import Router
@@ -40,6 +41,7 @@ _NOUNS = (
     *agents.OPERATIONS,
     *groups.operations(),
     *reports.OPERATIONS,
+    *usage.OPERATIONS,
     *support.OPERATIONS,
     *settings.OPERATIONS,
 )

@@ -6,7 +6,7 @@ that two who add the last one at the same time do not both succeed.
 
 from collections import defaultdict
 
-from django.db.models import QuerySet, Sum
+from django.db.models import Count, QuerySet, Sum
 
 from cpm.models.policies import Target
 from cpm.models.users import User
@@ -33,6 +33,14 @@ def excess(owner: User, limit: str) -> str | None:
         return complaint(owner, limit, resources.count())
     sizes = Target.objects.filter(pk__in=resources.values("pk"))
     return complaint(owner, limit, sizes.aggregate(total=Sum("size_gib"))["total"] or 0)
+
+
+def totals(limit: str) -> dict[int, int]:
+    """What all users have of what a limit counts, by the id of the user, where it is something."""
+    counted = _resources(Target.objects.all(), limit)
+    total = Sum("size_gib") if limit.endswith(_SIZE) else Count("pk")
+    rows = Target.objects.filter(pk__in=counted.values("pk")).order_by().values("policy__user")
+    return dict(rows.annotate(total=total).values_list("policy__user", "total"))
 
 
 def complaint(owner: User, limit: str, wanted: int) -> str | None:
@@ -82,8 +90,11 @@ def _allowed(owner: User, limit: str) -> int | None:
 
 
 def _counted(owner: User, limit: str) -> QuerySet[Target]:
+    return _resources(Target.objects.filter(policy__user=owner), limit)
+
+
+def _resources(targets: QuerySet[Target], limit: str) -> QuerySet[Target]:
     """One target for each resource that counts, the largest that it was seen as."""
     kinds = [driver.kind for driver in registry.drivers() if driver.limit == limit]
     resource = ("policy__account", "kind", "region", "resource_id")
-    targets = Target.objects.filter(policy__user=owner, kind__in=kinds)
-    return targets.order_by(*resource, "-size_gib").distinct(*resource)
+    return targets.filter(kind__in=kinds).order_by(*resource, "-size_gib").distinct(*resource)

@@ -1,5 +1,7 @@
 """Reads of reports: what has happened, and what is protected, over all that a viewer sees."""
 
+from collections.abc import Collection
+
 from django.contrib.postgres.expressions import ArraySubquery
 from django.db.models import Case, Exists, F, Max, OuterRef, Q, QuerySet, Subquery, When
 
@@ -19,9 +21,13 @@ def backups(viewer: Person) -> QuerySet[Backup]:
     return records.visible_to(viewer)
 
 
-def snapshots(viewer: Person) -> QuerySet[Snapshot]:
-    """The snapshots of all records, with the name of the instance that they belong to."""
+def snapshots(viewer: Person, without: Collection[str] = ()) -> QuerySet[Snapshot]:
+    """The snapshots of all records, with the name of the instance that they belong to.
+
+    Those of the kinds in `without` are left out.
+    """
     visible = Snapshot.objects.filter(owned_by(viewer, "backup__user"), backup__discarded_at=None)
+    visible = visible.exclude(kind__in=without)
     is_of_instance = Q(target__resource_id=F("instance_id"))
     return visible.annotate(
         instance_name=Case(When(is_of_instance, then=F("target__resource_name")))

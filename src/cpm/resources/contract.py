@@ -380,7 +380,8 @@ class Driver:
     agents: Callable[[Aws, Sequence[str]], Iterator[Agent]] | None = None
     # How tags protect its resources; None where they cannot.
     tag_rules: TagRules | None = None
-    since: str = "1.1.0"
+    # The version of the API from which on the report of snapshots shows its own.
+    reported_since: str = "1.0.0"
 
     @property
     def is_recovered_whole(self) -> bool:

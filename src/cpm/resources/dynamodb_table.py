@@ -68,4 +68,5 @@ DRIVER = Driver(
     limit="max_dynamodb_gib",
     inventory=_dynamodb_backups.owned,
     tag_rules=TagRules("dynamodb", "table/"),
+    reported_since="1.1.0",
 )

@@ -195,5 +195,4 @@ DRIVER = Driver(
     plan_copy=partial(_rds_copies.plan, _WORDS),
     inventory=partial(_rds_snapshots.inventory, _WORDS),
     tag_rules=TagRules("rds", "db:", stands_for=_stands_for),
-    since="1.0.0",
 )

@@ -90,4 +90,5 @@ DRIVER = Driver(
     plan_copy=_plan_copy,
     inventory=_redshift_snapshots.owned,
     tag_rules=TagRules("redshift", "cluster:"),
+    reported_since="1.1.0",
 )

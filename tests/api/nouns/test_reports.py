@@ -230,3 +230,66 @@ def test_the_audit_trail_is_for_those_whose_it_is(
     assert told(independent) == [("ines", "", "s")]
     assert any(line["user"] == "" for line in root.get("/reports/audit/").json)
     assert all(line["user"] == "mia" for line in managed.get("/reports/audit/").json)
+
+
+COUNTS = (
+    *("accounts", "policies", "protected_instances", "independent_ebs_gib"),
+    *("rds_gib", "redshift_gib", "dynamodb_gib", "snapshots"),
+)
+
+
+def test_usage_has_a_line_for_each_user_that_one_sees(
+    root: Caller, estate: Estate, cloud: Cloud, independent: Caller, delegate: Caller
+) -> None:
+    instance_id, volume_id = cloud.instance(volumes=2), cloud.volume(size_gib=7)
+    estate.target("instances", instance_id)
+    estate.target("volumes", volume_id)
+    body = {"name": "weekly", "account": estate.account}
+    second = create(estate.caller, "/policies/", body)["id"]
+    where = {"resource_id": volume_id, "region": REGION}
+    create(estate.caller, f"/policies/{second}/targets/volumes/", where)
+    estate.run()
+
+    (line,) = estate.caller.get("/reports/usage/").json
+    counts = dict(zip(COUNTS, (1, 2, 1, 7, 0, 0, 0, 3), strict=True))
+    who = {"user_id": estate.caller.id, "user_name": "mia", "user_type": "M"}
+    assert line == {"timestamp": line["timestamp"], **who, **counts}
+    assert delegate.get("/reports/usage/").json[0]["user_name"] == "mia"
+    lines = root.get("/reports/usage/").json
+    assert [each["user_name"] for each in lines] == ["root", "mia", "ines"]
+    assert all(each[name] == 0 for each in lines[::2] for name in COUNTS)
+    (only,) = root.get(f"/reports/usage/?user={independent.id}").json
+    assert only["user_name"] == "ines"
+    header = "Timestamp,User ID,User Name,User Type,Accounts,Policies,Protected Instances,"
+    header += "Independent EBS (GiB),RDS (GiB),Redshift (GiB),DynamoDB (GiB),Snapshots"
+    rows = as_csv(root, "usage")
+    assert list(rows[0]) == header.split(",")
+    assert [row["User Type"] for row in rows] == ["Root", "Managed", "Independent"]
+
+
+def test_anonymous_usage_says_the_same_without_names(root: Caller, estate: Estate) -> None:
+    answer = root.get("/reports/usage/anonymized/", accept="text/csv")
+    name = answer.headers["Content-Disposition"].split('"')[1]
+    assert name.startswith("cpm_usage_anonymized_report_")
+    assert "mia" not in answer.body.decode()
+    for line in root.get("/reports/usage/anonymized/").json:
+        assert list(line) == ["timestamp", "user_type", *COUNTS]
+
+
+def test_the_first_version_reports_no_snapshots_of_types_that_came_later(
+    estate: Estate, cloud: Cloud
+) -> None:
+    table = "orders"
+    cloud.client("dynamodb").create_table(
+        TableName=table,
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    estate.target("dynamodb_tables", table)
+    estate.target("volumes", cloud.volume())
+    estate.run()
+    path = "/reports/snapshots/"
+    for version, types in (("1.0", {"volumes"}), ("1.1", {"volumes", "dynamodb_tables"})):
+        lines = estate.caller.using(version).get(path).json
+        assert {line["type"] for line in lines} == types
