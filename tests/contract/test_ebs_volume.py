@@ -118,6 +118,17 @@ def test_an_encrypted_volume_comes_back_under_its_key(stage: Stage) -> None:
     assert refusal_of(stage, source, {"encrypted": False}) == ("encrypted", "invalid")
 
 
+def test_a_volume_for_several_instances_stays_one_as_long_as_its_type_can(stage: Stage) -> None:
+    shared = {"VolumeType": "io2", "Iops": 100, "MultiAttachEnabled": True}
+    volume_id = stage.hand.call("ec2", "CreateVolume", AvailabilityZone=ZONE, Size=8, **shared)[
+        "VolumeId"
+    ]
+    source = stage.back_up(next(stage.driver.describe(stage.aws, [volume_id])))
+    for options, expected in (({}, True), ({"volume_type": "gp3"}, False)):
+        (made,) = stage.carry_out(stage.plan_recovery(source, options))
+        assert volume_of(stage, made.refs["volume"])["MultiAttachEnabled"] is expected
+
+
 @pytest.mark.parametrize(
     ("options", "field", "code"),
     [
@@ -201,6 +212,10 @@ class TestAttaching:
         self, stage: Stage, source: Source, web: str
     ) -> None:
         assert refusal_of(stage, source, {"attach_to_instance": web}) == ("device", "required")
+
+    def test_what_is_no_device_is_refused(self, stage: Stage, source: Source, web: str) -> None:
+        options = {"attach_to_instance": web, "device": "the second one"}
+        assert refusal_of(stage, source, options) == ("device", "invalid")
 
     def test_the_zone_is_that_of_the_instance_and_no_other(
         self, stage: Stage, source: Source, web: str

@@ -123,6 +123,13 @@ class TestOfInstances:
             assert volume["SnapshotId"] == snapshot_id
             assert volume["Size"] == sizes(image)[device]
 
+    def test_an_older_kind_of_volume_is_in_it_too(self, ec2: "EC2Client") -> None:
+        old = {"DeviceName": "/dev/sdf", "Ebs": {"VolumeSize": 10, "VolumeType": "gp2"}}
+        instance_id = run_instance(ec2, BlockDeviceMappings=[old])["InstanceId"]
+        image = look(ec2, make_image(ec2, instance_id))
+        again = run_instance(ec2, ImageId=image["ImageId"])["InstanceId"]
+        assert volume_at(ec2, again, "/dev/sdf")["VolumeType"] == "gp2"
+
     def test_a_pending_image_starts_nothing(
         self, simulator: Simulator, ec2: "EC2Client", instance_id: str
     ) -> None:

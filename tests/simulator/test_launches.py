@@ -178,6 +178,16 @@ class TestInterfaces:
         }
         assert (len(six_addresses), len(four_addresses)) == (4, 4)
 
+    def test_an_interface_ends_with_its_instance_unless_it_is_to_stay(
+        self, ec2: "EC2Client", subnet: Any
+    ) -> None:
+        where = {"SubnetId": subnet["SubnetId"]}
+        (made,) = launched(ec2, where, {**where, "DeleteOnTermination": False})
+        ec2.terminate_instances(InstanceIds=[made["InstanceId"]])
+        (left,) = ec2.describe_network_interfaces()["NetworkInterfaces"]
+        assert left["Status"] == "available"
+        assert left["NetworkInterfaceId"] == made["NetworkInterfaces"][1]["NetworkInterfaceId"]
+
 
 class TestChoices:
     """What an instance is asked to be, and what its AMI makes of it."""

@@ -5,7 +5,7 @@ from django.db.models import Max, Min, OuterRef, QuerySet, Subquery
 
 from cpm.engine.deleted import shared_collections
 from cpm.models.backups import BackupTarget
-from cpm.models.snapshots import Snapshot
+from cpm.models.snapshots import Snapshot, SnapshotStatus
 from cpm.queries.people import Person, owned_by
 from cpm.resources.contract import Driver
 
@@ -35,7 +35,7 @@ def resources(viewer: Person, backup_id: int, driver: Driver) -> QuerySet[Backup
 def resources_listed(viewer: Person, backup_id: int, driver: Driver) -> QuerySet[BackupTarget]:
     """The same, each with what there is of it: its parts, and the one copy of the whole."""
     own = Snapshot.objects.filter(target=OuterRef("pk"), source_snapshot=None).order_by("pk")
-    whole = own.filter(resource_id=OuterRef("resource_id"))
+    whole = own.filter(resource_id=OuterRef("resource_id")).exclude(status=SnapshotStatus.DELETED)
     parts = own.exclude(resource_id=OuterRef("resource_id"))
     # What it shares with other records does not say how this copy of it stands.
     alone = own.exclude(collection__in=shared_collections())

@@ -4,8 +4,11 @@ import base64
 from collections.abc import Iterator, Sequence
 
 from cpm.aws.sessions import Aws
+from cpm.kernel.faults import Fault, FaultKind
 from cpm.resources import _ec2
 from cpm.resources.contract import Ask, Effect, Json, Refs
+
+_NOT_MAPPED = "InvalidInstanceAttributeValue"
 
 
 def put_off(parameters: Json, facts: Json, *, stops: bool) -> Json:
@@ -34,8 +37,20 @@ def _modify(aws: Aws, ask: Ask) -> Refs:
     for instance_id in meant(ask):
         for attribute in ask.spec["attributes"]:
             changed = {name: _value(name, value) for name, value in attribute.items()}
-            aws.call("ec2", "ModifyInstanceAttribute", InstanceId=instance_id, **changed)
+            _change(aws, instance_id, changed)
     return {}
+
+
+def _change(aws: Aws, instance_id: str, changed: Json) -> None:
+    try:
+        aws.call("ec2", "ModifyInstanceAttribute", InstanceId=instance_id, **changed)
+    except Fault as fault:
+        if fault.code != _NOT_MAPPED:
+            raise
+        # The instance does not know yet of a volume that says it is attached to it.
+        raise Fault(
+            FaultKind.LOCKED, fault.message, operation=fault.operation, code=fault.code
+        ) from None
 
 
 def _value(name: str, value: Json) -> Json:

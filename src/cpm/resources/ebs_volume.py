@@ -1,5 +1,6 @@
 """EBS volumes: snapshots of single volumes, and volumes recovered from any EBS snapshot."""
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +31,7 @@ from cpm.resources.contract import (
 )
 from cpm.resources.options import option
 
+_DEVICE = re.compile(r"(/dev/)?(sd|xvd|hd|nvme)[a-z0-9]+")
 # AWS lets several instances share volumes of these types.
 _FOR_SEVERAL_INSTANCES = ("io1", "io2")
 
@@ -159,6 +161,8 @@ def _device(options: RecoverOptions, copy: Copied) -> str:
     device = options.device or copy.device or copy.facts.get("device")
     if not device:
         raise OptionRefused("device", "required", "the original was attached to no device")
+    if options.device and not _DEVICE.fullmatch(options.device):
+        raise OptionRefused("device", "invalid", f"{options.device} is no name of a device")
     return device
 
 

@@ -164,7 +164,7 @@ def _device_of(attachment: Attachment, volume: Volume) -> Device:
         name=attachment.device,
         volume_size=volume.size,
         volume_type=volume.performance.volume_type,
-        iops=volume.performance.iops,
+        iops=volume.performance.chosen_iops,
         throughput=volume.performance.throughput,
         delete_on_termination=attachment.delete_on_termination,
     )

@@ -87,7 +87,4 @@ def _change(
 def _terminate(instance: Instance) -> None:
     ec2_attachments.release_all(instance)
     ec2_interfaces.release(instance)
-    subnet = instance.ec2_backend.get_subnet(instance.subnet_id)
-    for address in instance._private_ips:
-        subnet.del_subnet_ip(address)
     instance.terminate()

@@ -49,6 +49,7 @@ def equip(instance: Instance, call: Call) -> None:
     specified = {each.get("DeviceIndex", 0): each for each in call.get("NetworkInterfaces", [])}
     for index, nic in instance.nics.items():
         wanted = specified.get(index, {})
+        nic.delete_on_termination = wanted.get("DeleteOnTermination", True)
         if index and "PrivateIpAddress" not in wanted:
             _readdress(nic, nic.subnet.get_available_subnet_ip(instance))
         for _ in range(wanted.get("SecondaryPrivateIpAddressCount", 0)):
@@ -58,10 +59,10 @@ def equip(instance: Instance, call: Call) -> None:
 
 
 def release(instance: Instance) -> None:
-    """Let others have the addresses of an instance that ends."""
+    """Let go of the interfaces that outlive their instance; moto deletes the others with it."""
     for nic in instance.nics.values():
-        for each in nic.private_ip_addresses:
-            nic.subnet.del_subnet_ip(each["PrivateIpAddress"])
+        if not nic.delete_on_termination:
+            nic.instance, nic.attachment_id, nic.status = None, None, "available"
 
 
 def groups(nic: NetworkInterface) -> list[dict[str, str]]:

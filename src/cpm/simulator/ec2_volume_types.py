@@ -17,6 +17,11 @@ class Performance:
     iops: int | None = None
     throughput: int | None = None
 
+    @property
+    def chosen_iops(self) -> int | None:
+        """IOPS where they can be chosen; those of gp2 follow from the size."""
+        return self.iops if _KINDS[self.volume_type].takes_iops else None
+
 
 @dataclass(frozen=True)
 class _Kind:

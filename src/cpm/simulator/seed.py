@@ -99,6 +99,8 @@ def _equip(ec2: EC2Backend, instance: Instance, estate: Estate, number: int) -> 
     ec2_tags.put(ec2, instance.id, {"Name": name, **estate.tags})
     instance.root_device_name = ec2_base_image.ROOT_DEVICE
     ec2_traits.give(instance, ec2_base_image.TRAITS)
+    for nic in instance.nics.values():
+        nic.delete_on_termination = True
     if estate.platform:
         instance.platform = estate.platform
     ids = []

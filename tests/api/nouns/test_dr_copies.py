@@ -299,3 +299,39 @@ def test_an_instance_comes_back_from_its_copies_in_another_account(
     (instance,) = found["Reservations"][0]["Instances"]
     assert instance["State"]["Name"] == "running"
     assert len(instance["BlockDeviceMappings"]) == 2
+
+
+@pytest.mark.parametrize("option", ["I", "A"])
+def test_windows_comes_back_in_another_account_and_region(group: Group, option: str) -> None:
+    instance_id = group.source.ec2.run_instances(
+        ImageId="ami-0fedcba0987654321",
+        MinCount=1,
+        MaxCount=1,
+        InstanceType="t3.large",
+        BlockDeviceMappings=[{"DeviceName": "xvdf", "Ebs": {"VolumeSize": 20}}],
+    )["Instances"][0]["InstanceId"]
+    group.estate.target("instances", instance_id, backup_option=option)
+    group.copy_to_vault(cross_account_target_regions=[FAR])
+    backup = group.estate.run()
+    assert backup["dr_status"]["status"] == "S"
+    (row,) = group.caller.get(f"/backups/{backup['id']}/snapshots/instances/").json
+    wanted = {"source": "dr", "region": FAR, "account": group.vault_id}
+    path = f"/backups/{backup['id']}/snapshots/instances/{row['id']}/recover/"
+    recovery = create(group.caller, path, wanted)
+    drain()
+    done = group.caller.get(f"/recoveries/{recovery['id']}/").json
+    assert (done["status"], done["error"]) == ("S", None), done["error"]
+    assert done["region"] == FAR
+    ec2 = group.vault.client("ec2", FAR)
+    found = ec2.describe_instances(InstanceIds=[done["result_resource_id"]])
+    (made,) = found["Reservations"][0]["Instances"]
+    assert (made["Platform"], made["State"]["Name"]) == ("windows", "running")
+    (ami,) = group.listed(backup["id"], {"I": "dr_initial_amis", "A": "only_dr_amis"}[option])
+    assert made["ImageId"] == ami["snapshot_id"]
+    volumes = [each["Ebs"]["VolumeId"] for each in made["BlockDeviceMappings"]]
+    origins = {each["SnapshotId"] for each in ec2.describe_volumes(VolumeIds=volumes)["Volumes"]}
+    (image,) = ec2.describe_images(ImageIds=[ami["snapshot_id"]])["Images"]
+    behind = {each["Ebs"]["SnapshotId"] for each in image["BlockDeviceMappings"]}
+    copies = {each["snapshot_id"] for each in group.listed(backup["id"])}
+    assert origins == (copies if option == "I" else behind)
+    assert len(ec2.describe_volumes()["Volumes"]) == 2
