@@ -33,8 +33,10 @@ def serve(data: DataOption = None, bind: BindOption = None, port: PortOption = N
             with server:
                 _greet(server)
                 server.run()
+                say("Stopping ...")
         except START_ERRORS as error:
             fail(str(error))
+    say("Stopped; the same command goes on with what is there.")
 
 
 def _greet(server: AllInOne) -> None:

@@ -70,13 +70,14 @@ class Demo:
         directory = data.path / "simulator"
         with Simulator(directory, state_file=directory / "aws.state") as simulator:
             estate = self._prepare_aws(simulator)
-            with _told(data.aws_endpoint, simulator), self._server(simulator) as server:
-                visitor = threading.Thread(
-                    target=self._visit, args=(server, simulator, estate), daemon=True
-                )
-                with stop_signals(server.ask_to_stop):
-                    visitor.start()
-                    server.run()
+            server = self._server(simulator)
+            visitor = threading.Thread(
+                target=self._visit, args=(server, simulator, estate), daemon=True
+            )
+            with _told(data.aws_endpoint, simulator), stop_signals(server.ask_to_stop), server:
+                visitor.start()
+                server.run()
+                self._console.print("Stopping ...")
 
     def _prepare_aws(self, simulator: Simulator) -> Estate:
         simulator.config(pending=PENDING_SECONDS)

@@ -31,7 +31,7 @@ class Supervisor:
             child.start()
 
     def run(self) -> None:
-        """Looks after the children until `ask_to_stop`, then stops them."""
+        """Looks after the children until `ask_to_stop`."""
         next_upkeep = clock.monotonic() + UPKEEP_SECONDS
         while not self._stop.wait(LOOK_SECONDS):
             self._look()
@@ -40,7 +40,6 @@ class Supervisor:
             if clock.monotonic() >= next_upkeep:
                 next_upkeep = clock.monotonic() + UPKEEP_SECONDS
                 self._upkeep()
-        self.stop_children()
 
     def ask_to_stop(self) -> None:
         """Ends `run` soon; callable from a signal handler and from any thread."""

@@ -5,11 +5,14 @@ from pathlib import Path
 
 from granian.constants import HTTPModes, Interfaces, SSLProtocols
 from granian.http import HTTP1Settings
+from granian.log import LogLevels
 from granian.server import Server
 
 TARGET = "cpm.config.wsgi:application"
 # How long a stopping worker waits for slow clients, in seconds.
 KILL_TIMEOUT_SECONDS = 20
+# The web server's own lines go where all others go.
+_LOGGING = {"handlers": {}, "formatters": {}, "loggers": {"_granian": {"propagate": True}}}
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ def serve(listener: Listener) -> None:
         websockets=False,
         backpressure=listener.threads * 8,
         log_access=False,
+        log_level=LogLevels.error,
+        log_dictconfig=_LOGGING,
         ssl_cert=listener.certificate,
         ssl_key=listener.private_key,
         # Scripts of old clients still speak 1.2; nothing older is accepted.
