@@ -54,13 +54,14 @@ def settle(backup: Backup) -> None:
     """Close the copies that are over, and have taken back what is not to stay of their chains."""
     dr_means.lock()
     going_on = Operation.objects.filter(dr_copy=OuterRef("pk")).exclude(phase=OperationPhase.CLOSED)
-    running = backup.dr_copies.filter(phase=DrCopyPhase.RUNNING)
-    over = running.filter(~Exists(going_on)).select_related("original__backup", "snapshot")
+    running = backup.dr_copies.filter(~Exists(going_on), phase=DrCopyPhase.RUNNING)
+    # Read once: another copy may be over a moment later.
+    over = list(running.select_related("original__backup", "snapshot").order_by("pk"))
     steps = Operation.objects.filter(dr_copy__in=over).order_by("dr_copy", "pk")
     by_copy = {pk: list(group) for pk, group in groupby(steps, key=lambda step: step.dr_copy_id)}
     in_use = dr_means.in_use(over)
     good = []
-    for copy in over.order_by("pk"):
+    for copy in over:
         chain = by_copy[copy.pk]
         if undoing.has_means(chain) and in_use.get(dr_means.key_of(copy)):
             continue  # others need what is shared, too
