@@ -224,12 +224,6 @@ def test_foreign_and_absurd_ids_are_not_there(
             assert answer.status == 404, operation
 
 
-def test_nobody_gets_in_without_a_token(ids: Ids, nobody: Caller) -> None:
-    for operation in OURS:
-        answer = nobody.send(operation.method, address(operation, ids), {})
-        assert (answer.status, answer.codes) == (401, {"non_field_errors": ["not_authenticated"]})
-
-
 def test_a_delegate_without_switches_changes_nothing(
     estate: Estate, ids: Ids, delegate: Caller
 ) -> None:

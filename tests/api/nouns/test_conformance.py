@@ -1,0 +1,197 @@
+"""Every operation of the contract is there, for the right versions, and answers as promised.
+
+The table says what is promised. What comes with copies to S3 is in it and not there yet; as soon
+as one of these operations is, a test asks for the rule that excuses them to go.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from django.db import transaction
+
+from cpm.api import versions
+from cpm.api.routes import OPERATIONS
+from cpm.models.audit import AuditEntry
+from cpm.services import groups, tokens
+from tests.api.cast import Answer, Caller
+from tests.api.nouns.endpoints import ALL, OURS, STATUS, THERE, Endpoint, bodies, place
+from tests.api.nouns.estate import Estate, create, keys
+from tests.api.nouns.everything import address_of, found_by_listing
+
+Ids = dict[str, int]
+
+GUIDE = [each for each in ALL if each.since != OURS]
+LATER = "1.7"
+# What clients write for the versions.
+SPELLINGS = {"1": "1.0.0", "1.0.0": "1.0.0", "1.1": "1.1.0", "1.2.0": "1.2.0", LATER: "1.2.0"}
+
+
+@pytest.fixture
+def compatible(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server whose setting maps a further version on the latest."""
+    known: Any = versions.KNOWN
+    for spelling, version in versions.further_spellings([f"{LATER}=1.2.0"]).items():
+        monkeypatch.setitem(known, spelling, version)
+
+
+@pytest.fixture
+def everything(root: Caller, stranger: Caller, delegate: Caller, estate: Estate, ids: Ids) -> Ids:
+    """An object that may go for every id in a path."""
+    create(root, "/schedules/", {"name": "s", "every_unit": "D", "every_how_many": 1})
+    groups.ensure_built_ins()
+    path = "/settings/identity_provider/groups/"
+    made = {
+        "groups/users": create(root, f"{path}users/", {"name": "g"}),
+        "groups/delegates": create(
+            root, f"{path}delegates/", {"name": "d", "original_user": root.id}
+        ),
+    }
+    known = {**ids, "users": stranger.id, **{key: one["id"] for key, one in made.items()}}
+    return found_by_listing(root, OPERATIONS, known)
+
+
+@contextmanager
+def taken_back() -> Iterator[None]:
+    with transaction.atomic():
+        yield
+        transaction.set_rollback(True)
+
+
+def ask(
+    who: Caller, one: Endpoint, path: str = "", *, body: object = None, accept: str = ""
+) -> Answer:
+    """Ask for the operation, by default with ids of nothing."""
+    path = path or address_of(one.path, {"": 999_999_999})
+    return who.send(one.method, path, body, headers={"accept": accept or one.accept})
+
+
+def test_the_table_has_the_guide_and_what_is_ours() -> None:
+    assert len(GUIDE) == 177
+    assert len({each.place for each in ALL}) == len(ALL)
+    assert {each.place for each in THERE} == {place(one.method, one.path) for one in OPERATIONS}
+
+
+def test_what_waits_for_copies_to_s3_is_not_there_yet(nobody: Caller) -> None:
+    waiting = [each for each in ALL if each.waits_for_s3]
+    assert waiting, "nothing waits any more: the rule can go"
+    for one in waiting:
+        assert ask(nobody, one).status == 404, f"{one} has come: the rule that excuses it can go"
+
+
+def test_an_operation_is_there_for_the_versions_that_know_it(
+    nobody: Caller, compatible: None
+) -> None:
+    for one in THERE:
+        since = "1.0.0" if one.since == OURS else one.since
+        path = address_of(one.path, {"": 999_999_999})
+        for spelling, version in SPELLINGS.items():
+            answer = ask(nobody, one, path, accept=f"{one.accept}; version={spelling}")
+            assert (answer.status == 404) == (version < since), (one, spelling)
+        assert ask(nobody, one, f"/aws{path}").status == answer.status
+
+
+def test_nobody_gets_what_needs_a_token(nobody: Caller) -> None:
+    for one in THERE:
+        answer = ask(nobody, one)
+        if one.permission != "none":
+            assert (answer.status, answer.codes) == (401, _whole("not_authenticated")), one
+        elif one.effect == "issues a token":
+            body = {field.name: "wrong" for field in one.operation.body or ()}
+            answer = ask(nobody, one, body=body)
+            assert answer.status == 401, one
+
+
+def test_who_may_never_do_it_is_told_so(delegate: Caller, managed: Caller) -> None:
+    for one in THERE:
+        may_delegate = one.permission in {"none", "read", "own login"}
+        may_user = one.permission not in {"read server", "server", "users", "support logs"}
+        for who, may in ((delegate, may_delegate), (managed, may_user)):
+            answer = ask(who, one)
+            if may:
+                assert answer.status != 403, one
+            else:
+                assert (answer.status, answer.codes) == (403, _whole("permission_denied")), one
+
+
+def test_what_is_not_there_is_not_found(root: Caller) -> None:
+    for one in THERE:
+        if "{" in one.path:
+            path = ""
+        elif one.operation.listing is not None:
+            path = f"{one.path}?page=999"
+        else:
+            continue
+        answer = ask(root, one, path, body={})
+        assert (answer.status, answer.codes) == (404, _whole("not_found")), one
+
+
+def test_no_form_or_version_but_its_own_can_be_had(root: Caller) -> None:
+    for one in THERE:
+        wrong = ["application/json; version=9.9", "image/png"]
+        for accept in wrong[: 1 if one.permission == "support logs" else 2]:
+            answer = ask(root, one, accept=accept)
+            assert (answer.status, answer.codes) == (406, _whole("not_acceptable")), one
+
+
+def test_every_operation_does_what_it_is_for_and_refuses_nonsense(
+    root: Caller, estate: Estate, everything: Ids
+) -> None:
+    sent = bodies(estate, root.id)
+    # What has gone in AWS does not come back: it goes last.
+    for one in sorted(THERE, key=lambda each: each.effect == "deletes in AWS"):
+        path = address_of(one.path, everything)
+        check_refusals(root, one, path)
+        with taken_back():
+            path = prepared(root, one, path, estate)
+            body = sent.get(one.place, {} if one.operation.body else None)
+            if one.effect == "issues a token":
+                body = {field.name: token(root, one) for field in one.operation.body or ()}
+            lines = AuditEntry.objects.count()
+            answer = ask(root, one, _unvalidated(path), body=body)
+            assert answer.status == STATUS[one.effect], (one, answer.body)
+            if one.effect == "shows":
+                assert AuditEntry.objects.count() == lines, one
+            elif one.effect != "issues a token" and body != {}:
+                assert AuditEntry.objects.count() > lines, one
+
+
+def check_refusals(root: Caller, one: Endpoint, path: str) -> None:
+    """Nonsense in the body, and in every parameter that is not free text, is refused."""
+    if one.operation.body:
+        for nonsense, code in ((b"{", "parse_error"), (b"[]", "invalid")):
+            answer = ask(root, one, path, body=nonsense)
+            assert (answer.status, answer.codes) == (400, _whole(code)), one
+    filters = one.operation.listing.filters if one.operation.listing else {}
+    typed = {name: each.schema for name, each in filters.items()} | dict(one.operation.parameters)
+    for name, schema in typed.items():
+        if schema != {"type": "string"}:
+            answer = ask(root, one, f"{path}?{name}=nonsense", body={})
+            assert answer.status == 400, (one, name)
+            assert set(answer.codes[name]) <= {"invalid", "invalid_choice"}, (one, name)
+
+
+def prepared(root: Caller, one: Endpoint, path: str, estate: Estate) -> str:
+    """The address, once there is something that the operation can be done to."""
+    if one.place == ("DELETE", "/accounts/backup/{}/"):
+        unused = create(root, "/accounts/backup/", keys(estate.cloud, name="unused"))
+        return f"/accounts/backup/{unused['id']}/"
+    if one.place == ("PUT", "/backups/{}/"):
+        assert root.post(f"{path}to_freezer/", {"name": "kept"}).status == 200
+    return path
+
+
+def token(root: Caller, one: Endpoint) -> str:
+    """What the operation exchanges for a token."""
+    assert root.user
+    key = tokens.create_key(root.user, actor=None)
+    return key if "obtain" in one.path else tokens.obtain(key, "192.0.2.1").refresh
+
+
+def _unvalidated(path: str) -> str:
+    return f"{path}?validate=false" if "/targets/" in path else path
+
+
+def _whole(code: str) -> dict[str, list[str]]:
+    return {"non_field_errors": [code]}
