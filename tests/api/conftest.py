@@ -8,13 +8,13 @@ import pytest
 django.setup()  # models can be imported from here on
 
 from cpm.models.users import UserKind  # noqa: E402
-from tests.api.cast import Caller, caller, make_user  # noqa: E402
+from tests.api.cast import QUICK_HASHERS, Caller, caller, make_user  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
 def quick_passwords(settings: Any) -> None:
     """Hash passwords quickly: nobody will ever attack those of a test."""
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    settings.PASSWORD_HASHERS = QUICK_HASHERS
 
 
 @pytest.fixture

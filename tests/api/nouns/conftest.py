@@ -7,21 +7,44 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.conf import settings
+from django.db import transaction
+from django.test import override_settings
 
 from cpm.kernel import clock
 from cpm.simulator.process import Simulator
-from tests.api.cast import Caller
+from tests.api.cast import QUICK_HASHERS, Caller
 from tests.api.nouns.cloud import Cloud
 from tests.api.nouns.estate import Estate
 from tests.api.nouns.everything import make_one_of_each
+from tests.api.nouns.organisation import Organisation
 
 _numbers = itertools.count(500000000000)
+
+
+def next_number() -> str:
+    """The number of an account of AWS that no other test has."""
+    return str(next(_numbers))
 
 
 @pytest.fixture(scope="session")
 def running_simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
     with Simulator(tmp_path_factory.mktemp("simulator")) as simulator:
         yield simulator
+
+
+@pytest.fixture(scope="module")
+def organisation(
+    running_simulator: Simulator, django_db_setup: None, django_db_blocker: Any
+) -> Iterator[Organisation]:
+    """An organisation that the tests of a module share: what they do to it they have to undo."""
+    environment = replace(settings.ENVIRONMENT, aws_endpoint=running_simulator.endpoint)
+    quick = override_settings(ENVIRONMENT=environment, PASSWORD_HASHERS=QUICK_HASHERS)
+    clouds = [Cloud(running_simulator, running_simulator.account(next_number())) for _ in "12"]
+    with django_db_blocker.unblock(), quick, transaction.atomic():
+        yield Organisation.found(*clouds)
+        transaction.set_rollback(True)
+    clock.set_offset(timedelta())
 
 
 @pytest.fixture
@@ -38,19 +61,19 @@ def simulator(running_simulator: Simulator, settings: Any) -> Iterator[Simulator
 @pytest.fixture
 def cloud(simulator: Simulator) -> Cloud:
     """The account in which everything is, entered by its administrator."""
-    return Cloud(simulator, simulator.account(str(next(_numbers))))
+    return Cloud(simulator, simulator.account(next_number()))
 
 
 @pytest.fixture
 def other_cloud(simulator: Simulator) -> Cloud:
     """Another account."""
-    return Cloud(simulator, simulator.account(str(next(_numbers))))
+    return Cloud(simulator, simulator.account(next_number()))
 
 
 @pytest.fixture
 def third_cloud(simulator: Simulator) -> Cloud:
     """One more account."""
-    return Cloud(simulator, simulator.account(str(next(_numbers))))
+    return Cloud(simulator, simulator.account(next_number()))
 
 
 @pytest.fixture

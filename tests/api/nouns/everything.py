@@ -1,7 +1,10 @@
 """Every operation of the nouns, with an object for each id in its path."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from django.db import transaction
 
 from cpm.api.operations import Operation
 from cpm.api.routes import OPERATIONS
@@ -65,6 +68,14 @@ def make_one_of_each(estate: Estate) -> dict[str, int]:
         "snapshots/dynamodb_tables": of_table["id"],
         "recoveries": recovery,
     }
+
+
+@contextmanager
+def taken_back() -> Iterator[None]:
+    """What is done meanwhile leaves no trace in the database."""
+    with transaction.atomic():
+        yield
+        transaction.set_rollback(True)
 
 
 def found_by_listing(
