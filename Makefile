@@ -33,6 +33,7 @@ check: setup
 
 openapi: setup
 	$(DJANGO) -m cpm.api.openapi_file > docs/openapi.yaml
+	$(DJANGO) -m cpm.api.operations_file > docs/operations.md
 
 migrations: setup
 	$(DJANGO) -m django makemigrations cpm

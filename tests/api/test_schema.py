@@ -9,13 +9,13 @@ import pytest
 from jsonschema import ValidationError  # type: ignore[import-untyped]  # has no types
 
 from cpm.api.guide import OPERATIONS as GUIDE
-from cpm.api.openapi_file import text
+from cpm.api import openapi_file, operations_file
 from cpm.api.routes import OPERATIONS
 from tests.api import document
 from tests.api.cast import Caller
 
 VERSIONS = ["1.0.0", "1.1.0", "1.2.0"]
-FILE = Path(__file__).parents[2] / "docs" / "openapi.yaml"
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 def refs(value: Any) -> Iterator[str]:
@@ -67,9 +67,10 @@ def test_old_versions_are_described_without_what_came_later() -> None:
     assert "max_dynamodb_gib" in schemas["1.1.0"]["Profile"]["properties"]
 
 
-def test_the_file_in_the_documentation_is_up_to_date() -> None:
-    """`python -m cpm.api.openapi_file > docs/openapi.yaml` makes it so."""
-    assert FILE.read_text() == text()
+def test_the_files_in_the_documentation_are_up_to_date() -> None:
+    """`make openapi` makes them so."""
+    assert (DOCS / "openapi.yaml").read_text() == openapi_file.text()
+    assert (DOCS / "operations.md").read_text() == operations_file.text()
 
 
 def test_the_page_to_read_needs_nothing_from_elsewhere(nobody: Caller) -> None:
