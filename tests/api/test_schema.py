@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from jsonschema import ValidationError  # type: ignore[import-untyped]  # has no types
 
-from cpm.api.guide import OPERATIONS as GUIDE
 from cpm.api import openapi_file, operations_file
+from cpm.api.guide import OPERATIONS as GUIDE
 from cpm.api.routes import OPERATIONS
 from tests.api import document
 from tests.api.cast import Caller

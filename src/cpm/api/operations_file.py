@@ -18,8 +18,8 @@ _HEAD = """\
 Every operation of the API: the version that introduced it, who may call it, and what it does. \
 Made from the operations themselves by `make openapi`; a test compares it with them.
 
-Paths stand below `/api`. "Owners" are users, for what is theirs; root is also one for what belongs \
-to managed users. A delegate is what his user is, if he has the switches that stand there. \
+Paths stand below `/api`. "Owners" are users, for what is theirs; root is also one for what is \
+of managed users. A delegate is what his user is, if he has the switches that stand there. \
 `openapi.yaml` says what goes in and comes out.
 """
 
