@@ -63,6 +63,13 @@ def read_leniently(request: HttpRequest, fields: Fields) -> Data:
     return _from_form(_pairs(raw), fields)
 
 
+def keep(request: HttpRequest) -> bytes:
+    """The whole body, which whoever comes next can read as if nobody had. Raises `TooLarge`."""
+    raw = _bytes(request)
+    request._stream = request.META["wsgi.input"] = BytesIO(raw)  # noqa: SLF001 - as Django does
+    return raw
+
+
 def drain(request: HttpRequest) -> None:
     """Take in what nobody has read: many clients listen for an answer only after their last byte.
 

@@ -8,12 +8,13 @@ object, body, state.
 import logging
 import re
 import uuid
+from functools import partial
 
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from structlog.contextvars import bound_contextvars
 
-from cpm.api import authentication, bodies, errors, negotiation
+from cpm.api import authentication, bodies, errors, idempotency, negotiation
 from cpm.api.negotiation import JSON, Wanted
 from cpm.api.operations import Place
 from cpm.api.refusals import MethodNotAllowed
@@ -75,7 +76,10 @@ def _done(http: HttpRequest, place: Place, wanted: Wanted) -> HttpResponseBase:
         raise MethodNotAllowed(method, allowed)
     if person and operation.action and not may_ever(person, operation.action):
         raise Forbidden
-    return operation.view(Request(http, place.path, wanted, person), *place.ids)
+    request = Request(http, place.path, wanted, person)
+    view = partial(operation.view, request, *place.ids)
+    is_keyed = method == "POST" and person and idempotency.HEADER in http.headers
+    return idempotency.once(request, view) if is_keyed else view()
 
 
 def _finish(response: HttpResponseBase, method: str) -> HttpResponseBase:

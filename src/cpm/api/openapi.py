@@ -14,6 +14,7 @@ import msgspec
 from django.db.models import TextChoices
 from msgspec import Struct, UnsetType
 
+from cpm.api import idempotency
 from cpm.api.bodies import JSON, MULTIPART, URLENCODED
 from cpm.api.errors import WHOLE
 from cpm.api.lists import Listing
@@ -45,6 +46,7 @@ _REFUSALS = {
     404: "Not there, or not for you to see.",
     409: "Work in progress stands in the way.",
     412: "It has changed since.",
+    422: "The idempotency key belongs to another request.",
     429: "Too many bad attempts.",
 }
 
@@ -68,7 +70,7 @@ def document(operations: Iterable[Operation], version: Version) -> dict[str, Any
         "components": {
             "schemas": {**_structs(known, version), **_pages(known), **_bodies(known), **_ERRORS},
             "responses": {_phrase(status): _refusal(status) for status in _REFUSALS},
-            "parameters": _PAGING,
+            "parameters": {**_PAGING, **_IDEMPOTENCY},
             "securitySchemes": {
                 "token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
             },
@@ -106,6 +108,8 @@ def _parameters(operation: Operation) -> Iterator[dict[str, Any]]:
         if part.startswith("{"):
             schema = {"type": "integer", "format": "int64"}
             yield {"name": part[1:-1], "in": "path", "required": True, "schema": schema}
+    if _may_be_keyed(operation):
+        yield from _common(_IDEMPOTENCY)
     for name, schema in operation.parameters.items():
         yield _query(name, schema)
     if operation.listing is not None:
@@ -122,7 +126,16 @@ def _list_parameters(listing: Listing[Any]) -> Iterator[dict[str, Any]]:
     if listing.ordering:
         keys = f"Comma-separated, `-` for descending: {', '.join(listing.ordering)}."
         yield _query("ordering", {"type": "string"}, keys)
-    yield from ({"$ref": f"#/components/parameters/{name}"} for name in _PAGING)
+    yield from _common(_PAGING)
+
+
+def _common(parameters: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    yield from ({"$ref": f"#/components/parameters/{name}"} for name in parameters)
+
+
+def _may_be_keyed(operation: Operation) -> bool:
+    """Whether an idempotency key is heeded: of those whom the server knows."""
+    return operation.method == "POST" and operation.action is not None
 
 
 def _query(name: str, schema: Schema, description: str = "") -> dict[str, Any]:
@@ -237,6 +250,8 @@ def _refusals(operation: Operation) -> Iterator[int]:
         yield 404
     if operation.method in {"PUT", "DELETE"}:
         yield from (409, 412)
+    if _may_be_keyed(operation):
+        yield from (409, 422)
 
 
 def _phrase(status: int) -> str:
@@ -312,6 +327,18 @@ _PAGING: Mapping[str, Any] = {
         {"type": "integer", "minimum": 0, "maximum": MOST_SIZE},
         "0 turns paging off.",
     ),
+}
+
+_IDEMPOTENCY: Mapping[str, Any] = {
+    "idempotency_key": {
+        "name": idempotency.HEADER,
+        "in": "header",
+        "schema": {"type": "string", "pattern": idempotency.PATTERN},
+        "description": (
+            "Made up by the client: the same request with the same key has its effect once, and"
+            f" for 24 hours the same answer, marked `{idempotency.REPLAYED}: true`."
+        ),
+    }
 }
 
 _ERRORS: Mapping[str, Any] = {

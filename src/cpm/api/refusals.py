@@ -59,6 +59,30 @@ class TooLarge(Refusal):
         super().__init__(f"The request body is larger than {most_bytes} bytes.")
 
 
+class RequestUnderWay(Refusal):
+    """A request with the same idempotency key is being done."""
+
+    status = 409
+    code = "in_progress"
+
+    # Most are done sooner.
+    RETRY_SECONDS = 1
+
+    def __init__(self) -> None:
+        message = "A request with this idempotency key is under way."
+        super().__init__(message, {"Retry-After": str(self.RETRY_SECONDS)})
+
+
+class KeyReused(Refusal):
+    """The idempotency key belongs to another request."""
+
+    status = 422
+    code = "idempotency_key_reused"
+
+    def __init__(self) -> None:
+        super().__init__("This idempotency key has been used for another request.")
+
+
 class UnsupportedMediaType(Refusal):
     """The body is of a type that nobody reads here."""
 

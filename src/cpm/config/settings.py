@@ -10,6 +10,7 @@ ENVIRONMENT = environment.read()
 SECRET = ENVIRONMENT.secret_key or secrets.load_or_create(ENVIRONMENT.data)
 SECRET_KEY = secrets.derive(SECRET, "django").hex()
 TOKEN_KEY = secrets.derive(SECRET, "tokens")
+FINGERPRINT_KEY = secrets.derive(SECRET, "fingerprints")
 SEALER = secrets.Sealer(SECRET)
 
 DEBUG = False

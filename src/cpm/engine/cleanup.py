@@ -14,6 +14,7 @@ from cpm.engine.settings import Cleanup
 from cpm.kernel import clock, times
 from cpm.models.backups import Backup, BackupPhase, CopyStatus
 from cpm.models.events import Event, Stream
+from cpm.models.idempotency import KeptAnswer
 from cpm.models.operations import Operation, OperationPhase
 from cpm.models.policies import Policy
 from cpm.models.snapshots import Snapshot
@@ -59,7 +60,8 @@ def run() -> None:
     audit = trail.drop_older_than(section.keep_audit_days)
     Event.objects.exclude(stream="").filter(at__lt=clock.now() - _KEEP_LOGS).delete()
     BadAttempt.objects.filter(window_started_at__lt=clock.now() - _KEEP_ATTEMPTS).delete()
-    UsedAssertion.objects.filter(expires_at__lt=clock.now()).delete()
+    for passing in (UsedAssertion, KeptAnswer):
+        passing.objects.filter(expires_at__lt=clock.now()).delete()
     events.log(
         "cleanup_finished",
         stream=Stream.CLEANUP,

@@ -16,6 +16,7 @@ from cpm.models.budgets import ApiBudget
 from cpm.models.dr_copies import DrCopy, DrCopyOutcome, DrCopyPhase
 from cpm.models.events import Event, Severity, Stream
 from cpm.models.groups import Group, GroupType
+from cpm.models.idempotency import KeptAnswer
 from cpm.models.operations import Operation, OperationOutcome, OperationPhase
 from cpm.models.policies import (
     AutoRemove,
@@ -58,6 +59,7 @@ __all__ = [
     "Group",
     "GroupType",
     "Hook",
+    "KeptAnswer",
     "Operation",
     "OperationOutcome",
     "OperationPhase",
