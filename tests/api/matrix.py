@@ -27,6 +27,7 @@ class Need(Enum):
     BACKUPS = ("policies and all that; run, freeze, delete", "RIM", (BACKUP,))
     RECOVER = ("recover, delete a recovery record", "RIM", (RECOVERY,))
     DELEGATES = ("write delegates", "RIM", (SETTINGS,))
+    NOTIFICATIONS = ("write channels and the daily summary", "RIM", (SETTINGS,))
     USERS = ("write users", "R", (SETTINGS,))
     READ_SERVER = ("read settings, licence", "R", ())
     SUPPORT_LOGS = ("read support logs", "R", (SETTINGS,))
@@ -117,6 +118,15 @@ MATRIX: dict[str, Methods] = {
     "/recoveries/{}/": {"GET": Need.READ, "DELETE": Need.RECOVER},
     "/recoveries/{}/logs/": _LISTED,
     "/alerts/": _LISTED,
+    "/notifications/channels/": {"GET": Need.READ, "POST": Need.NOTIFICATIONS},
+    "/notifications/channels/{}/": {
+        "GET": Need.READ,
+        "PUT": Need.NOTIFICATIONS,
+        "DELETE": Need.NOTIFICATIONS,
+    },
+    "/notifications/channels/{}/test/": {"POST": Need.NOTIFICATIONS},
+    "/notifications/channels/{}/deliveries/": _LISTED,
+    "/notifications/summary/": {"GET": Need.READ, "PUT": Need.NOTIFICATIONS},
     "/agents/": _LISTED,
     "/reports/backups/": _LISTED,
     "/reports/snapshots/": _LISTED,
@@ -127,6 +137,7 @@ MATRIX: dict[str, Methods] = {
     "/system/support_logs/": {"GET": Need.SUPPORT_LOGS},
     "/settings/identifier/": _SECTION,
     "/settings/proxy/": _SECTION,
+    "/settings/smtp/": _SECTION,
     "/settings/license/": _SECTION,
     "/settings/cleanup/": _SECTION,
     "/settings/cleanup/run/": {"POST": Need.SERVER},

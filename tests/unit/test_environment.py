@@ -31,6 +31,7 @@ def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
         {"CPM_SECRET_KEY_FILE": "/nonexistent/key"},
         {"CPM_TRUSTED_PROXIES": "10.0.0.0/8,proxy.example.com"},
         {"CPM_TRUSTED_PROXIES": "10.0.0.1/8"},
+        {"CPM_WEBHOOK_NETWORKS": "the office"},
         {"CPM_TLS_KEY": "/etc/key.pem"},
     ],
 )

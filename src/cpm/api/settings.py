@@ -13,7 +13,7 @@ from cpm.api.request import Request
 from cpm.api.shapes import SINCE_1_2, Shown, encode, shown_to
 from cpm.api.statements import Rows
 from cpm.engine import settings as sections
-from cpm.engine.settings import Section
+from cpm.engine.settings import Section, SmtpSecurity
 from cpm.kernel import clock
 from cpm.models.events import Stream
 from cpm.queries import events
@@ -44,6 +44,17 @@ class ProxySettings(Shown):
     address: str
     port: int | None
     username: str
+
+
+class Smtp(Shown):
+    """The server that e-mail to users goes through; its password is never shown."""
+
+    enabled: bool
+    address: str
+    port: int
+    security: SmtpSecurity
+    username: str
+    sender: str
 
 
 class IdentityProvider(Shown):
@@ -108,6 +119,17 @@ def update_proxy(request: Request) -> HttpResponse:
     """Update the proxy; a password that is left out stays."""
     settings.update_proxy(request.body(settings.PROXY_FIELDS), actor=request.person)
     return show_proxy(request)
+
+
+def show_smtp(request: Request) -> HttpResponse:
+    """Retrieve the SMTP server."""
+    return _answer(request, sections.Smtp, Smtp)
+
+
+def update_smtp(request: Request) -> HttpResponse:
+    """Update the SMTP server; a password that is left out stays."""
+    settings.update_smtp(request.body(settings.SMTP_FIELDS), actor=request.person)
+    return show_smtp(request)
 
 
 def show_identity_provider(request: Request) -> HttpResponse:
@@ -208,6 +230,7 @@ OPERATIONS = (
         settings.fields_of(sections.Identifier),
     ),
     *_section("/settings/proxy/", (show_proxy, update_proxy), ProxySettings, settings.PROXY_FIELDS),
+    *_section("/settings/smtp/", (show_smtp, update_smtp), Smtp, settings.SMTP_FIELDS),
     *_section(
         "/settings/identity_provider/",
         (show_identity_provider, update_identity_provider),

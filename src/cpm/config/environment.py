@@ -86,6 +86,12 @@ class Environment:
         24, "Hours between two comparisons of what AWS keeps with the records; 0 for none."
     )
 
+    webhook_networks: tuple[str, ...] = _setting(
+        (),
+        "Networks that are not public, as `10.0.0.0/8`, to which users' webhooks may go all the"
+        " same, also without encryption (http).",
+    )
+
     log_format: str = _setting("json", "`json`, or `text` for people.")
     log_level: str = _setting("INFO", "`DEBUG`, `INFO`, `WARNING` or `ERROR`.")
 
@@ -162,7 +168,8 @@ def _check(environment: Environment) -> None:
         raise BadEnvironment(
             f"CPM_TIME_ZONE must be an IANA zone such as Europe/Berlin: {error}"
         ) from error
-    _check_networks(environment.trusted_proxies)
+    _check_networks("CPM_TRUSTED_PROXIES", environment.trusted_proxies)
+    _check_networks("CPM_WEBHOOK_NETWORKS", environment.webhook_networks)
     if not 0 < environment.aws_budget_share <= 1:
         raise BadEnvironment("CPM_AWS_BUDGET_SHARE must be above 0 and at most 1")
     if environment.worker_stalled_seconds < 1:
@@ -173,11 +180,9 @@ def _check(environment: Environment) -> None:
         raise BadEnvironment("CPM_TLS_CERTIFICATE and CPM_TLS_KEY belong together")
 
 
-def _check_networks(networks: Iterable[str]) -> None:
+def _check_networks(name: str, networks: Iterable[str]) -> None:
     for network in networks:
         try:
             ip_network(network)
         except ValueError as error:
-            raise BadEnvironment(
-                f"CPM_TRUSTED_PROXIES must list addresses and networks: {error}"
-            ) from error
+            raise BadEnvironment(f"{name} must list addresses and networks: {error}") from error

@@ -21,7 +21,7 @@ def aws_of(account: Account | None, region: str) -> Aws:
     """The handle of an account in a region. Raises Fault where the account cannot be entered."""
     if account is None:
         raise Fault(FaultKind.INVALID, "the account was deleted from the server")
-    cloud = _cloud(settings.ENVIRONMENT.aws_endpoint, _proxy())
+    cloud = _cloud(settings.ENVIRONMENT.aws_endpoint, proxy())
     number = account.aws_account_number or account.account_number
     return cloud.aws(_credentials(account, cloud.partition(region)), region, number)
 
@@ -51,6 +51,20 @@ def number_of(account: Account) -> str:
 def forbids_deleting(account: Account | None) -> bool:
     """Whether what is in the account may be marked as expired, but not deleted."""
     return account is not None and not account.allow_deleting_snapshots
+
+
+def proxy() -> Proxy | None:
+    """The proxy that everything takes on its way out, if there is one."""
+    chosen = ProxySettings.current()
+    if not chosen.enabled or chosen.port is None:
+        return None
+    sealed = chosen.sealed_password
+    return Proxy(
+        host=chosen.address,
+        port=chosen.port,
+        user=chosen.username,
+        password=settings.SEALER.open(sealed.encode()) if sealed else "",
+    )
 
 
 def _credentials(account: Account, partition: str) -> Credentials:
@@ -83,19 +97,6 @@ def _secret(account: Account) -> str:
             f"the secret key of account {account.name} was sealed with another server's key;"
             " enter it again",
         ) from None
-
-
-def _proxy() -> Proxy | None:
-    chosen = ProxySettings.current()
-    if not chosen.enabled or chosen.port is None:
-        return None
-    sealed = chosen.sealed_password
-    return Proxy(
-        host=chosen.address,
-        port=chosen.port,
-        user=chosen.username,
-        password=settings.SEALER.open(sealed.encode()) if sealed else "",
-    )
 
 
 # A change of the proxy makes another cloud; those that go away take their connections with them.

@@ -1,10 +1,15 @@
-"""Alerts: one row per cause while the cause lasts, however often it shows itself."""
+"""Alerts: one row per cause while the cause lasts, however often it shows itself.
+
+A cause that comes back soon after it had gone is still the same one: it does not flap.
+"""
 
 from dataclasses import dataclass, field
 
 from django.db import IntegrityError, transaction
-from django.db.models import F
+from django.db.models import F, QuerySet
 
+from cpm.engine import notices
+from cpm.engine.notices import COOL_DOWN
 from cpm.kernel import clock
 from cpm.models.alerts import Alert, AlertCategory, AlertSeverity
 from cpm.models.policies import Policy
@@ -35,6 +40,7 @@ class Tally:
         return ", ".join(self.first) + (f" and {others} others" if others else "")
 
 
+@transaction.atomic
 def raise_alert(
     cause: str,
     *,
@@ -45,30 +51,61 @@ def raise_alert(
     severity: AlertSeverity = AlertSeverity.ERROR,
     policy: Policy | None = None,
 ) -> None:
-    """Open an alert for `cause`, or count one more occasion on the open one."""
-    if _count_one_more(cause, severity, message):
-        return
-    try:
-        with transaction.atomic():
-            Alert.objects.create(
-                user=user,
-                cause=cause,
-                category=category,
-                severity=severity,
-                title=title[:_TITLE_LENGTH],
-                message=message,
-                policy=policy,
-                raised_at=clock.now(),
-            )
-    except IntegrityError:
-        _count_one_more(cause, severity, message)  # another process opened it just now
+    """Open an alert for `cause`, or count one more occasion on the one that is open.
+
+    One that was resolved only just now is opened again.
+    """
+    new = Alert(
+        user=user,
+        cause=cause,
+        category=category,
+        severity=severity,
+        title=title[:_TITLE_LENGTH],
+        message=message,
+        policy=policy,
+        raised_at=clock.now(),
+    )
+    if not (_count_one_more(_open(cause), new) or _begin(new)):
+        _count_one_more(_open(cause), new)  # another process opened it just now
+    for alert in _open(cause):
+        notices.tell_of(alert)
 
 
 def resolve(*causes: str) -> None:
     """Close the alerts whose cause is gone; nothing happens where there is none."""
-    Alert.objects.filter(cause__in=causes, resolved_at=None).update(resolved_at=clock.now())
+    ids = list(_open(*causes).values_list("pk", flat=True))
+    if ids:
+        with transaction.atomic():
+            Alert.objects.filter(pk__in=ids, resolved_at=None).update(resolved_at=clock.now())
+            notices.take_back(ids)
 
 
-def _count_one_more(cause: str, severity: AlertSeverity, message: str) -> bool:
-    still_open = Alert.objects.filter(cause=cause, resolved_at=None)
-    return bool(still_open.update(count=F("count") + 1, severity=severity, message=message))
+def resolve_of(policy: Policy) -> None:
+    """Close all alerts about a policy, which is being deleted."""
+    resolve(*policy.alerts.filter(resolved_at=None).values_list("cause", flat=True))
+
+
+def _open(*causes: str) -> QuerySet[Alert]:
+    return Alert.objects.filter(cause__in=causes, resolved_at=None)
+
+
+def _begin(new: Alert) -> bool:
+    """Open the alert of this cause that was resolved just now, or else the new one."""
+    lately = Alert.objects.filter(cause=new.cause, resolved_at__gt=clock.now() - COOL_DOWN)
+    try:
+        with transaction.atomic():
+            last = lately.order_by("-resolved_at").values("pk")[:1]
+            again = Alert.objects.filter(pk__in=last, resolved_at__isnull=False)
+            if not _count_one_more(again, new):
+                new.save(force_insert=True)
+    except IntegrityError:
+        return False
+    return True
+
+
+def _count_one_more(alerts: QuerySet[Alert], new: Alert) -> bool:
+    return bool(
+        alerts.update(
+            count=F("count") + 1, severity=new.severity, message=new.message, resolved_at=None
+        )
+    )

@@ -12,9 +12,11 @@ from cpm.engine import cleanup_log, deletions, dr_copies, events, jobs, retentio
 from cpm.engine.deleted import live_snapshots, wanted_away
 from cpm.engine.settings import Cleanup
 from cpm.kernel import clock, times
+from cpm.models.alerts import Alert
 from cpm.models.backups import Backup, BackupPhase, CopyStatus
 from cpm.models.events import Event, Stream
 from cpm.models.idempotency import KeptAnswer
+from cpm.models.notifications import Delivery
 from cpm.models.operations import Operation, OperationPhase
 from cpm.models.policies import Policy
 from cpm.models.snapshots import Snapshot
@@ -22,6 +24,7 @@ from cpm.models.users import BadAttempt, UsedAssertion
 
 # The API shows those of the last 30 days.
 _KEEP_LOGS = timedelta(days=60)
+_KEEP_DELIVERIES = timedelta(days=30)
 # No window in which bad attempts are counted is longer.
 _KEEP_ATTEMPTS = timedelta(days=1)
 _RECORDS_AT_ONCE = 500
@@ -51,7 +54,7 @@ def look() -> None:
 
 def run() -> None:
     """Clean up now."""
-    section = Cleanup.current()
+    section, now = Cleanup.current(), clock.now()
     events.log("cleanup_started", stream=Stream.CLEANUP)
     policies = Policy.objects.order_by("pk").values_list("pk", flat=True)
     expired = sum(retention.apply(policy_id) for policy_id in policies)
@@ -59,6 +62,9 @@ def run() -> None:
     records = _forget_old_records(section.keep_records_days)
     audit = trail.drop_older_than(section.keep_audit_days)
     Event.objects.exclude(stream="").filter(at__lt=clock.now() - _KEEP_LOGS).delete()
+    Delivery.objects.filter(finished_at__lt=now - _KEEP_DELIVERIES).delete()
+    keep_records = timedelta(days=section.keep_records_days)
+    Alert.objects.filter(resolved_at__lt=now - keep_records).delete()
     BadAttempt.objects.filter(window_started_at__lt=clock.now() - _KEEP_ATTEMPTS).delete()
     for passing in (UsedAssertion, KeptAnswer):
         passing.objects.filter(expires_at__lt=clock.now()).delete()

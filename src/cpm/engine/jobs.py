@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from django.db.models import F
 
-from cpm.engine.queue import SCRIPTS, Task
+from cpm.engine.queue import NOTICES, SCRIPTS, Task
 from cpm.kernel import clock
 from cpm.models.backups import Backup, BackupPhase
 from cpm.models.operations import Operation
@@ -22,8 +22,10 @@ WATCH = Task("watch", priority=60)
 LOOK_AT_BACKUP = Task("look_at_backup", priority=50)
 RETRY_BACKUP = Task("retry_backup", priority=50)
 RUN_SCRIPT = Task("run_script", priority=50, queue=SCRIPTS)
+NOTIFY = Task("notify", priority=50, queue=NOTICES)
 LOOK_AT_DR = Task("look_at_dr", priority=45)
 LOOK_AT_SNAPSHOT = Task("look_at_snapshot", priority=40)
+SUMMARIZE = Task("summarize", priority=30)
 SCAN_TAGS = Task("scan_tags", priority=30)
 APPLY_RETENTION = Task("apply_retention", priority=20)
 CLEAN_UP = Task("clean_up", priority=20)
@@ -116,6 +118,16 @@ def defer_inventories(account_ids: Iterable[int]) -> None:
 def defer_scans(scan_ids: Iterable[int]) -> None:
     """Have the tags of accounts and regions scanned."""
     SCAN_TAGS.defer_all({f"scan:{pk}": {"scan_id": pk} for pk in scan_ids})
+
+
+def defer_notices(channel_ids: Iterable[int]) -> None:
+    """Have the channels told what they are to know."""
+    NOTIFY.defer_all({f"channel:{pk}": {"channel_id": pk} for pk in channel_ids})
+
+
+def defer_summaries(user_ids: Iterable[int]) -> None:
+    """Have the daily summaries of these users written."""
+    SUMMARIZE.defer_all({f"summary:{pk}": {"user_id": pk} for pk in user_ids})
 
 
 def defer_cleanup() -> None:

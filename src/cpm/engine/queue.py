@@ -32,10 +32,12 @@ log = structlog.get_logger(__name__)
 
 Function = TypeVar("Function", bound=Callable[..., object])
 
-# The queue of everything short, and that of the server's own scripts, which may take hours. Each
-# has its own threads; workers may be told to serve some queues only.
+# The queue of everything short, that of the server's own scripts, which may take hours, and that of
+# messages, whose receivers may be slow. Each has its own threads; workers may be told to serve some
+# queues only.
 ENGINE = "engine"
 SCRIPTS = "scripts"
+NOTICES = "notices"
 
 # A job that fails by a defect, or kills its worker, is tried again for some twenty minutes.
 MOST_ATTEMPTS = 12

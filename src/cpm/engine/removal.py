@@ -23,6 +23,7 @@ def begin(user: User) -> None:
     """Take all that is his out of everybody's sight and out of work. The caller holds a lock."""
     PolicySchedule.objects.filter(policy__user=user).delete()
     Backup.objects.filter(user=user, retry_at__isnull=False).update(retry_at=None)
+    user.channels.all().delete()
     # Whatever comes to look at one of his accounts meanwhile cannot get in.
     Account.objects.filter(user=user).update(
         authentication=Authentication.IAM_USER,

@@ -8,6 +8,7 @@ import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, ClassVar, Self
 
 from django.conf import settings
@@ -94,6 +95,29 @@ class ProxySettings(Section):
     address: str = option("", label="Address", max_length=255)
     port: int | None = option(None, label="Port", minimum=1, maximum=65535)
     username: str = option("", label="User name", max_length=255)
+    sealed_password: str = ""
+
+
+class SmtpSecurity(StrEnum):
+    """How the connection to the SMTP server is kept from others."""
+
+    STARTTLS = "starttls"
+    TLS = "tls"
+    NONE = "none"
+
+
+@dataclass(frozen=True)
+class Smtp(Section):
+    """The server that e-mail to users goes through."""
+
+    name: ClassVar[str] = "smtp"
+
+    enabled: bool = option(False, label="Send e-mail")
+    address: str = option("", label="Address", max_length=255)
+    port: int = option(587, label="Port", minimum=1, maximum=65535)
+    security: str = option(SmtpSecurity.STARTTLS.value, label="Security")
+    username: str = option("", label="User name", max_length=255)
+    sender: str = option("", label="Sender", max_length=254)
     sealed_password: str = ""
 
 

@@ -6,7 +6,7 @@ were lost with the process that held them, and for nothing else.
 
 from django.db import connection, transaction
 
-from cpm.engine import agents, cleanup, inventory, jobs, tagscan
+from cpm.engine import agents, cleanup, inventory, jobs, notices, summaries, tagscan
 from cpm.kernel import clock
 from cpm.models.backups import Backup
 from cpm.models.operations import Operation, OperationPhase
@@ -61,6 +61,8 @@ def _sweep() -> None:
     jobs.defer_dr(copied.values_list("pk", flat=True)[:MOST_AT_ONCE])
     retries = Backup.objects.filter(retry_at__lte=now).order_by("retry_at")
     jobs.defer_retries(retries.values_list("pk", flat=True)[:MOST_AT_ONCE])
+    jobs.defer_notices(notices.due(now)[:MOST_AT_ONCE])
+    jobs.defer_summaries(summaries.due(now)[:MOST_AT_ONCE])
     gone = User.objects.filter(kind=UserKind.GONE)
     jobs.defer_removals(gone.values_list("pk", flat=True))
     asking = Operation.objects.filter(

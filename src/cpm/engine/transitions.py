@@ -11,6 +11,7 @@ from django.db.models import Model
 
 from cpm.engine.queue import Overtaken
 from cpm.models.backups import Backup, BackupPhase
+from cpm.models.notifications import Delivery, DeliveryPhase
 from cpm.models.operations import Operation, OperationPhase
 from cpm.models.policies import Policy
 from cpm.models.recoveries import Recovery, RecoveryPhase
@@ -43,14 +44,19 @@ SCRIPT: Table = {
     ScriptPhase.RUNNING: frozenset({ScriptPhase.CLOSED}),
     ScriptPhase.CLOSED: frozenset(),
 }
+DELIVERY: Table = {
+    DeliveryPhase.WAITING: frozenset({DeliveryPhase.CLOSED}),
+    DeliveryPhase.CLOSED: frozenset(),
+}
 TABLES: Mapping[type[Model], Table] = {
     Operation: OPERATION,
     Backup: BACKUP,
     Recovery: RECOVERY,
     ScriptRun: SCRIPT,
+    Delivery: DELIVERY,
 }
 
-Row = Operation | Backup | Recovery | ScriptRun
+Row = Operation | Backup | Recovery | ScriptRun | Delivery
 
 
 class IllegalTransition(Exception):

@@ -11,6 +11,7 @@ from cpm.engine import (
     agents,
     backups,
     cleanup,
+    deliveries,
     dr,
     inventory,
     operations,
@@ -20,6 +21,7 @@ from cpm.engine import (
     removal,
     retention,
     scripts,
+    summaries,
     sweep,
     tagscan,
     tick,
@@ -31,6 +33,8 @@ from cpm.kernel import clock
 log = structlog.get_logger(__name__)
 
 SWEEP_SECONDS = 1.0
+# Messages that each worker process sends at once.
+NOTICE_CONCURRENCY = 10
 # After the database went away.
 _RESTART_SECONDS = 2.0
 
@@ -38,6 +42,7 @@ LOOKS = (
     agents,
     backups,
     cleanup,
+    deliveries,
     dr,
     inventory,
     operations,
@@ -45,6 +50,7 @@ LOOKS = (
     removal,
     retention,
     scripts,
+    summaries,
     tagscan,
     tick,
     watchers,
@@ -61,7 +67,11 @@ def run(
 ) -> None:
     """Serve `queues` (all if empty) until `stop` is set, whatever happens to the database."""
     pace = pace or Pace()
-    threads_by_queue = {queue.ENGINE: concurrency, queue.SCRIPTS: script_concurrency}
+    threads_by_queue = {
+        queue.ENGINE: concurrency,
+        queue.SCRIPTS: script_concurrency,
+        queue.NOTICES: NOTICE_CONCURRENCY,
+    }
     threads = [threading.Thread(target=_sweep_until, args=(stop, pace), name="sweep")]
     for name in queues or threads_by_queue:
         arguments = (stop, name, threads_by_queue.get(name, concurrency), pace)

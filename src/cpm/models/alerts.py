@@ -37,7 +37,7 @@ class Alert(models.Model):
     severity = models.CharField(max_length=7, choices=AlertSeverity.choices)
     title = models.CharField(max_length=200)
     message = models.TextField()
-    policy = models.ForeignKey(Policy, models.CASCADE, null=True, related_name="alerts")
+    policy = models.ForeignKey(Policy, models.SET_NULL, null=True, related_name="alerts")
     raised_at = models.DateTimeField()
     count = models.PositiveIntegerField(default=1)
     resolved_at = models.DateTimeField(null=True)

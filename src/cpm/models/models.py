@@ -17,6 +17,15 @@ from cpm.models.dr_copies import DrCopy, DrCopyOutcome, DrCopyPhase
 from cpm.models.events import Event, Severity, Stream
 from cpm.models.groups import Group, GroupType
 from cpm.models.idempotency import KeptAnswer
+from cpm.models.notifications import (
+    Channel,
+    ChannelType,
+    Delivery,
+    DeliveryKind,
+    DeliveryOutcome,
+    DeliveryPhase,
+    Notice,
+)
 from cpm.models.operations import Operation, OperationOutcome, OperationPhase
 from cpm.models.policies import (
     AutoRemove,
@@ -51,7 +60,13 @@ __all__ = [
     "BackupPhase",
     "BackupTarget",
     "BadAttempt",
+    "Channel",
+    "ChannelType",
     "CopyStatus",
+    "Delivery",
+    "DeliveryKind",
+    "DeliveryOutcome",
+    "DeliveryPhase",
     "DrCopy",
     "DrCopyOutcome",
     "DrCopyPhase",
@@ -60,6 +75,7 @@ __all__ = [
     "GroupType",
     "Hook",
     "KeptAnswer",
+    "Notice",
     "Operation",
     "OperationOutcome",
     "OperationPhase",

@@ -61,6 +61,12 @@ class User(AbstractBaseUser):
     max_redshift_gib = models.PositiveIntegerField(null=True, blank=True)
     max_dynamodb_gib = models.PositiveIntegerField(null=True, blank=True)
 
+    # When he is told once a day how things stand; an empty zone is the server's.
+    summary_enabled = models.BooleanField(default=False)
+    summary_hour = models.PositiveSmallIntegerField(default=8)
+    summary_time_zone = models.CharField(max_length=64, blank=True, default="")
+    summary_due_at = models.DateTimeField(null=True, blank=True)
+
     USERNAME_FIELD = "username"
     REQUIRED_FIELDS: ClassVar[list[str]] = []
 
@@ -77,6 +83,13 @@ class User(AbstractBaseUser):
             models.UniqueConstraint(
                 fields=["kind"], condition=models.Q(kind=UserKind.ROOT), name="user_one_root"
             ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["summary_due_at"],
+                condition=models.Q(summary_due_at__isnull=False),
+                name="user_summary_due",
+            )
         ]
 
     def __str__(self) -> str:

@@ -31,8 +31,10 @@ def uses_of(account: Account) -> list[str]:
     policies = account.policies.order_by("name").values_list("name", flat=True)
     copying = account.policies_that_copy.order_by("name").values_list("name", flat=True)
     roles = account.assumed_by.order_by("name").values_list("name", flat=True)
+    channels = account.channels.order_by("name").values_list("name", flat=True)
     return [
         *(f"policy {name}" for name in policies),
         *(f"DR of policy {name}" for name in copying),
         *(f"account {name}" for name in roles),
+        *(f"notification channel {name}" for name in channels),
     ]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from cpm.resources import registry, tagged
+from cpm.resources import registry, sns, tagged
 from cpm.resources.contract import Driver, Effect, Json
 
 # So many characters a managed policy may have; IAM does not count white space.
@@ -61,6 +61,7 @@ def documents(
         _add(rights, driver, account_type, may_delete=may_delete)
     if account_type is AccountType.BACKUP:
         rights.read(tagged.PERMISSIONS)
+        rights.read(sns.PERMISSIONS)
     statements = list(_statements(rights))
     if roles:
         assume = _statement("AssumeRole", {"sts:AssumeRole"})

@@ -26,6 +26,7 @@ class Action(StrEnum):
     CHANGE_BACKUPS = "write policies and what belongs to them, run, freeze and delete backups"
     RECOVER = "recover, and delete records of recoveries"
     CHANGE_DELEGATES = "write delegates"
+    CHANGE_NOTIFICATIONS = "write channels of notifications and the daily summary"
     CHANGE_USERS = "write users"
     READ_SERVER = "read settings and licence"
     READ_SUPPORT_LOGS = "read support logs"
@@ -57,6 +58,7 @@ RULES: Mapping[Action, Rule] = {
     Action.CHANGE_BACKUPS: Rule(frozenset({Switch.BACKUP_CHANGES})),
     Action.RECOVER: Rule(frozenset({Switch.RECOVERY})),
     Action.CHANGE_DELEGATES: Rule(_SETTINGS),
+    Action.CHANGE_NOTIFICATIONS: Rule(_SETTINGS),
     Action.CHANGE_USERS: Rule(_SETTINGS, root_only=True),
     Action.READ_SERVER: Rule(root_only=True),
     Action.READ_SUPPORT_LOGS: Rule(_SETTINGS, root_only=True),

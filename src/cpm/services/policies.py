@@ -5,7 +5,7 @@ from typing import Any
 
 from django.db import transaction
 
-from cpm.engine import tick
+from cpm.engine import alerts, tick
 from cpm.kernel import clock, names
 from cpm.models.accounts import Account
 from cpm.models.backups import Backup, BackupPhase
@@ -109,6 +109,7 @@ def delete(policy_id: int, *, actor: Person) -> None:
     if Backup.objects.filter(policy=policy).exclude(phase=BackupPhase.CLOSED).exists():
         raise Conflict("A backup of this policy is under way.")
     name = policy.name
+    alerts.resolve_of(policy)
     policy.delete()
     audit.record(actor, "delete policy", name)
 

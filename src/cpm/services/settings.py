@@ -7,7 +7,7 @@ from django.conf import settings
 from django.db import transaction
 
 from cpm.engine import cleanup, tagscan
-from cpm.engine.settings import ProxySettings, Section, TagScanning
+from cpm.engine.settings import ProxySettings, Section, Smtp, SmtpSecurity, TagScanning
 from cpm.kernel import names
 from cpm.kernel.invalid import Invalid, Problem
 from cpm.queries import accounts
@@ -16,7 +16,8 @@ from cpm.queries.people import Person
 from cpm.services import access, audit, options
 from cpm.services.access import Action
 from cpm.services.fields import Field, Fields
-from cpm.services.kinds import boolean, integer, text
+from cpm.services.given import Given
+from cpm.services.kinds import boolean, choice, email, integer, text
 
 PROXY_FIELDS = Fields(
     (
@@ -25,6 +26,19 @@ PROXY_FIELDS = Fields(
         Field("port", integer(1, 65535), nullable=True),
         Field("username", text(blank=True, max_length=255)),
         Field("password", text(blank=True, max_length=255)),
+    )
+)
+
+
+SMTP_FIELDS = Fields(
+    (
+        Field("enabled", boolean()),
+        Field("address", text(names.host, blank=True)),
+        Field("port", integer(1, 65535)),
+        Field("security", choice(*SmtpSecurity)),
+        Field("username", text(blank=True, max_length=255)),
+        Field("password", text(blank=True, max_length=255)),
+        Field("sender", email()),
     )
 )
 
@@ -69,10 +83,24 @@ def update_proxy(data: Mapping[str, object], *, actor: Person) -> None:
             if not given.get(name, getattr(kept, name)):
                 given.refuse(name, "required", "A proxy that is enabled needs this.")
     given.check()
-    password = given.pop("password", None)
-    if password is not None:
-        given["sealed_password"] = _sealed(password)
-    change(ProxySettings, given, actor=actor)
+    _change_with_password(ProxySettings, given, actor=actor)
+
+
+@transaction.atomic
+def update_smtp(data: Mapping[str, object], *, actor: Person) -> None:
+    """Change the SMTP server; a password that is left out stays. Raises `Forbidden`, `Invalid`."""
+    access.require(actor, Action.CHANGE_SERVER)
+    given = SMTP_FIELDS.read(data, partial=True)
+    kept = Smtp.locked()
+    if given.get("enabled", kept.enabled):
+        for name in ("address", "sender"):
+            if not given.get(name, getattr(kept, name)):
+                given.refuse(name, "required", "An SMTP server that is enabled needs this.")
+    security = given.get("security", kept.security)
+    if security == SmtpSecurity.NONE and given.get("username", kept.username):
+        given.refuse("security", "invalid", "No password goes without TLS: leave out the user.")
+    given.check()
+    _change_with_password(Smtp, given, actor=actor)
 
 
 @transaction.atomic
@@ -116,6 +144,13 @@ def scan(account_id: int | None = None, *, actor: Person) -> list[int]:
             raise Invalid(Problem("invalid", message, "account"))
     audit.record(actor, "run tag scan")
     return [place.pk for place in places]
+
+
+def _change_with_password(section: type[Section], given: Given, *, actor: Person) -> None:
+    password = given.pop("password", None)
+    if password is not None:
+        given["sealed_password"] = _sealed(password)
+    change(section, given, actor=actor)
 
 
 def _sealed(password: str) -> str:

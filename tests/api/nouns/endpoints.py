@@ -90,6 +90,11 @@ def bodies(estate: Estate, root_id: int) -> Mapping[tuple[str, str], dict[str, A
         "/delegates/{}/reset_password/": password,
         "/accounts/backup/": keys(estate.cloud, name="new"),
         "/accounts/dr/": keys(estate.cloud, name="new"),
+        "/notifications/channels/": {
+            "name": "new",
+            "channel_type": "email",
+            "email": "new@example.com",
+        },
         "/schedules/": every_hour,
         "/policies/": {"name": "new", "account": estate.account, "user": estate.caller.id},
         "/backups/{}/to_freezer/": {"name": "kept"},

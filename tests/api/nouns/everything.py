@@ -11,7 +11,10 @@ from cpm.api.routes import OPERATIONS
 from tests.api.cast import Caller
 from tests.api.nouns.estate import Estate, create, drain, keys
 
-NOUNS = ("agents", "accounts", "policies", "backups", "freezer", "recoveries", "alerts")
+NOUNS = (
+    *("agents", "accounts", "policies", "backups", "freezer", "recoveries", "alerts"),
+    "notifications",
+)
 COPIES = (
     *("dr_volumes", "only_dr_amis", "dr_initial_amis", "dr_rds_databases", "dr_rds_clusters"),
 )
@@ -44,10 +47,14 @@ def make_one_of_each(estate: Estate) -> dict[str, int]:
     (of_table,) = estate.caller.get(f"{path}dynamodb_tables/").json
     whole, *_ = estate.caller.get(f"{path}instances/").json
     recovery = create(estate.caller, f"{path}volumes/{snapshot['id']}/recover/", {})["id"]
+    topic = {"name": "ops", "channel_type": "sns", "account": estate.account, "region": "us-east-1"}
+    channel = create(estate.caller, "/notifications/channels/", topic)["id"]
+    create(estate.caller, f"/notifications/channels/{channel}/test/", {})
     drain()
     return {
         "accounts/backup": estate.account,
         "accounts/dr": create(estate.caller, "/accounts/dr/", keys(cloud, name="vault"))["id"],
+        "notifications/channels": channel,
         "policies": estate.policy,
         "targets/volumes": volume["id"],
         "targets/instances": instance["id"],
