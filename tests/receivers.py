@@ -17,6 +17,9 @@ from typing import Any
 
 from cpm.server import certificate
 
+# A name that nobody but a proxy can make anything of.
+HOST = "hooks.example.com"
+
 
 @dataclass(frozen=True)
 class Posted:
@@ -94,9 +97,9 @@ def receiver(tls: Path | None = None) -> Iterator[Receiver]:
 
 
 def _context(folder: Path) -> ssl.SSLContext:
-    """TLS with a certificate for loopback, which is made in the folder."""
+    """TLS with a certificate for loopback and `HOST`, which is made in the folder."""
     pair = folder / "certificate.pem", folder / "key.pem"
-    certificate.ensure(*pair, [])
+    certificate.ensure(*pair, [HOST])
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*pair)
     return context

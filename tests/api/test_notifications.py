@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from cpm.engine import alerts, queue, sweep
+from cpm.engine import queue, sweep
 from cpm.kernel import clock
 from cpm.models.accounts import Account, Authentication
-from cpm.models.alerts import AlertCategory
 from cpm.models.audit import AuditEntry
 from cpm.models.notifications import Channel
 from cpm.models.policies import Policy
 from cpm.models.users import UserKind
 from tests.api import document
 from tests.api.cast import Caller, caller, make_user
+from tests.engine.notifying import raise_one
 from tests.receivers import receiver
 
 PATH = "/notifications/channels/"
@@ -249,20 +249,30 @@ def test_the_smtp_server_is_roots_and_its_password_nobodys(root: Caller, managed
     assert PLANTED not in str(list(AuditEntry.objects.values()))
 
 
-def test_alerts_about_a_policy_end_with_it(managed: Caller) -> None:
+def test_alerts_about_what_is_deleted_end_with_it(managed: Caller) -> None:
+    account, channel = account_of(managed), make(managed, HOOK)["id"]
     assert managed.user is not None
     policy = Policy.objects.create(
-        user=managed.user, account=account_of(managed), name="nightly", modified_at=clock.now()
+        user=managed.user, account=account, name="nightly", modified_at=clock.now()
     )
-    alerts.raise_alert(
-        f"policy:{policy.pk}:failed",
-        user=managed.user,
-        category=AlertCategory.BACKUP,
-        title="It failed",
-        message="Twice.",
-        policy=policy,
+    other = f"inventory:account:{account.pk}9:us-east-1"
+    for cause, subject in {
+        f"policy:{policy.pk}:failed": policy,
+        f"inventory:account:{account.pk}:us-east-1": None,
+        f"vanished:account:{account.pk}": None,
+        f"channel:{channel}": None,
+        other: None,
+    }.items():
+        raise_one(managed.user, cause, policy=subject)
+    paths = (
+        f"{PATH}{channel}/",
+        f"/policies/{policy.pk}/",
+        f"/accounts/backup/{account.pk}/",
     )
-    assert managed.delete(f"/policies/{policy.pk}/").status == 204
-    assert managed.get("/alerts/").json == []
-    (over,) = managed.get("/alerts/?resolved=true").json
-    assert "policy" not in over
+    for path in paths:
+        assert managed.delete(path).status == 204
+    (left,) = managed.get("/alerts/").json
+    assert left["title"] == other
+    over = managed.get("/alerts/?resolved=true").json
+    assert len(over) == 4
+    assert not any("policy" in each for each in over)

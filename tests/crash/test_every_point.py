@@ -10,6 +10,7 @@ from cpm.models.backups import Backup
 from cpm.models.budgets import ApiBudget
 from tests.crash.death import Fate, Killed, mortal
 from tests.crash.dr_stories import DrStory, EncryptedDrStory, MovingStory, UndoneDrStory
+from tests.crash.notice_stories import NoticeStory
 from tests.crash.stories import (
     BackupStory,
     DeletionStory,
@@ -67,6 +68,10 @@ def test_a_scan_of_tags_survives_a_crash_at_every_point(world: TimedWorld) -> No
 
 def test_a_cleanup_survives_a_crash_at_every_point(world: TimedWorld) -> None:
     crash_at_every_point(world, lambda: CleanupStory(world))
+
+
+def test_what_is_told_survives_a_crash_at_every_point(world: TimedWorld) -> None:
+    crash_at_every_point(world, lambda: NoticeStory(world))
 
 
 @pytest.mark.parametrize("make", [MovingStory, DrStory, UndoneDrStory])

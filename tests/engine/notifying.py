@@ -9,6 +9,7 @@ from cpm.engine import alerts, queue, sweep, worker
 from cpm.kernel import clock
 from cpm.models.alerts import AlertCategory, AlertSeverity
 from cpm.models.notifications import Channel, ChannelType
+from cpm.models.policies import Policy
 from cpm.models.users import User, UserKind
 from tests.receivers import Receiver
 
@@ -39,10 +40,17 @@ def raise_one(
     cause: str = "x",
     severity: AlertSeverity = ERROR,
     category: AlertCategory = AlertCategory.BACKUP,
+    policy: Policy | None = None,
 ) -> None:
     """Something is wrong; the alert is called as its cause."""
     alerts.raise_alert(
-        cause, user=user, category=category, severity=severity, title=cause, message=f"Why {cause}."
+        cause,
+        user=user,
+        category=category,
+        severity=severity,
+        title=cause,
+        message=f"Why {cause}.",
+        policy=policy,
     )
 
 

@@ -9,16 +9,20 @@ from typing import Any
 
 import pytest
 import structlog
+from django.conf import settings
 from django.db import connection
 
-from cpm.engine import alerts, deliveries, queue, sweep, webhooks
+from cpm.engine import alerts, deliveries, messages, queue, sweep, webhooks
 from cpm.engine.settings import ProxySettings
 from cpm.kernel import clock
 from cpm.models.alerts import Alert, AlertCategory
-from cpm.models.notifications import Channel, ChannelType, Delivery, DeliveryOutcome
+from cpm.models.notifications import Channel, ChannelType, Delivery, DeliveryKind, DeliveryOutcome
 from cpm.models.users import User
+from tests.api.nouns.forward_proxy import PASSWORD, USER, forward_proxy
 from tests.engine.notifying import SECRET, after, make_user, raise_one, webhook, work
-from tests.receivers import Receiver, receiver
+from tests.engine.workers import worker_process
+from tests.engine.world import World
+from tests.receivers import HOST, Receiver, receiver
 
 
 @pytest.fixture
@@ -217,17 +221,37 @@ def test_certificates_are_checked(
         assert safe.posted[0].headers["Host"] == f"127.0.0.1:{safe.server_address[1]}"
 
 
-def test_with_a_proxy_nothing_goes_beside_it(told: Receiver, user: User) -> None:
-    ProxySettings.change(enabled=True, address="127.0.0.1", port=1)
-    webhook(user, told)
-    safe = webhook(user, told, "safe")
-    Channel.objects.filter(pk=safe.pk).update(url="https://hooks.example.com/")
-    raise_one(user)
-    after(minutes=1)
-    assert told.posted == []
-    errors = dict(Delivery.objects.values_list("channel__name", "error"))
-    assert "through a proxy only to https" in errors["pager"]
-    assert "ConnectionRefusedError" in errors["safe"]
+def test_with_a_proxy_nothing_goes_beside_it(
+    told: Receiver, user: User, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    webhook(user, told, "plain")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "certificate.pem"))
+    with receiver(tls=tmp_path) as safe, forward_proxy() as proxy:
+        channel = webhook(user, safe, "safe")
+        Channel.objects.filter(pk=channel.pk).update(url=f"https://{HOST}/x")
+        proxy.tunnels_to = ("127.0.0.1", safe.server_address[1])
+        login = {"username": USER, "sealed_password": settings.SEALER.seal(PASSWORD).decode()}
+        ProxySettings.change(enabled=True, address="127.0.0.1", port=proxy.port, **login)
+        raise_one(user)
+        after(minutes=1)
+        assert proxy.asked == [f"{HOST}:443"]
+        assert safe.events == [[("raised", "x")]]
+        assert safe.posted[0].headers["Host"] == HOST
+        assert told.posted == []
+        assert "through a proxy only to https" in Delivery.objects.get(outcome="").error
+        ProxySettings.change(username="stan")
+        raise_one(user, "next")
+        after(minutes=1)
+        assert "407" in channel.deliveries.latest("pk").error
+
+
+def test_a_worker_sends_messages_beside_its_other_work(world: World, database_url: str) -> None:
+    with receiver() as receiving:
+        messages.write(webhook(world.user, receiving), DeliveryKind.TEST, {})
+        with worker_process(world.simulator, database_url, CPM_WEBHOOK_NETWORKS="127.0.0.0/8"):
+            delivered = Delivery.objects.filter(outcome=DeliveryOutcome.DELIVERED)
+            assert clock.wait_until(delivered.exists, timeout_seconds=60)
+        assert [each.json["kind"] for each in receiving.posted] == ["test"]
 
 
 def test_a_kind_of_channel_for_every_word() -> None:

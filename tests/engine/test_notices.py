@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cpm.engine import alerts, removal
+from cpm.engine import alerts, cleanup, removal
 from cpm.kernel import clock
 from cpm.models.alerts import Alert, AlertCategory
 from cpm.models.notifications import Delivery, Notice
@@ -144,3 +144,20 @@ def test_nobody_who_is_gone_is_told(told: Receiver, user: User) -> None:
     after(hours=1)
     assert told.posted == []
     assert not Delivery.objects.exists()
+
+
+def test_what_was_told_is_forgotten_in_time_and_what_is_open_is_not(
+    told: Receiver, user: User
+) -> None:
+    webhook(user, told)
+    raise_one(user, "open")
+    raise_one(user, "over")
+    after(minutes=1)
+    alerts.resolve("over")
+    after(days=29)
+    cleanup.run()
+    assert Delivery.objects.count() == 2
+    after(days=62)
+    cleanup.run()
+    assert not Delivery.objects.exists()
+    assert list(Alert.objects.values_list("title", flat=True)) == ["open"]

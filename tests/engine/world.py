@@ -19,6 +19,7 @@ from cpm.models.accounts import Account, Authentication
 from cpm.models.alerts import Alert
 from cpm.models.backups import Backup, BackupPhase, BackupTarget
 from cpm.models.events import Event
+from cpm.models.notifications import Delivery, Notice
 from cpm.models.operations import Operation, OperationPhase
 from cpm.models.policies import Policy, PolicySchedule, Target, TargetVolume
 from cpm.models.recoveries import Recovery, RecoveryPhase
@@ -292,6 +293,8 @@ def next_due(*, with_waiting: bool = False) -> datetime | None:
         Recovery.objects.exclude(phase=RecoveryPhase.CLOSED).aggregate(at=Min("due_at"))["at"],
         Backup.objects.aggregate(at=Min("dr_due_at"))["at"],
         TagScan.objects.aggregate(at=Min("due_at"))["at"],
+        Notice.objects.aggregate(at=Min("due_at"))["at"],
+        Delivery.objects.aggregate(at=Min("due_at"))["at"],
     ]
     if with_waiting:
         times.append(Backup.objects.aggregate(at=Min("retry_at"))["at"])

@@ -80,9 +80,10 @@ def resolve(*causes: str) -> None:
             notices.take_back(ids)
 
 
-def resolve_of(policy: Policy) -> None:
-    """Close all alerts about a policy, which is being deleted."""
-    resolve(*policy.alerts.filter(resolved_at=None).values_list("cause", flat=True))
+def resolve_about(subject: str) -> None:
+    """Close all alerts about something that is being deleted, as `policy:7`."""
+    about = Alert.objects.filter(resolved_at=None, cause__regex=rf"(^|:){subject}(:|$)")
+    resolve(*about.values_list("cause", flat=True))
 
 
 def _open(*causes: str) -> QuerySet[Alert]:

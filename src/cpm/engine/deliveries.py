@@ -20,7 +20,6 @@ from cpm.models.notifications import (
     DeliveryOutcome,
     DeliveryPhase,
 )
-from cpm.models.users import UserKind
 
 log = structlog.get_logger(__name__)
 
@@ -64,7 +63,7 @@ def give_up(channel_id: int) -> None:
 
 def _channel(channel_id: int) -> Channel | None:
     channels = Channel.objects.select_related("user", "account__assume_from_account")
-    return channels.filter(pk=channel_id, enabled=True).exclude(user__kind=UserKind.GONE).first()
+    return channels.filter(pk=channel_id, enabled=True).first()
 
 
 def _next(channel: Channel) -> Delivery | None:

@@ -31,12 +31,11 @@ def cause_of(channel: Channel) -> str:
 
 def due(now: datetime) -> QuerySet[Any, int]:
     """The ids of the channels for which there is something to do now."""
-    waiting = Delivery.objects.filter(channel=OuterRef("pk"), due_at__isnull=False)
-    to_compare = Notice.objects.filter(channel=OuterRef("pk"), due_at__lte=now)
-    channels = Channel.objects.filter(enabled=True).exclude(user__kind=UserKind.GONE)
-    return channels.filter(
-        Exists(waiting.filter(due_at__lte=now)) | (Exists(to_compare) & ~Exists(waiting))
-    ).values_list("pk", flat=True)
+    waiting = Delivery.objects.filter(channel__enabled=True, due_at__isnull=False)
+    behind = waiting.filter(channel=OuterRef("channel"))
+    to_compare = Notice.objects.filter(channel__enabled=True, due_at__lte=now)
+    ids = to_compare.filter(~Exists(behind)).values_list("channel", flat=True)
+    return waiting.filter(due_at__lte=now).values_list("channel", flat=True).union(ids)
 
 
 def tell_of(alert: Alert) -> None:

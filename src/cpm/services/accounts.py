@@ -9,6 +9,7 @@ from django.db import transaction
 from django.db.models import F, Q
 
 from cpm.aws.sessions import identify
+from cpm.engine import alerts
 from cpm.engine.accounts import aws_of
 from cpm.engine.settings import Licence
 from cpm.kernel import names, regions
@@ -144,6 +145,7 @@ def delete(account_id: int, *, is_dr: bool, actor: Person) -> None:
     if copies.exclude(phase=DrCopyPhase.CLOSED).exists():
         raise Conflict("Copies to or from this account are under way.")
     name = account.name
+    alerts.resolve_about(f"account:{account.pk}")
     account.delete()
     audit.record(actor, "delete account", name)
 

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from django.conf import settings
 from django.db import transaction
 
-from cpm.engine import jobs, messages, summaries, topics, webhooks
+from cpm.engine import alerts, jobs, messages, notices, summaries, topics, webhooks
 from cpm.kernel import names, regions
 from cpm.kernel.invalid import Invalid, Problem
 from cpm.models.accounts import Account
@@ -137,6 +137,7 @@ def update(channel_id: int, data: Mapping[str, object], *, actor: Person) -> Non
     if not channel.enabled:
         channel.deliveries.filter(phase=DeliveryPhase.WAITING).delete()
         channel.notices.all().delete()
+        alerts.resolve(notices.cause_of(channel))
     audit.record(actor, "update notification channel", channel.name, ", ".join(given))
 
 
@@ -146,6 +147,7 @@ def delete(channel_id: int, *, actor: Person) -> None:
     access.require(actor, Action.CHANGE_NOTIFICATIONS)
     channel = _locked(channel_id, actor)
     name = channel.name
+    alerts.resolve(notices.cause_of(channel))
     channel.delete()
     audit.record(actor, "delete notification channel", name)
 

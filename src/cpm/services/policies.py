@@ -109,7 +109,7 @@ def delete(policy_id: int, *, actor: Person) -> None:
     if Backup.objects.filter(policy=policy).exclude(phase=BackupPhase.CLOSED).exists():
         raise Conflict("A backup of this policy is under way.")
     name = policy.name
-    alerts.resolve_of(policy)
+    alerts.resolve_about(f"policy:{policy.pk}")
     policy.delete()
     audit.record(actor, "delete policy", name)
 

@@ -2,6 +2,8 @@
 
 import base64
 import http.client
+import select
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +23,8 @@ class ForwardProxy(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.asked: list[str] = []
+        # Where every tunnel leads, whatever it is asked for.
+        self.tunnels_to = ("127.0.0.1", 1)
 
     @property
     def port(self) -> int:
@@ -48,6 +52,18 @@ class _Handler(BaseHTTPRequestHandler):
         kept = [(k, v) for k, v in answer.getheaders() if k.lower() not in _OWN_HEADERS]
         self._reply(answer.status, kept, content)
 
+    def do_CONNECT(self) -> None:
+        if self.headers.get("Proxy-Authorization") != _EXPECTED:
+            self._reply(407, [("Proxy-Authenticate", "Basic")], b"")
+            return
+        self.server.asked.append(self.path)
+        with socket.create_connection(self.server.tunnels_to) as upstream:
+            self._reply(200, [], b"")
+            sides = {self.connection: upstream, upstream: self.connection}
+            while all(_passed_on(side, sides[side]) for side in select.select(sides, [], [])[0]):
+                pass
+        self.close_connection = True
+
     do_GET = do_POST  # noqa: N815 - the base class finds it by this name
 
     def _reply(self, status: int, headers: list[tuple[str, str]], content: bytes) -> None:
@@ -58,6 +74,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
+
+
+def _passed_on(side: socket.socket, other: socket.socket) -> bool:
+    """Whether there was anything to hand to the other side."""
+    said = side.recv(65536)
+    other.sendall(said)
+    return bool(said)
 
 
 @contextmanager
