@@ -7,10 +7,14 @@ from cpm.api.routes import OPERATIONS
 from cpm.models.users import UserKind
 from cpm.services import groups
 from tests.api.cast import Caller, caller, make_user
-from tests.api.matrix import ACCOUNT, BACKUP, SWITCHES, Need
+from tests.api.matrix import ACCOUNT, BACKUP, MATRIX, SWITCHES
 from tests.api.nouns.cloud import Cloud
+from tests.api.nouns.endpoints import Endpoint
 from tests.api.nouns.estate import Estate, create
 from tests.api.nouns.everything import found_by_listing, make_one_of_each
+
+# The id of nothing.
+NOWHERE = 999_999_999
 
 COMBINATIONS: list[frozenset[str]] = [
     frozenset(),
@@ -34,9 +38,9 @@ class Member:
         assert self.caller.user is not None
         return self.caller.user.username
 
-    def may(self, need: Need) -> bool:
+    def may(self, one: Endpoint) -> bool:
         """Whether he may ever do this."""
-        return need.admits(self.kind, self.switches)
+        return MATRIX[one.permission].admits(self.kind, self.switches)
 
 
 @dataclass
@@ -44,6 +48,7 @@ class Organisation:
     """All members by name, and of each owner of objects the ids of one of each kind."""
 
     members: dict[str, Member]
+    estates: dict[str, Estate]
     ids: dict[str, dict[str, int]]
 
     def caller(self, name: str) -> Caller:
@@ -55,11 +60,11 @@ class Organisation:
         """Make all of it over the API; both owners have an account of AWS of their own."""
         members = {member.name: member for member in _members()}
         groups.ensure_built_ins()
-        ids = {
-            "mia": _objects(members["mia"].caller, mias, members["root"].caller),
-            "ines": _objects(members["ines"].caller, iness, members["root"].caller),
-        }
-        return cls(members, ids)
+        clouds = {"mia": mias, "ines": iness}
+        estates = {name: Estate.of(members[name].caller, clouds[name]) for name in clouds}
+        root = members["root"].caller
+        ids = {name: _ids(estate, root) for name, estate in estates.items()}
+        return cls(members, estates, ids)
 
 
 def _members() -> list[Member]:
@@ -89,8 +94,8 @@ def _delegate(original: Member, switches: frozenset[str]) -> Member:
     return Member(caller(person), original.kind, original.sees, switches)
 
 
-def _objects(owner: Caller, cloud: Cloud, root: Caller) -> dict[str, int]:
-    estate = Estate.of(owner, cloud)
+def _ids(estate: Estate, root: Caller) -> dict[str, int]:
+    owner = estate.caller
     create(owner, "/schedules/", {"name": "s", "every_unit": "D", "every_how_many": 1})
     ids = make_one_of_each(estate)
     of_the_server = [each for each in OPERATIONS if each.path.startswith("/settings/")]

@@ -4,12 +4,9 @@ The table says what is promised. What comes with copies to S3 is in it and not t
 as one of these operations is, a test asks for the rule that excuses them to go.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from django.db import transaction
 
 from cpm.api import versions
 from cpm.api.routes import OPERATIONS
@@ -18,7 +15,7 @@ from cpm.services import groups, tokens
 from tests.api.cast import Answer, Caller
 from tests.api.nouns.endpoints import ALL, OURS, STATUS, THERE, Endpoint, bodies, place
 from tests.api.nouns.estate import Estate, create, keys
-from tests.api.nouns.everything import address_of, found_by_listing
+from tests.api.nouns.everything import address_of, found_by_listing, taken_back
 
 Ids = dict[str, int]
 
@@ -50,13 +47,6 @@ def everything(root: Caller, stranger: Caller, delegate: Caller, estate: Estate,
     }
     known = {**ids, "users": stranger.id, **{key: one["id"] for key, one in made.items()}}
     return found_by_listing(root, OPERATIONS, known)
-
-
-@contextmanager
-def taken_back() -> Iterator[None]:
-    with transaction.atomic():
-        yield
-        transaction.set_rollback(True)
 
 
 def ask(
@@ -101,18 +91,6 @@ def test_nobody_gets_what_needs_a_token(nobody: Caller) -> None:
             body = {field.name: "wrong" for field in one.operation.body or ()}
             answer = ask(nobody, one, body=body)
             assert answer.status == 401, one
-
-
-def test_who_may_never_do_it_is_told_so(delegate: Caller, managed: Caller) -> None:
-    for one in THERE:
-        may_delegate = one.permission in {"none", "read", "own login"}
-        may_user = one.permission not in {"read server", "server", "users", "support logs"}
-        for who, may in ((delegate, may_delegate), (managed, may_user)):
-            answer = ask(who, one)
-            if may:
-                assert answer.status != 403, one
-            else:
-                assert (answer.status, answer.codes) == (403, _whole("permission_denied")), one
 
 
 def test_what_is_not_there_is_not_found(root: Caller) -> None:
