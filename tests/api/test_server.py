@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -200,6 +201,21 @@ def test_a_proxy_that_is_trusted_says_where_its_clients_are(
             " WHERE source_address LIKE '198.51.%' OR source_address LIKE '203.%'"
         )
         assert sorted(rows) == [("198.51.100.7",), ("198.51.100.8",)]
+
+
+def test_all_processes_count_together(api: Connection, server: WebServer) -> None:
+    before = requests_to(api, "get_regions", 200)
+    at_once(server, lambda other, _: other.send("GET", "/regions/"))
+    assert clock.wait_until(
+        lambda: requests_to(api, "get_regions", 200) == before + AT_ONCE, timeout_seconds=60
+    )
+
+
+def requests_to(api: Connection, operation: str, status: int) -> float:
+    """How many there were, by the server's own count."""
+    text = api.open("GET", "/metrics", base="").read().decode()
+    series = rf'cpm_http_requests_total{{operation="{operation}",status="{status}"}} (.+)'
+    return sum(map(float, re.findall(series, text)))
 
 
 def test_while_the_database_is_away_the_server_says_so(api: Connection, server: WebServer) -> None:

@@ -16,11 +16,11 @@ from structlog.contextvars import bound_contextvars
 
 from cpm.api import authentication, bodies, errors, idempotency, negotiation
 from cpm.api.negotiation import JSON, Wanted
-from cpm.api.operations import Place
+from cpm.api.operations import Operation, Place
 from cpm.api.refusals import MethodNotAllowed
 from cpm.api.request import Request
 from cpm.api.routes import ROUTER
-from cpm.kernel import clock
+from cpm.kernel import clock, counters
 from cpm.services.access import may_ever
 from cpm.services.errors import Forbidden
 
@@ -35,16 +35,19 @@ def serve(http: HttpRequest, path: str = "") -> HttpResponseBase:
     request_id = sent if _REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
     with bound_contextvars(request_id=request_id):
         began = clock.monotonic()
-        response = _answer(http, path, request_id)
+        place, response = _answer(http, path, request_id)
         bodies.drain(http)
-        milliseconds = (clock.monotonic() - began) * 1000
-        log.info("%s %s %d %.1f ms", http.method, http.path, response.status_code, milliseconds)
+        seconds = clock.monotonic() - began
+        status = response.status_code
+        log.info("%s %s %d %.1f ms", http.method, http.path, status, seconds * 1000)
+    _count(place.find(http.method or "") if place else None, status, seconds)
     response["X-Request-ID"] = request_id
     response["Vary"] = "Accept"
     return _finish(response, http.method or "")
 
 
-def _answer(http: HttpRequest, path: str, request_id: str) -> HttpResponseBase:
+def _answer(http: HttpRequest, path: str, request_id: str) -> tuple[Place | None, HttpResponseBase]:
+    place: Place | None = None
     wanted: Wanted | None = None
     response: HttpResponseBase
     try:
@@ -55,7 +58,7 @@ def _answer(http: HttpRequest, path: str, request_id: str) -> HttpResponseBase:
         response = errors.answer(error, request_id)
     if wanted is not None:
         response["API-Version"] = wanted.version.value
-    return response
+    return place, response
 
 
 def _negotiated(http: HttpRequest, place: Place) -> Wanted:
@@ -80,6 +83,13 @@ def _done(http: HttpRequest, place: Place, wanted: Wanted) -> HttpResponseBase:
     view = partial(operation.view, request, *place.ids)
     is_keyed = method == "POST" and person and idempotency.HEADER in http.headers
     return idempotency.once(request, view) if is_keyed else view()
+
+
+def _count(operation: Operation | None, status: int, seconds: float) -> None:
+    """Count the request; what is none of our operations counts as one."""
+    name = operation.name if operation else "none"
+    counters.count("cpm_http_requests_total", operation=name, status=status)
+    counters.observe("cpm_http_request_duration_seconds", seconds, operation=name)
 
 
 def _finish(response: HttpResponseBase, method: str) -> HttpResponseBase:

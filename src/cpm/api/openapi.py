@@ -78,16 +78,10 @@ def document(operations: Iterable[Operation], version: Version) -> dict[str, Any
     }
 
 
-def name_of(operation: Operation) -> str:
-    """The operation's id: its method and its path in one word."""
-    words = operation.path.replace("{", "").replace("}", "").strip("/").split("/")
-    return "_".join([operation.method.lower(), *words]).replace("-", "_")
-
-
 def _operation(operation: Operation) -> dict[str, Any]:
     summary, _, description = (inspect.getdoc(operation.view) or "").partition("\n")
     described: dict[str, Any] = {
-        "operationId": name_of(operation),
+        "operationId": operation.name,
         "tags": [operation.path.split("/")[1]],
         "summary": summary.strip().removesuffix("."),
         "x-since": operation.since.value,
@@ -151,7 +145,7 @@ def _request_body(operation: Operation) -> dict[str, Any]:
 
 
 def _body_name(operation: Operation) -> str:
-    return "".join(word.capitalize() for word in name_of(operation).split("_")) + "Body"
+    return "".join(word.capitalize() for word in operation.name.split("_")) + "Body"
 
 
 def _bodies(operations: Iterable[Operation]) -> dict[str, Schema]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from django.http.response import HttpResponseBase
@@ -45,6 +46,12 @@ class Operation:
     status: int = 200
     produces: tuple[str, ...] = (JSON,)
     parameters: Mapping[str, Schema] = field(default_factory=dict)
+
+    @cached_property
+    def name(self) -> str:
+        """Its id: its method and its path in one word."""
+        words = self.path.replace("{", "").replace("}", "").strip("/").split("/")
+        return "_".join([self.method.lower(), *words]).replace("-", "_")
 
     @property
     def since(self) -> Version:

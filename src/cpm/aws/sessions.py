@@ -29,7 +29,7 @@ from cpm.aws.bounded import Bounded
 from cpm.aws.budget import Budget, MemoryBudget, price
 from cpm.aws.credentials import AssumedRole, Credentials, Keys, Wallet
 from cpm.aws.errors import classify, fault_of, is_expired
-from cpm.kernel import clock, regions
+from cpm.kernel import clock, counters, regions
 from cpm.kernel.faults import Fault, FaultKind
 
 Json = dict[str, Any]
@@ -288,10 +288,12 @@ class Aws:
         except (BotoCoreError, ClientError, ResponseParserError, OSError) as error:
             fault = fault_of(error, f"{service}:{operation}", is_read=is_read)
             self._log(fault.operation, began, fault.code)
+            _count(service, operation, fault.kind.value)
             raise fault from error
         finally:
             _calling.reset(marker)
         self._log(f"{service}:{operation}", began, "")
+        _count(service, operation, "ok")
         return answer
 
     def _log(self, operation: str, began: float, code: str) -> None:
@@ -310,6 +312,10 @@ class Aws:
 def identify(aws: Aws) -> str:
     """The number of the account that the credentials belong to; raises Fault."""
     return str(aws.call("sts", "GetCallerIdentity")["Account"])
+
+
+def _count(service: str, operation: str, outcome: str) -> None:
+    counters.count("cpm_aws_calls_total", service=service, action=operation, outcome=outcome)
 
 
 def _next_page(answer: Json) -> Json | None:
@@ -352,5 +358,7 @@ def _learn_from_throttles(response: Any, operation: Any, **_: Any) -> None:
         return
     code = str(response[1].get("Error", {}).get("Code", ""))
     if code and classify(code, 400, is_read=True) is FaultKind.THROTTLED:
-        name = f"{operation.service_model.service_name}:{operation.name}"
+        service = operation.service_model.service_name
+        counters.count("cpm_aws_throttles_total", service=service, action=operation.name)
+        name = f"{service}:{operation.name}"
         aws.cloud.budget.throttled(aws.account_number, aws.region, name)

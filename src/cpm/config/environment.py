@@ -92,6 +92,9 @@ class Environment:
         " same, also without encryption (http).",
     )
 
+    metrics_token: str = _setting(
+        "", "Who sends it as a bearer token may read `/metrics`; without it, this machine alone."
+    )
     log_format: str = _setting("json", "`json`, or `text` for people.")
     log_level: str = _setting("INFO", "`DEBUG`, `INFO`, `WARNING` or `ERROR`.")
 

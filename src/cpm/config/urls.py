@@ -4,11 +4,13 @@ from django.urls import URLPattern, URLResolver, include, path, re_path
 from django.views.decorators.csrf import csrf_exempt
 
 from cpm.api import gateway, health
+from cpm.server import metrics
 
 urlpatterns: list[URLPattern | URLResolver] = [
     # The API finds its own way from here: any number of slashes, every method. It knows no cookies.
     re_path(r"^/*api(?P<path>/(?s:.*))?$", csrf_exempt(gateway.serve)),
     path("healthz", health.live),
     path("readyz", health.ready),
+    path("metrics", metrics.show),
     path("", include("cpm.console.urls")),
 ]

@@ -7,3 +7,7 @@ from django.core.wsgi import get_wsgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "cpm.config.settings")
 
 application = get_wsgi_application()
+
+from cpm.engine import metrics  # noqa: E402 - Django is ready only now
+
+metrics.keep_flushing()

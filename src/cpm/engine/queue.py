@@ -183,6 +183,28 @@ def live_workers(silent_seconds: float = Pace.stalled_after_seconds) -> int:
     return int(count)
 
 
+@dataclass(frozen=True)
+class Backlog:
+    """Jobs of one queue that could be done now, and how long the first of them has waited."""
+
+    queue: str
+    jobs: int = 0
+    oldest_seconds: float = 0.0
+
+
+def backlogs() -> list[Backlog]:
+    """What waits in each queue."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT queue_name, count(*), max(extract(epoch FROM now() - coalesce(scheduled_at,"
+            " (SELECT min(at) FROM procrastinate_events WHERE job_id = job.id)))::float8)"
+            " FROM procrastinate_jobs AS job"
+            " WHERE status = 'todo' AND coalesce(scheduled_at, now()) <= now() GROUP BY queue_name"
+        )
+        found = {name: Backlog(name, jobs, max(0.0, age or 0.0)) for name, jobs, age in cursor}
+    return [found.get(name, Backlog(name)) for name in (ENGINE, SCRIPTS)]
+
+
 def run_next() -> bool:
     """Do the next waiting job in this thread; False when there is none.
 

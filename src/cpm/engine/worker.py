@@ -14,6 +14,7 @@ from cpm.engine import (
     deliveries,
     dr,
     inventory,
+    metrics,
     operations,
     programs,
     queue,
@@ -28,7 +29,7 @@ from cpm.engine import (
     watchers,
 )
 from cpm.engine.queue import Pace
-from cpm.kernel import clock
+from cpm.kernel import clock, counters
 
 log = structlog.get_logger(__name__)
 
@@ -103,14 +104,18 @@ def _end(threads: Sequence[threading.Thread], deadline: float) -> None:
 
 
 def _sweep_until(stop: threading.Event, pace: Pace) -> None:
-    take_over_at = clock.monotonic()
+    take_over_at = flush_at = clock.monotonic()
     while not stop.wait(SWEEP_SECONDS):
         try:
             close_old_connections()
             sweep.sweep()
+            counters.mark("cpm_last_sweep_timestamp_seconds", clock.now().timestamp())
             if clock.monotonic() >= take_over_at:
                 queue.take_over_stalled(pace.stalled_after_seconds)
                 take_over_at = clock.monotonic() + pace.stalled_after_seconds / 4
+            if clock.monotonic() >= flush_at:
+                metrics.flush()
+                flush_at = clock.monotonic() + metrics.FLUSH_SECONDS
         except Exception:
             # Whatever it is: without the sweep nothing that was to wait would go on.
             log.exception("sweep.failed")

@@ -17,6 +17,7 @@ from cpm.models.dr_copies import DrCopy, DrCopyOutcome, DrCopyPhase
 from cpm.models.events import Event, Severity, Stream
 from cpm.models.groups import Group, GroupType
 from cpm.models.idempotency import KeptAnswer
+from cpm.models.metrics import Metric
 from cpm.models.notifications import (
     Channel,
     ChannelType,
@@ -75,6 +76,7 @@ __all__ = [
     "GroupType",
     "Hook",
     "KeptAnswer",
+    "Metric",
     "Notice",
     "Operation",
     "OperationOutcome",

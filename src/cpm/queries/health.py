@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
@@ -28,6 +29,11 @@ def checks() -> Iterator[Health]:
     if database.ok:
         yield _tables()
         yield workers()
+
+
+def of_serving() -> Iterator[Health]:
+    """The checks without which nothing can be answered."""
+    return islice(checks(), 2)
 
 
 def _database() -> Health:

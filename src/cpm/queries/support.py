@@ -20,7 +20,7 @@ from cpm.queries.errors import NotFound
 from cpm.queries.people import Person
 from cpm.resources.options import specs
 
-_SECRET = frozenset({"secret_key", "root_password"})
+_SECRET = frozenset({"secret_key", "root_password", "metrics_token"})
 _HIDDEN = "(set)"
 
 

@@ -3,7 +3,7 @@
 import ipaddress
 import os
 import socket
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
@@ -34,9 +34,12 @@ def ensure(certificate: Path, private_key: Path, names: list[str]) -> bool:
 
 def expires_in(certificate: Path) -> timedelta:
     """How long the certificate is still valid."""
-    return (
-        x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc - clock.now()
-    )
+    return expires_at(certificate) - clock.now()
+
+
+def expires_at(certificate: Path) -> datetime:
+    """When the certificate stops being valid."""
+    return x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc
 
 
 def _expires_soon(certificate: Path) -> bool:

@@ -1,0 +1,126 @@
+"""The server's numbers, and who may read them."""
+
+import re
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from cpm.kernel import clock
+from cpm.server import certificate
+from cpm.server.data import DataDirectory
+from tests.api.cast import Caller
+from tests.api.nouns.estate import Estate, create, drain
+
+SAMPLE = re.compile(r'(\w+(?:\{(?:\w+="[^"]*",?)+\})?) (\S+)')
+TOKEN = "only for the watchman"
+
+
+def read(client: Client | None = None, **headers: str) -> Any:
+    return (client or Client()).get("/metrics", secure=True, headers=headers)
+
+
+def numbers() -> dict[str, float]:
+    """The samples by series; fails on what is not Prometheus's text format."""
+    answer = read()
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+    found: dict[str, float] = {}
+    family = ""
+    for line in answer.content.decode().splitlines():
+        if line.startswith("#"):
+            family = line.split()[2]
+            continue
+        sample = SAMPLE.fullmatch(line)
+        assert sample, line
+        assert sample[1].startswith(family)
+        assert sample[1] not in found
+        found[sample[1]] = float(sample[2])
+    return found
+
+
+def test_a_run_is_seen_in_the_numbers(estate: Estate) -> None:
+    before = numbers()
+    estate.target("volumes", estate.cloud.volume())
+    create(estate.caller, f"{estate.path}backups/", {})
+    waiting = numbers()
+    assert waiting['cpm_queue_jobs{queue="engine"}'] >= 1
+    assert waiting['cpm_queue_oldest_job_seconds{queue="engine"}'] >= 0
+    assert waiting['cpm_backups{status="P"}'] == 1
+    estate.caller.get("/nowhere/")
+    drain()
+    done = numbers()
+    more = {name: value - before.get(name, 0) for name, value in done.items()}
+    operation = 'operation="post_policies_id_backups"'
+    assert more[f'cpm_http_requests_total{{{operation},status="201"}}'] == 1
+    assert more['cpm_http_requests_total{operation="none",status="404"}'] == 1
+    made = 'service="ec2",action="CreateSnapshot",outcome="ok"'
+    assert more[f"cpm_aws_calls_total{{{made}}}"] >= 1
+    assert done["cpm_database_bytes"] > 1_000_000
+    assert done["cpm_workers"] == 0
+
+
+def test_durations_are_a_histogram(root: Caller) -> None:
+    numbers()
+    root.get("/regions/")
+    name, label = "cpm_http_request_duration_seconds", 'operation="get_regions"'
+    found = numbers()
+    buckets = [
+        found.get(f'{name}_bucket{{{label},le="{bound}"}}', 0) for bound in ("0.1", "5.0", "+Inf")
+    ]
+    assert buckets == sorted(buckets)
+    assert buckets[-1] == found[f"{name}_count{{{label}}}"] >= 1
+    assert found[f"{name}_sum{{{label}}}"] > 0
+
+
+def test_throttles_are_counted_also_where_the_call_succeeds_in_the_end(estate: Estate) -> None:
+    def throttles() -> float:
+        name = 'cpm_aws_throttles_total{service="ec2",action="DescribeVolumes"}'
+        return numbers().get(name, 0)
+
+    before = throttles()
+    estate.cloud.simulator.faults([{"op": "ec2:DescribeVolumes", "kind": "throttle", "times": 1}])
+    estate.target("volumes", estate.cloud.volume())
+    assert throttles() == before + 1
+
+
+def test_the_end_of_the_certificate_is_known(db: None, settings: Any) -> None:
+    data = DataDirectory(settings.ENVIRONMENT.data)
+    certificate.ensure(data.certificate, data.private_key, [])
+    ends_at = clock.now() + certificate.LIFETIME
+    told = numbers()["cpm_certificate_expiry_timestamp_seconds"]
+    assert abs(told - ends_at.timestamp()) < timedelta(hours=1).total_seconds()
+
+
+@pytest.mark.parametrize(
+    ("address", "headers"),
+    [
+        ("192.0.2.7", {}),
+        ("127.0.0.1", {"X-Forwarded-For": "192.0.2.7"}),
+        ("127.0.0.1", {"Forwarded": "for=192.0.2.7"}),
+        ("", {}),
+    ],
+)
+def test_without_a_token_only_this_machine_reads_them(
+    db: None, address: str, headers: dict[str, str]
+) -> None:
+    answer = read(Client(REMOTE_ADDR=address), **headers)
+    assert answer.status_code == 403
+    assert b"cpm_http" not in answer.content
+    assert read(Client(REMOTE_ADDR="::1")).status_code == 200
+
+
+def test_with_a_token_whoever_has_it_reads_them(db: None, settings: Any) -> None:
+    settings.ENVIRONMENT = replace(settings.ENVIRONMENT, metrics_token=TOKEN)
+    far = Client(REMOTE_ADDR="192.0.2.7")
+    assert read(far, Authorization=f"Bearer {TOKEN}").status_code == 200
+    for wrong in ("", "Bearer ", "Bearer wrong", TOKEN, "Bearer \u00fc"):
+        assert read(far, Authorization=wrong).status_code == 403
+    assert read(Client()).status_code == 403
+
+
+def test_the_server_is_ready_when_its_tables_are(db: None) -> None:
+    answer = Client().get("/readyz", secure=True)
+    assert (answer.status_code, answer.content) == (200, b"ok\n")
