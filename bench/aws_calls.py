@@ -159,7 +159,8 @@ def _targets(fleet: Fleet, done: Sequence[Stage], attempts: int) -> Iterator[Tar
     looked = (making.count(_LOOKING) + copying.count(_LOOKING)) / volumes
     cycle = made + copied + deleted + looked
     yield Target("calls for a volume's whole cycle", cycle, 2.6)
-    cpu_ms = sum(stage.cpu_seconds for stage in (making, copying, deleting)) * 1000 / volumes
+    cpu_seconds = making.cpu_seconds + copying.cpu_seconds + deleting.cpu_seconds / _PLACES
+    cpu_ms = cpu_seconds * 1000 / volumes
     yield Target("CPU of the worker for a volume's whole cycle", cpu_ms, 10, " ms")
     yield Target("times that one call was sent", attempts, 2)
     fastest_seconds = _fastest_seconds(deleting)

@@ -61,7 +61,7 @@ def drop(world: World, images: Iterable[str]) -> None:
 def delete_now(snapshot: Snapshot) -> None:
     """As the API does it."""
     deletions.delete_in_aws(snapshot)
-    mark_deleted(snapshot)
+    mark_deleted([snapshot.pk])
 
 
 def delete(world: World, choices: list[deletions.Choice]) -> None:

@@ -389,7 +389,7 @@ class TestInventory:
     def test_what_is_marked_as_expired_is_its_owners(self, world: World) -> None:
         vault = Vault(world, *open_account(world, allow_deleting_snapshots=False))
         deletions.delete_in_aws(copy := copy_of(world.backup(policy_to(vault))))
-        mark_deleted(copy)
+        mark_deleted([copy.pk])
         take_stock(world)
         assert open_alerts() == set()
         assert copy_of(copy.backup).status == SnapshotStatus.DELETED

@@ -15,6 +15,10 @@ from django.db.models.functions import Now
 from cpm.aws.budget import LESSON_SECONDS, RECOVERY_SECONDS, Rate, halved, learnt, published
 from cpm.models.budgets import ApiBudget
 
+# A slot is taken here before the call arrives there, where a full bucket gains nothing meanwhile:
+# of a burst, the last calls wait for so long.
+LATENESS_SECONDS = 0.5
+
 # The rate now: what the last throttle brought it down to, and what quiet has restored since.
 _RATE = f"""\
 LEAST(%(full)s, b.per_second + %(full)s * COALESCE(
@@ -93,7 +97,7 @@ def _values(account: str, region: str, operation: str, tokens: int = 1) -> dict[
         "full": full.per_second,
         "burst": full.burst,
         "tokens": tokens,
-        "tolerance": full.tolerance_seconds(tokens),
+        "tolerance": max(0.0, full.tolerance_seconds(tokens) - LATENESS_SECONDS),
     }
 
 

@@ -7,9 +7,8 @@ from django.db import transaction
 
 from cpm.engine import events
 from cpm.models.backups import Backup
-from cpm.models.events import Event, Stream
+from cpm.models.events import Stream
 
-_ROWS_PER_INSERT = 500
 _LONGEST = 100
 
 
@@ -31,4 +30,4 @@ def tell(code: str, backup_ids: Collection[int], *, why: str = "", **values: Any
         events.event(code, stream=Stream.CLEANUP, record=pk, policy=name, **values)
         for pk, name in names.items()
     )
-    Event.objects.bulk_create(lines, batch_size=_ROWS_PER_INSERT)
+    events.log_all(lines)

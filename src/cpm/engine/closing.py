@@ -7,44 +7,27 @@ from django.db import transaction
 from django.db.models import F, QuerySet
 
 from cpm.engine import deleted, events, jobs, transitions, turns
-from cpm.engine.queue import Overtaken
 from cpm.kernel import clock
 from cpm.models.operations import Operation, OperationOutcome, OperationPhase
 from cpm.models.snapshots import Snapshot, SnapshotStatus
 from cpm.resources.contract import Once
 
 
-def succeed(operation: Operation, **changes: Any) -> None:
-    """Close one operation as done."""
-    with transaction.atomic():
-        transitions.move(
-            operation,
-            OperationPhase.CLOSED,
-            **changes,
-            outcome=OperationOutcome.SUCCEEDED,
-            progress_percent=100,
-            finished_at=clock.now(),
-            due_at=None,
-        )
-        _follow_success([operation])
-
-
-def succeed_all(operations: Sequence[Operation]) -> None:
-    """Close many started operations as done; raises Overtaken when one was closed meanwhile."""
-    with transaction.atomic():
-        ids = [operation.pk for operation in operations]
-        started = Operation.objects.filter(pk__in=ids, phase=OperationPhase.STARTED)
-        closed = started.update(
-            phase=OperationPhase.CLOSED,
-            outcome=OperationOutcome.SUCCEEDED,
-            progress_percent=100,
-            finished_at=clock.now(),
-            due_at=None,
-            version=F("version") + 1,
-        )
-        if closed != len(ids):
-            raise Overtaken("one of the operations is not under way any longer")
-        _follow_success(operations)
+def succeed_all(operations: Sequence[Operation], names: Sequence[str] = (), **changes: Any) -> None:
+    """Close operations that are held as done, with other changes as `transitions.move_all` does."""
+    if not operations:
+        return
+    transitions.move_all(
+        operations,
+        OperationPhase.CLOSED,
+        names,
+        **changes,
+        outcome=OperationOutcome.SUCCEEDED,
+        progress_percent=100,
+        finished_at=clock.now(),
+        due_at=None,
+    )
+    _follow_success(operations)
 
 
 def fail(operation: Operation, error: str, *, fault: str = "") -> None:
@@ -57,10 +40,11 @@ def cancel(operation: Operation, error: str) -> None:
     _end(operation, OperationOutcome.CANCELLED, error, "")
 
 
-def release_those_that_go_along(operation: Operation) -> None:
+def release_those_that_go_along(operations: Iterable[Operation]) -> None:
     """Wake what follows as soon as AWS works on the step before it."""
-    if operation.step:
-        _release(operation.followers.filter(once=Once.UNDER_WAY))
+    chained = [operation for operation in operations if operation.step]
+    if chained:
+        _release(Operation.objects.filter(after__in=chained, once=Once.UNDER_WAY))
 
 
 def _end(operation: Operation, outcome: OperationOutcome, error: str, fault: str) -> None:
@@ -82,16 +66,16 @@ def _end(operation: Operation, outcome: OperationOutcome, error: str, fault: str
 
 
 def _follow_success(operations: Sequence[Operation]) -> None:
+    going = [each.snapshot_id for each in operations if each.snapshot_id is not None]
+    if going:
+        deleted.mark_deleted(going)
     for operation in operations:
-        if operation.snapshot is not None:
-            deleted.mark_deleted(operation.snapshot)
-        elif operation.undoes is not None:
-            refs = _listed(operation.undoes.refs)
+        if operation.undoes is not None:
             events.log(
                 "step_undone",
                 backup=operation.backup,
                 recovery=operation.recovery,
-                refs=refs,
+                refs=_listed(operation.undoes.refs),
                 effect=operation.effect,
             )
     _release_followers(operations)

@@ -11,6 +11,7 @@ from cpm.kernel import clock
 from cpm.models.accounts import Account
 from cpm.models.alerts import AlertCategory
 from cpm.models.backups import Backup, BackupOutcome, BackupPhase, CopyStatus
+from cpm.models.events import Event
 from cpm.models.operations import Operation
 from cpm.models.snapshots import Snapshot, SnapshotStatus
 from cpm.resources import registry
@@ -47,23 +48,31 @@ def wanted_away() -> QuerySet[Snapshot]:
     return live_snapshots().filter(delete_requested_at__isnull=False)
 
 
-def mark_deleted(snapshot: Snapshot) -> None:
-    """AWS has let go of the snapshot."""
-    with transaction.atomic():
-        # Locked, so that of two last deletions the later one sees that nothing is left.
-        backup = Backup.objects.select_for_update(no_key=True).get(pk=snapshot.backup_id)
-        Snapshot.objects.filter(pk=snapshot.pk).update(
-            status=SnapshotStatus.DELETED, deleted_at=clock.now()
-        )
-        events.log(
-            "snapshot_marked" if is_only_marked(snapshot) else "snapshot_deleted",
-            backup=backup,
-            snapshot=snapshot.aws_ref,
-            resource=snapshot.resource_id,
-        )
+@transaction.atomic
+def mark_deleted(snapshot_ids: Iterable[int]) -> None:
+    """AWS has let go of the snapshots."""
+    rows = Snapshot.objects.filter(pk__in=list(snapshot_ids))
+    snapshots = list(rows.select_related("account").order_by("pk"))
+    # Locked, so that of two last deletions the later one sees that nothing is left.
+    ids = {snapshot.backup_id for snapshot in snapshots}
+    backups = Backup.objects.filter(pk__in=ids).order_by("pk").select_for_update(no_key=True)
+    by_id = {backup.pk: backup for backup in backups}
+    rows.update(status=SnapshotStatus.DELETED, deleted_at=clock.now())
+    events.log_all(_line(snapshot, by_id[snapshot.backup_id]) for snapshot in snapshots)
+    for backup in by_id.values():
         settle_emptied(backup)
-        if not wanted_away().filter(account=snapshot.account_id).exists():
-            alerts.resolve(refusal_cause(snapshot))
+    for cause, last in {refusal_cause(snapshot): snapshot for snapshot in snapshots}.items():
+        if not wanted_away().filter(account=last.account_id).exists():
+            alerts.resolve(cause)
+
+
+def _line(snapshot: Snapshot, backup: Backup) -> Event:
+    return events.event(
+        "snapshot_marked" if is_only_marked(snapshot) else "snapshot_deleted",
+        backup=backup,
+        snapshot=snapshot.aws_ref,
+        resource=snapshot.resource_id,
+    )
 
 
 @transaction.atomic

@@ -3,6 +3,7 @@
 Values are ids, names, counts and AWS's own words; a secret is never among them.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from cpm.models.backups import Backup
 from cpm.models.events import Event, Severity, Stream
 from cpm.models.recoveries import Recovery
 
+_ROWS_PER_INSERT = 500
 INFO, WARNING, ERROR = Severity.INFO, Severity.WARNING, Severity.ERROR
 
 
@@ -50,7 +52,7 @@ CATALOGUE = {
     ),
     "target_empty": Line(WARNING, "Nothing of {kind} {resource} is to be protected."),
     "target_refused": Line(ERROR, "{kind} {resource} cannot be protected: {error}"),
-    "snapshots_started": Line(INFO, "Started for {resource}: {snapshots}."),
+    "snapshots_started": Line(INFO, "Started for {resource}: {refs}."),
     "step_of_backup": Line(INFO, "{effect} of {resource}: {refs}."),
     "step_output": Line(INFO, "Output of {effect} of {resource}:\n{output}"),
     "step_done": Line(INFO, "{effect} of {resource}: done."),
@@ -266,6 +268,11 @@ def log(
 ) -> None:
     """Add a line to the log of a record or a stream. Raises KeyError for an unknown code."""
     event(code, backup=backup, recovery=recovery, stream=stream, **values).save(force_insert=True)
+
+
+def log_all(lines: Iterable[Event]) -> None:
+    """Add many lines at once."""
+    Event.objects.bulk_create(lines, batch_size=_ROWS_PER_INSERT)
 
 
 def event(

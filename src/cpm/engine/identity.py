@@ -11,9 +11,9 @@ def server_id() -> str:
     return Identifier.current().cpm_uuid
 
 
-def marks(operation: Operation) -> dict[str, str]:
-    """The tags by which what the operation makes is known as ours, and as its own."""
-    marks = {tags.SERVER_ID: server_id(), tags.TOKEN: str(operation.token)}
+def marks(operation: Operation, of_server: str) -> dict[str, str]:
+    """The tags by which what the operation makes is known as this server's, and as its own."""
+    marks = {tags.SERVER_ID: of_server, tags.TOKEN: str(operation.token)}
     backup = operation.backup or (operation.recovery and operation.recovery.backup)
     if isinstance(backup, Backup):
         marks[tags.POLICY_NAME] = backup.policy_name

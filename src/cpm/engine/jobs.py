@@ -36,6 +36,10 @@ TAKE_INVENTORY = Task("take_inventory", priority=10)
 LOOK_AT_DELETION = Task("look_at_deletion", priority=10)
 REMOVE_USER = Task("remove_user", priority=5)
 
+# So many rows of operations that were made one after the other are looked at by one job: it takes
+# more than a call to AWS to fetch a job, read a row and write what came of it by themselves.
+_NEIGHBOURS = 10
+
 
 def defer_policies(policy_ids: Iterable[int]) -> None:
     """Have the policies looked at, whose schedules say that it is time."""
@@ -43,11 +47,15 @@ def defer_policies(policy_ids: Iterable[int]) -> None:
 
 
 def defer_operations(operations: Iterable[Operation]) -> None:
-    """Have the operations looked at."""
+    """Have the operations looked at, with those of their neighbours that are due."""
     arguments_by_task: dict[Task, dict[str, dict[str, int]]] = defaultdict(dict)
     for operation in operations:
-        arguments = {"operation_id": operation.pk}
-        arguments_by_task[_task_of(operation)][f"operation:{operation.pk}"] = arguments
+        task = _task_of(operation)
+        # Nobody waits for a neighbour while a person waits for him.
+        count = 1 if task is LOOK_AT_RECOVERY_STEP else _NEIGHBOURS
+        first_id = operation.pk // count * count
+        arguments = {"first_id": first_id, "count": count}
+        arguments_by_task[task][f"{task.name}:{first_id}"] = arguments
     for task, arguments_by_key in arguments_by_task.items():
         task.defer_all(arguments_by_key)
 

@@ -1,5 +1,6 @@
 """What operations tell the log of the record that they serve."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from cpm.engine import events
@@ -7,34 +8,39 @@ from cpm.engine.effects import effect_of
 from cpm.kernel.faults import Fault
 from cpm.models.events import Event
 from cpm.models.operations import Operation
-from cpm.resources.contract import Refs
 
 
-def accepted(operation: Operation, refs: Refs) -> None:
-    """AWS works on it, or has done it. That something was taken back is told when it is over."""
-    if operation.undoes_id is not None:
-        return
-    named = ", ".join(refs.values())
-    resource, effect = operation.resource_id, operation.effect
+def accepted(operations: Iterable[Operation]) -> None:
+    """AWS works on them, or has done them."""
+    lines = map(_accepted, operations)
+    events.log_all(line for line in lines if line is not None)
+
+
+def _accepted(operation: Operation) -> Event | None:
+    """That something was taken back is told when it is over; a deletion is told by its snapshot."""
+    backup, recovery = operation.backup, operation.recovery
+    if operation.undoes_id is not None or (backup is None and recovery is None):
+        return None
+    refs = ", ".join(operation.refs.values())
+    return events.event(
+        _code(operation, refs),
+        backup=backup,
+        recovery=recovery,
+        resource=operation.resource_id,
+        region=operation.region,
+        effect=operation.effect,
+        refs=refs or "done",
+    )
+
+
+def _code(operation: Operation, refs: str) -> str:
+    if operation.recovery_id is not None:
+        return "step_started"
     if operation.dr_copy_id is not None:
-        events.log(
-            "copy_step_started",
-            backup=operation.backup,
-            effect=effect,
-            resource=resource,
-            region=operation.region,
-            refs=named or "done",
-        )
-    elif operation.backup is not None and not named:
-        events.log("step_done", backup=operation.backup, resource=resource, effect=effect)
-    elif operation.backup is not None and effect_of(operation).for_consistency:
-        events.log(
-            "step_of_backup", backup=operation.backup, effect=effect, resource=resource, refs=named
-        )
-    elif operation.backup is not None:
-        events.log("snapshots_started", backup=operation.backup, resource=resource, snapshots=named)
-    elif operation.recovery is not None:
-        events.log("step_started", recovery=operation.recovery, effect=effect, refs=named or "done")
+        return "copy_step_started"
+    if not refs:
+        return "step_done"
+    return "step_of_backup" if effect_of(operation).for_consistency else "snapshots_started"
 
 
 def fault(code: str, operation: Operation, fault: Fault) -> None:

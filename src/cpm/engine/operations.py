@@ -6,7 +6,8 @@ nothing is found. The rules are in docs/design/reconciliation.md.
 """
 
 import random
-from collections.abc import Iterator, Mapping
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,6 +16,7 @@ from django.db import transaction
 
 from cpm.aws.sessions import Aws
 from cpm.engine import (
+    accepting,
     accounts,
     closing,
     identity,
@@ -24,12 +26,12 @@ from cpm.engine import (
     turns,
     undoing,
 )
+from cpm.engine.accepting import Answer
 from cpm.engine.effects import effect_of
-from cpm.engine.queue import Overtaken
+from cpm.engine.several import Several
 from cpm.kernel import clock
 from cpm.kernel.faults import Fault, FaultKind
 from cpm.models.operations import Operation, OperationOutcome, OperationPhase
-from cpm.models.snapshots import Snapshot, SnapshotStatus
 from cpm.resources.contract import Ask, Effect, Once, Refs
 
 # A shorter wait for the budget is slept through; for a longer one the row is put aside.
@@ -44,57 +46,84 @@ FOLLOWER_SECONDS = 60.0
 REFUSALS = {FaultKind.DENIED: 3, FaultKind.LOCKED: 5}
 REFUSAL_SECONDS = 60.0
 
+# A claim that is older than this part of the settle time is renewed before AWS is asked.
+FRESH = 0.1
 # What most looks need; the rest is read by those who need it.
-_RELATED = ("account", "backup", "snapshot")
+_RELATED = ("account", "backup")
 
 
 @jobs.LOOK_AT_RECOVERY_STEP.runs
 @jobs.LOOK_AT_SNAPSHOT.runs
 @jobs.LOOK_AT_DELETION.runs
-def look(operation_id: int) -> None:
-    """Take an operation that is due one step further; a started one is for its watch."""
-    due = Operation.objects.filter(pk=operation_id, due_at__lte=clock.now())
-    # Not `first()`: to make SQL that puts one row in order takes longer than all the rest of it.
-    operation = next(iter(due.select_related(*_RELATED)), None)
-    if operation is None:
-        return
-    if operation.phase == OperationPhase.PLANNED:
-        _begin(operation)
-    elif operation.phase == OperationPhase.STARTING:
-        _resume(operation)
+def look(first_id: int, count: int) -> None:
+    """Take each of neighbouring operations that is due one step further.
+
+    Those that become due by that have their turn as well; started ones are for their watches.
+    """
+    several, seen = Several(), set[int]()
+    while due := [each for each in _due(first_id, count) if each.pk not in seen]:
+        seen.update(operation.pk for operation in due)
+        _look_at(due, several)
+    several.end()
 
 
 @jobs.LOOK_AT_RECOVERY_STEP.gives_up
 @jobs.LOOK_AT_SNAPSHOT.gives_up
 @jobs.LOOK_AT_DELETION.gives_up
-def give_up(operation_id: int) -> None:
-    """Close an operation at which our own code fails again and again."""
-    operation = Operation.objects.select_related(*_RELATED).filter(pk=operation_id).first()
-    if operation is not None and operation.phase != OperationPhase.CLOSED:
-        closing.fail(operation, "an error of the server, which its log describes")
+def give_up(first_id: int, count: int) -> None:
+    """Close those of the operations at which our own code fails again and again."""
+    for operation in _due(first_id, count):
+        several = Several()
+        _look_at([operation], several)
+        if several.has_failed:
+            operation.refresh_from_db()
+            closing.fail(operation, "an error of the server, which its log describes")
 
 
-def _begin(operation: Operation) -> None:
+def _due(first_id: int, count: int) -> Sequence[Operation]:
+    rows = Operation.objects.filter(
+        pk__range=(first_id, first_id + count - 1),
+        phase__in=[OperationPhase.PLANNED, OperationPhase.STARTING],
+        due_at__lte=clock.now(),
+    )
+    return list(rows.select_related(*_RELATED).order_by("pk"))
+
+
+def _look_at(due: Iterable[Operation], several: Several) -> None:
+    ready: dict[object, list[Operation]] = defaultdict(list)
+    for operation in due:
+        with several.each():
+            if _is_ready(operation):
+                ready[_what_it_asks(operation)].append(operation)
+    for alike in ready.values():
+        with several.each():
+            _ask(alike, several)
+
+
+def _what_it_asks(operation: Operation) -> object:
+    """The same for operations that AWS is asked for by the same call, in the same place."""
+    place = operation.account_id, operation.region
+    return *place, operation.kind, operation.effect, operation.undoes_id is None
+
+
+def _is_ready(operation: Operation) -> bool:
+    """Whether AWS may be asked for it now; sees to it that the row says what it waits for else."""
+    if operation.phase == OperationPhase.STARTING and not _is_to_be_asked_for_again(operation):
+        return False
     if not _has_its_turn_in_the_chain(operation):
-        return
+        return False
     if operation.within_seconds is not None:
         deadline_at = min(operation.deadline_at, _in(operation.within_seconds))
         transitions.change(operation, deadline_at=deadline_at, within_seconds=None)
     if clock.now() >= operation.deadline_at:
         _give_up_at_the_deadline(operation)
-        return
+        return False
     if operation.waits_for_turn:
         # Nobody has called it up for long: see whether there is room after all.
         transitions.change(operation, due_at=_in(turns.FORGOTTEN.total_seconds()))
         turns.call_up(turns.queues_of([operation]))
-        return
-    try:
-        aws = _aws(operation)
-    except Fault as fault:
-        _try_later(operation, fault)
-        return
-    if _has_its_turn_in_the_budget(operation, aws):
-        _ask(operation, aws)
+        return False
+    return True
 
 
 def _give_up_at_the_deadline(operation: Operation) -> None:
@@ -124,132 +153,128 @@ def _is_far_enough(before: Operation, operation: Operation) -> bool:
     return all(step.phase == OperationPhase.CLOSED for step in waited_for)
 
 
-def _has_its_turn_in_the_budget(operation: Operation, aws: Aws) -> bool:
+def _ask(alike: Sequence[Operation], several: Several) -> None:
+    """Commit that AWS is being asked, then ask for each, then write what came of it."""
+    try:
+        aws = _aws(alike[0])
+    except Fault as fault:
+        for operation in alike:
+            _try_later(operation, fault)
+        return
+    effect, server_id = effect_of(alike[0]), identity.server_id()
+    answers: list[Answer] = []
+    later: list[Operation] = []
+    with_slot = {each.pk for each in alike if _has_its_slot(each)}
+    waiting = deque(_claim(sorted(alike, key=lambda each: each.pk not in with_slot)))
+    while waiting:
+        operation = waiting.popleft()
+        with several.each():
+            if operation.pk not in with_slot and not _takes_its_turn(operation, effect, aws):
+                later.append(operation)
+                continue
+            refs = _refs(operation, effect, aws, server_id)
+            if refs is not None:
+                answers.append((operation, refs))
+            elif operation.fault == FaultKind.THROTTLED:
+                # The others would be refused as well.
+                later.extend(waiting)
+                waiting.clear()
+    _put_back(later)
+    accepting.accept(answers)
+
+
+@transaction.atomic
+def _claim(operations: Sequence[Operation]) -> list[Operation]:
+    """Say that AWS is being asked for them; those that somebody else has at hand are left out."""
+    claimed = transitions.hold(operations)
+    for operation in claimed:
+        operation.attempts += 1
+    transitions.move_all(
+        claimed,
+        OperationPhase.STARTING,
+        ["attempts"],
+        asked_at=clock.now(),
+        has_slot=False,
+        due_at=_in(settings.ENVIRONMENT.settle_seconds),
+    )
+    return claimed
+
+
+def _has_its_slot(operation: Operation) -> bool:
+    """Whether it need not wait for the budget."""
     # What takes something back is another call than the effect's own; it waits as it is made.
-    if operation.has_slot or operation.undoes_id is not None:
-        return True
-    name = effect_of(operation).operation
+    return operation.has_slot or operation.undoes_id is not None
+
+
+def _takes_its_turn(operation: Operation, effect: Effect, aws: Aws) -> bool:
+    """Wait for the turn in the budget; one that is far off is for the row to wait for."""
+    name = effect.operation
     wait_seconds = aws.cloud.budget.reserve(aws.account_number, aws.region, name)
     if wait_seconds <= LONGEST_NAP_SECONDS:
         clock.sleep(wait_seconds)
         return True
     if wait_seconds > WORTH_TELLING_SECONDS:
         operation_log.queued(operation, name, wait_seconds)
-    transitions.change(operation, has_slot=True, due_at=_in(wait_seconds))
+    operation.has_slot, operation.due_at = True, _in(wait_seconds)
     return False
 
 
-def _ask(operation: Operation, aws: Aws) -> None:
-    """Commit that AWS is being asked, then ask, then write what came of it."""
-    transitions.move(
-        operation,
-        OperationPhase.STARTING,
-        asked_at=clock.now(),
-        attempts=operation.attempts + 1,
-        has_slot=False,
-        due_at=_in(settings.ENVIRONMENT.settle_seconds),
-    )
-    effect = effect_of(operation)
-    _still_ours(operation)
+@transaction.atomic
+def _put_back(operations: Sequence[Operation]) -> None:
+    """AWS has not been asked for these after all; those with a slot wait for it."""
+    claimed = transitions.hold(operations)
+    for operation in claimed:
+        operation.attempts -= 1
+        operation.due_at = operation.due_at if operation.has_slot else clock.now()
+    transitions.move_all(claimed, OperationPhase.PLANNED, ["attempts", "has_slot", "due_at"])
+
+
+def _refs(operation: Operation, effect: Effect, aws: Aws, server_id: str) -> Refs | None:
+    """What AWS calls what it makes; None when it did not say yes."""
+    _renew(operation)
+    aws = aws.on_behalf_of(_correlation_id(operation)).with_slot(effect.operation)
     try:
-        refs = _start(operation, effect, aws.with_slot(effect.operation))
+        if operation.undoes is not None:
+            return undoing.take_back(operation, aws)
+        return effect.start(aws, _question(operation, server_id))
     except Fault as fault:
         _learn_from(operation, fault)
-    else:
-        _accept(operation, effect, refs)
+        return None
 
 
-def _still_ours(operation: Operation) -> None:
-    """A worker that was frozen just now must not act on what it knew before."""
-    if not Operation.objects.filter(pk=operation.pk, version=operation.version).exists():
-        raise Overtaken(f"{operation} was taken over")
+def _renew(operation: Operation) -> None:
+    """Say anew that AWS is being asked, if it took long to come to this one.
+
+    The settle time counts from the call. And a worker that was frozen meanwhile must not act on
+    what it knew before: raises Overtaken when another is at it.
+    """
+    now = clock.now()
+    settle_seconds = settings.ENVIRONMENT.settle_seconds
+    if now - (operation.asked_at or now) > _seconds(settle_seconds * FRESH):
+        transitions.change(operation, asked_at=now, due_at=now + _seconds(settle_seconds))
 
 
-def _start(operation: Operation, effect: Effect, aws: Aws) -> Refs:
-    if operation.undoes is None:
-        return effect.start(aws, _question(operation))
-    return undoing.take_back(operation, aws)
-
-
-def _resume(operation: Operation) -> None:
-    """AWS may have been asked already: find out, then go on as if nothing had happened."""
+def _is_to_be_asked_for_again(operation: Operation) -> bool:
+    """AWS may have been asked already: find out; false when it has been, or nobody knows yet."""
     effect = effect_of(operation)
     find = None if operation.undoes else effect.find
     settled_at = (operation.asked_at or clock.now()) + _seconds(settings.ENVIRONMENT.settle_seconds)
-    if find is None:
-        # Safe to repeat as it is.
-        transitions.move(operation, OperationPhase.PLANNED, due_at=clock.now())
-        _begin(operation)
-        return
-    if clock.now() < settled_at:
-        transitions.change(operation, due_at=settled_at)
-        return
-    try:
-        refs = find(_aws(operation), _question(operation))
-    except Fault as fault:
-        _search_later(operation, fault)
-        return
+    refs = None
+    if find is not None:
+        if clock.now() < settled_at:
+            transitions.change(operation, due_at=settled_at)
+            return False
+        try:
+            refs = find(_aws(operation), _question(operation, identity.server_id()))
+        except Fault as fault:
+            _search_later(operation, fault)
+            return False
     if refs is not None:
-        _accept(operation, effect, refs)
-    else:
-        transitions.move(operation, OperationPhase.PLANNED, due_at=clock.now())
-        _begin(operation)
-
-
-def _accept(operation: Operation, effect: Effect, refs: Refs) -> None:
-    """AWS works on it, or has done it."""
-    with transaction.atomic():
-        now = clock.now()
-        if operation.snapshot_id is None and operation.recovery_id is None:
-            _name_snapshots(operation, refs, is_done=not effect.watch)
-        operation_log.accepted(operation, refs)
-        watch = effect.watch if operation.undoes is None else effect.undo_watch
-        if not watch or not refs:
-            closing.succeed(operation, refs=refs, started_at=now)
-            return
-        transitions.move(
-            operation,
-            OperationPhase.STARTED,
-            refs=refs,
-            watch=watch,
-            started_at=now,
-            fault="",
-            error="",
-            due_at=_in(settings.ENVIRONMENT.poll_seconds),
-        )
-        closing.release_those_that_go_along(operation)
-        if operation.backup is not None and operation.backup.runs_scripts:
-            # It may wait for nothing but this.
-            jobs.wake_backups([operation.backup.pk])
-
-
-def _name_snapshots(operation: Operation, refs: Refs, *, is_done: bool) -> None:
-    """Tell the snapshots what AWS calls them."""
-    now = clock.now()
-    known = {snapshot.resource_id: snapshot for snapshot in operation.snapshots.all()}
-    if not known:
-        return
-    finished = {"status": SnapshotStatus.SUCCEEDED, "progress_percent": 100, "finished_at": now}
-    for resource_id, ref in refs.items():
-        snapshot = known.pop(resource_id, None) or _unexpected(operation, resource_id)
-        Snapshot.objects.filter(pk=snapshot.pk).update(
-            aws_ref=ref, started_at=now, **(finished if is_done else {})
-        )
-    for snapshot in known.values():
-        Snapshot.objects.filter(pk=snapshot.pk).update(
-            status=SnapshotStatus.FAILED, error="AWS made no snapshot of it", finished_at=now
-        )
-
-
-def _unexpected(operation: Operation, resource_id: str) -> Snapshot:
-    """AWS made one more than was planned (a volume attached just now): it is ours all the same."""
-    snapshot = operation.snapshots.all()[0]
-    snapshot.pk, snapshot._state.adding = None, True  # noqa: SLF001 - Django's way to copy a row
-    snapshot.resource_id = resource_id
-    snapshot.resource_name, snapshot.volume_device, snapshot.size_gib = None, None, None
-    snapshot.facts = {}
-    snapshot.save(force_insert=True)
-    return snapshot
+        accepting.accept([(operation, refs)])
+        return False
+    # What cannot be looked for is safe to repeat.
+    transitions.move(operation, OperationPhase.PLANNED, due_at=clock.now())
+    return True
 
 
 def _learn_from(operation: Operation, fault: Fault) -> None:
@@ -300,13 +325,13 @@ def _search_later(operation: Operation, fault: Fault) -> None:
         )
 
 
-def _question(operation: Operation) -> Ask:
+def _question(operation: Operation, server_id: str) -> Ask:
     earlier = list(_steps_before(operation))
     good = ("", OperationOutcome.SUCCEEDED)
     return Ask(
         spec=operation.spec,
         token=str(operation.token),
-        marks=identity.marks(operation),
+        marks=identity.marks(operation, server_id),
         earlier={step.step: step.refs for step in earlier},
         tokens={step.step: str(step.token) for step in earlier},
         failed=frozenset(step.step for step in earlier if step.outcome not in good),
@@ -324,7 +349,11 @@ def _steps_before(operation: Operation) -> Iterator[Operation]:
 
 def _aws(operation: Operation) -> Aws:
     aws = accounts.aws_of(operation.account, operation.region)
-    return aws.on_behalf_of(f"operation-{operation.pk}")
+    return aws.on_behalf_of(_correlation_id(operation))
+
+
+def _correlation_id(operation: Operation) -> str:
+    return f"operation-{operation.pk}"
 
 
 def _back_off_seconds(attempts: int) -> float:

@@ -12,8 +12,6 @@ from cpm.models.policies import Policy, Target
 from cpm.resources import registry
 from cpm.resources.contract import Driver
 
-_ROWS_PER_INSERT = 500
-
 # How the log says what is wrong with a part of a tag.
 _PROBLEMS = {
     Reason.EMPTY: "tag_empty",
@@ -77,6 +75,6 @@ class Report:
             changed=self.changed,
             problems=self.problems,
         )
-        Event.objects.bulk_create(self._lines, batch_size=_ROWS_PER_INSERT)
+        events.log_all(self._lines)
         for event_type, changes in self._audit.items():
             trail.record(self.account.user, event_type, changes)

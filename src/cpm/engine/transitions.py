@@ -4,11 +4,12 @@ Every change is an UPDATE on condition that the row is still as it was read: sam
 phase. Whoever comes second is told, and drops what it learnt.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 from django.db.models import Model
 
+from cpm.engine import bulk
 from cpm.engine.queue import Overtaken
 from cpm.models.backups import Backup, BackupPhase
 from cpm.models.notifications import Delivery, DeliveryPhase
@@ -57,6 +58,7 @@ TABLES: Mapping[type[Model], Table] = {
 }
 
 Row = Operation | Backup | Recovery | ScriptRun | Delivery
+AnyRow = TypeVar("AnyRow", Operation, Backup, Recovery, ScriptRun, Delivery)
 
 
 class IllegalTransition(Exception):
@@ -65,14 +67,37 @@ class IllegalTransition(Exception):
 
 def move(row: Row, to: str, **changes: Any) -> None:
     """Take the row to phase `to`, with other changes; raises Overtaken when somebody was first."""
-    if to not in TABLES[type(row)][row.phase]:
-        raise IllegalTransition(f"{row} cannot go from {row.phase} to {to}")
+    _check(row, to)
     _update(row, {**changes, "phase": to})
 
 
 def change(row: Row, **changes: Any) -> None:
     """Change the row within its phase; raises Overtaken when somebody was first."""
     _update(row, changes)
+
+
+def hold(rows: Sequence[AnyRow]) -> list[AnyRow]:
+    """Those of the rows that are still as they were read; they stay so until the transaction ends.
+
+    All are of one type.
+    """
+    if not rows:
+        return []
+    stored = type(rows[0]).objects.filter(pk__in=[row.pk for row in rows]).order_by("pk")
+    versions = dict(stored.select_for_update(no_key=True).values_list("pk", "version"))
+    return [row for row in rows if versions.get(row.pk) == row.version]
+
+
+def move_all(rows: Sequence[AnyRow], to: str, names: Sequence[str] = (), **changes: Any) -> None:
+    """Take rows that are held to phase `to`, with the same changes to each.
+
+    `names` are columns that are different in each row, and have been set there.
+    """
+    for row in rows:
+        _check(row, to)
+        for name, value in {**changes, "phase": to, "version": row.version + 1}.items():
+            setattr(row, name, value)
+    bulk.update(rows, [*names, *changes, "phase", "version"])
 
 
 def hold_targets(policy_id: int | None) -> None:
@@ -82,6 +107,11 @@ def hold_targets(policy_id: int | None) -> None:
     """
     if policy_id is not None:
         Policy.objects.select_for_update(no_key=True).filter(pk=policy_id).first()
+
+
+def _check(row: Row, to: str) -> None:
+    if to not in TABLES[type(row)][row.phase]:
+        raise IllegalTransition(f"{row} cannot go from {row.phase} to {to}")
 
 
 def _update(row: Row, changes: dict[str, Any]) -> None:

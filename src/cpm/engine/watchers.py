@@ -12,7 +12,7 @@ import structlog
 from django.conf import settings
 from django.db import transaction
 
-from cpm.engine import accounts, bulk, closing, events, jobs
+from cpm.engine import accounts, bulk, closing, events, jobs, transitions
 from cpm.engine.queue import DATABASE_TROUBLE, Overtaken
 from cpm.kernel import clock
 from cpm.kernel.faults import Fault
@@ -126,7 +126,7 @@ def _single_out(suspects: Sequence[Operation], watch_name: str) -> None:
 
 def _close_as_broken(batch: Sequence[Operation]) -> None:
     with transaction.atomic():
-        for operation in _still_started(batch):
+        for operation in transitions.hold(batch):
             closing.fail(operation, "an error of the server, which its log describes")
 
 
@@ -152,7 +152,7 @@ def _poll(watch: Watch, batch: Sequence[Operation]) -> Verdicts:
 
 def _write(batch: Sequence[Operation], verdicts: Verdicts) -> None:
     with transaction.atomic():
-        seen = [_seen(operation, verdicts) for operation in _still_started(batch)]
+        seen = [_seen(operation, verdicts) for operation in transitions.hold(batch)]
         _write_snapshots(seen)
         _log_outputs(seen)
         closing.succeed_all([each.operation for each in seen if each.has_succeeded])
@@ -160,14 +160,6 @@ def _write(batch: Sequence[Operation], verdicts: Verdicts) -> None:
             if each.is_decided and each.failure:
                 closing.fail(each.operation, each.failure)
         _write_progress([each for each in seen if not each.is_decided])
-
-
-def _still_started(batch: Sequence[Operation]) -> list[Operation]:
-    """Those that nobody has closed meanwhile, locked until the transaction ends."""
-    ids = [operation.pk for operation in batch]
-    started = Operation.objects.filter(pk__in=ids, phase=OperationPhase.STARTED).order_by("pk")
-    locked = set(started.select_for_update().values_list("pk", flat=True))
-    return [operation for operation in batch if operation.pk in locked]
 
 
 def _seen(operation: Operation, verdicts: Verdicts) -> Seen:
@@ -208,7 +200,7 @@ def _write_progress(pending: Iterable[Seen]) -> None:
 def _look_later(batch: Sequence[Operation], fault: Fault) -> None:
     """The poll failed, which says nothing of what was to be seen."""
     with transaction.atomic():
-        _wait(_still_started(batch), f" ({fault})")
+        _wait(transitions.hold(batch), f" ({fault})")
 
 
 def _wait(operations: Iterable[Operation], because: str = "") -> None:

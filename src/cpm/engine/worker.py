@@ -1,5 +1,6 @@
 """A worker process: does jobs, and sweeps for what is due every second."""
 
+import itertools
 import threading
 from collections.abc import Sequence
 
@@ -36,6 +37,8 @@ log = structlog.get_logger(__name__)
 SWEEP_SECONDS = 1.0
 # Messages that each worker process sends at once.
 NOTICE_CONCURRENCY = 10
+# What comes round every few hours (cleanup, scans, inventory) is looked for this seldom.
+_SWEEPS_PER_ROUND = 5
 # After the database went away.
 _RESTART_SECONDS = 2.0
 
@@ -105,10 +108,11 @@ def _end(threads: Sequence[threading.Thread], deadline: float) -> None:
 
 def _sweep_until(stop: threading.Event, pace: Pace) -> None:
     take_over_at = flush_at = clock.monotonic()
+    numbers = itertools.count()
     while not stop.wait(SWEEP_SECONDS):
         try:
             close_old_connections()
-            sweep.sweep()
+            sweep.sweep(with_rounds=next(numbers) % _SWEEPS_PER_ROUND == 0)
             counters.mark("cpm_last_sweep_timestamp_seconds", clock.now().timestamp())
             if clock.monotonic() >= take_over_at:
                 queue.take_over_stalled(pace.stalled_after_seconds)

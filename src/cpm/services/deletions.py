@@ -112,7 +112,7 @@ def snapshot(
             message = f"Other backups need {row.aws_ref}, too."
             raise Invalid(Problem("in_use", message)) from None
         with transaction.atomic():
-            mark_deleted(row)
+            mark_deleted([row.pk])
             audit.record(actor, "delete snapshot", row.aws_ref, str(row.backup))
     return choices
 
