@@ -124,6 +124,7 @@ def test_an_alert_that_gets_worse_is_told_again_and_one_that_gets_better_is_not(
     for severity in (WARNING, ERROR, WARNING, ERROR):
         raise_one(user, severity=severity)
         after(minutes=1)
+    assert Alert.objects.get().title == "x"
     severities = [each.json["alerts"][0]["severity"] for each in told.posted]
     assert severities == ["Warning", "Error"]
 

@@ -107,6 +107,10 @@ def _begin(new: Alert) -> bool:
 def _count_one_more(alerts: QuerySet[Alert], new: Alert) -> bool:
     return bool(
         alerts.update(
-            count=F("count") + 1, severity=new.severity, message=new.message, resolved_at=None
+            count=F("count") + 1,
+            severity=new.severity,
+            title=new.title,
+            message=new.message,
+            resolved_at=None,
         )
     )

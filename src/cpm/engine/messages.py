@@ -91,12 +91,12 @@ def _subject(content: Json) -> str:
     if content["kind"] == DeliveryKind.TEST:
         return "Test message"
     if content["kind"] == DeliveryKind.SUMMARY:
-        return f"Daily summary: {content['open_alerts']} open alerts"
+        return f"Daily summary: {_number(content['open_alerts'], 'open alert')}"
     alerts = content["alerts"]
     if len(alerts) == 1:
         return f"{_heading(alerts[0])}: {alerts[0]['title']}"
     raised = sum(alert["event"] == RAISED for alert in alerts)
-    return f"{raised} alerts raised, {len(alerts) - raised} resolved"
+    return f"{_number(raised, 'alert')} raised, {len(alerts) - raised} resolved"
 
 
 def _worst(content: Json) -> str:
@@ -132,4 +132,8 @@ def _heading(alert: Json) -> str:
 
 def _when(alert: Json) -> str:
     until = f", resolved {alert['resolved_time']}" if alert["resolved_time"] else ""
-    return f"Since {alert['alert_time']}, {alert['occurrences']} times{until}."
+    return f"Since {alert['alert_time']}, {_number(alert['occurrences'], 'time')}{until}."
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
