@@ -91,7 +91,7 @@ def test_two_demos_on_one_directory_do_not_get_in_each_others_way(
     assert refused.returncode == 1
     assert f"Another server (process {demo_server.ready['pid']}) runs on {data}" in refused.stderr
     told = cpm("backup", "list", "--data", str(data), "--json")
-    assert (told.returncode, json.loads(told.stdout)) == (0, []), told.stderr
+    assert told.returncode == 0, told.stderr
     endpoint = demo_server.ready["aws_endpoint"]
     assert DataDirectory(data).aws_endpoint.read_text() == endpoint
 

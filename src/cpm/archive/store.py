@@ -1,0 +1,87 @@
+"""Stores: objects by name, as S3 keeps them.
+
+What a store is, its suite says (`tests/archive/test_stores.py`).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from cpm.archive.errors import NameTaken, NotFound
+from cpm.kernel import clock
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An object, as a list tells of it."""
+
+    name: str
+    size: int
+    modified_at: datetime
+
+
+class Store(Protocol):
+    """The objects below one prefix. Thread-safe. Failures of AWS are `cpm.kernel.faults.Fault`."""
+
+    def read(self, name: str) -> bytes:
+        """The whole object; raises `NotFound`."""
+        ...
+
+    def read_range(self, name: str, offset: int, length: int) -> bytes:
+        """A part of it, shorter where the object ends; raises `NotFound`."""
+        ...
+
+    def write(self, name: str, content: bytes, *, only_new: bool = False) -> None:
+        """Put the object, whole or not at all; with `only_new` raises `NameTaken`."""
+        ...
+
+    def delete(self, name: str) -> None:
+        """Delete it, if it is there; raises `Locked`."""
+        ...
+
+    def list(self, prefix: str) -> Iterator[Stored]:
+        """What there is, in the order of names."""
+        ...
+
+    def now(self) -> datetime:
+        """The store's own time, which `modified_at` is in."""
+        ...
+
+
+class MemoryStore:
+    """Objects in memory: for tests, and to try the format out."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, tuple[bytes, datetime]] = {}
+
+    def read(self, name: str) -> bytes:
+        """As `Store` says."""
+        try:
+            return self.objects[name][0]
+        except KeyError:
+            raise NotFound(name) from None
+
+    def read_range(self, name: str, offset: int, length: int) -> bytes:
+        """As `Store` says."""
+        return self.read(name)[offset : offset + length]
+
+    def write(self, name: str, content: bytes, *, only_new: bool = False) -> None:
+        """As `Store` says."""
+        if only_new and name in self.objects:
+            raise NameTaken(name)
+        self.objects[name] = (bytes(content), clock.now())
+
+    def delete(self, name: str) -> None:
+        """As `Store` says."""
+        self.objects.pop(name, None)
+
+    def list(self, prefix: str) -> Iterator[Stored]:
+        """As `Store` says."""
+        for name, (content, modified_at) in sorted(self.objects.items()):
+            if name.startswith(prefix):
+                yield Stored(name, len(content), modified_at)
+
+    def now(self) -> datetime:
+        """As `Store` says."""
+        return clock.now()

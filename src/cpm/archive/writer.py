@@ -1,0 +1,217 @@
+"""Writing: changes of a volume become packs and pages, and in the end a manifest.
+
+A range of pages is written by one `RangeWriter`, block after block. Whenever a pack has been
+stored it hands out a checkpoint, from which another writer goes on after a crash: at most one pack
+is written again. Ranges are independent; any number of processes may share one copy.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from cpm.archive import blobs, manifests, packs, pages
+from cpm.archive.blobs import Blob, Kind, Place
+from cpm.archive.manifests import Manifest, PagePlace
+from cpm.archive.packs import PackBuilder
+from cpm.archive.pages import PAGE_BLOCKS, Places
+from cpm.archive.repository import Repository
+from cpm.kernel import clock
+
+# The page of a manifest that a copy goes on from, by its number.
+Base = Mapping[int, PagePlace]
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Everything before `block` is stored: pages that are done, and what the open one has so far.
+
+    `pages` are those done since the checkpoint before; one that has become empty is None.
+    """
+
+    block: int
+    pages: dict[int, PagePlace | None]
+    open_page: bytes
+
+
+class Known(Protocol):
+    """Where blocks of the repository are, which a copy may name again."""
+
+    def find(self, digest: bytes) -> Place | None:
+        """The place of a block, if it may be named (`archive-format.md`, writing, rule 3)."""
+        ...
+
+
+class Nothing:
+    """Knows no block."""
+
+    def find(self, digest: bytes) -> Place | None:  # noqa: ARG002
+        """None."""
+        return None
+
+
+class RangeWriter:
+    """Writes one range of pages. Not thread-safe."""
+
+    def __init__(
+        self,
+        repository: Repository,
+        tell: Callable[[Checkpoint], None],
+        *,
+        base: Base | None = None,
+        known: Known | None = None,
+        after: Checkpoint | None = None,
+        pack_bytes: int = packs.DEFAULT_PACK_BYTES,
+        level: int = blobs.DEFAULT_LEVEL,
+    ) -> None:
+        """`tell` is called with each checkpoint; `after` is the one to go on from."""
+        self._repository = repository
+        self._tell = tell
+        self._base = base or {}
+        self._known = known or Nothing()
+        self._pack_bytes = pack_bytes
+        self._level = level
+        self._pack = PackBuilder(repository.key)
+        self._in_pack: dict[bytes, Place] = {}
+        self._done: dict[int, PagePlace | None] = {}
+        self._page: int | None = None
+        self._places: Places = {}
+        self._next = 0
+        self.stored_bytes = 0
+        if after is not None:
+            self._go_on(after)
+
+    def skip(self, block: int) -> bool:
+        """Whether the block was written before the checkpoint that this goes on from."""
+        return block < self._next
+
+    def write(self, block: int, content: bytes | None) -> None:
+        """What a block consists of now; None if it is no longer there. In the order of blocks."""
+        if content is None or blobs.is_zeros(content):
+            self._open(block)
+            self._places.pop(block, None)
+        else:
+            digest = blobs.digest_of(content)
+            place = self.find(digest) or self._add(
+                blobs.encode(Kind.BLOCK, content, level=self._level, digest=digest)
+            )
+            self.name(block, place)
+        self._next = block + 1
+        if self._pack.size >= self._pack_bytes:
+            self._flush()
+
+    def find(self, digest: bytes) -> Place | None:
+        """Where such a block is already."""
+        return self._in_pack.get(digest) or self._known.find(digest)
+
+    def name(self, block: int, place: Place) -> None:
+        """Let a block be the one at a place."""
+        self._open(block)
+        self._places[block] = place
+
+    def finish(self) -> None:
+        """Store what is left."""
+        self._close_page()
+        self._flush()
+
+    def _go_on(self, after: Checkpoint) -> None:
+        self._next = after.block
+        if after.open_page:
+            self._page = pages.page_of(after.block - 1)
+            self._places = pages.decode(after.open_page, self._page, f"page {self._page}")
+
+    def _open(self, block: int) -> None:
+        page = pages.page_of(block)
+        if page == self._page:
+            return
+        self._close_page()
+        before = self._base.get(page)
+        self._page = page
+        self._places = self._repository.page(before) if before else {}
+
+    def _close_page(self) -> None:
+        if self._page is None:
+            return
+        number, self._page = self._page, None
+        if self._places:
+            content = pages.encode(self._places)
+            place = self._add(blobs.encode(Kind.PAGE, content, level=self._level))
+            self._done[number] = PagePlace.of(number, len(self._places), place)
+        else:
+            self._done[number] = None
+        self._places = {}
+
+    def _add(self, blob: Blob) -> Place:
+        place = self._pack.add(blob)
+        if blob.kind is Kind.BLOCK:
+            self._in_pack[blob.digest] = place
+        return place
+
+    def _flush(self) -> None:
+        if not self._pack.is_empty:
+            content = self._pack.finish()
+            self._repository.store.write(packs.name_of(self._pack.id), content)
+            self.stored_bytes += len(content)
+        open_page = pages.encode(self._places) if self._page is not None else b""
+        self._tell(Checkpoint(self._next, self._done, open_page))
+        self._pack = PackBuilder(self._repository.key)
+        self._in_pack = {}
+        self._done = {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """What is archived, in AWS's words."""
+
+    snapshot: dict[str, Any]
+    volume: dict[str, Any]
+    instance: dict[str, Any] | None = None
+
+
+def publish(
+    repository: Repository,
+    subject: Subject,
+    began_at: datetime,
+    changed: Mapping[int, PagePlace | None],
+    based_on: Manifest | None = None,
+) -> Manifest:
+    """Put the manifest of a copy whose pages are all stored; raises `NameTaken`."""
+    found = {each.page: each for each in based_on.pages} if based_on else {}
+    for number, place in changed.items():
+        if place is None:
+            found.pop(number, None)
+        else:
+            found[number] = place
+    ordered = [found[number] for number in sorted(found)]
+    manifest = Manifest(
+        repository=repository.id,
+        name=manifests.new_name(subject.snapshot["id"], began_at),
+        created_at=manifests.timestamp(clock.now()),
+        based_on=based_on.name if based_on else None,
+        snapshot=subject.snapshot,
+        volume=subject.volume,
+        instance=subject.instance,
+        blocks=sum(each.blocks for each in ordered),
+        pages=ordered,
+    )
+    stored = manifests.encode(manifest, repository.key)
+    repository.store.write(manifests.PREFIX + manifest.name, stored, only_new=True)
+    return manifest
+
+
+def retire(repository: Repository, name: str) -> None:
+    """Delete an archived snapshot; its packs go when nothing needs them. Raises `Locked`."""
+    content = repository.store.read(manifests.PREFIX + name)
+    repository.store.write(manifests.RETIRED + name, content)
+    repository.store.delete(manifests.PREFIX + name)
+
+
+def blocks_of(volume_gib: int) -> int:
+    """How many places for blocks a volume has."""
+    return volume_gib * 2**30 // blobs.BLOCK_BYTES
+
+
+def page_range(block: int) -> range:
+    """The blocks of the page that a block is in."""
+    first = pages.page_of(block) * PAGE_BLOCKS
+    return range(first, first + PAGE_BLOCKS)
