@@ -1,0 +1,241 @@
+"""Secrets go in and never come out: not in answers, not in log lines, not in the database."""
+
+import base64
+import html
+import io
+import json
+import logging
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+import pytest
+from django.conf import settings as django_settings
+from django.db import connection
+
+from cpm.api.routes import OPERATIONS
+from cpm.services import groups, own_certificate, tokens
+from tests.api.cast import ADDRESS, Caller
+from tests.api.nouns.cloud import Cloud
+from tests.api.nouns.endpoints import THERE, Endpoint, bodies
+from tests.api.nouns.estate import Estate, create, keys, work_on
+from tests.api.nouns.everything import (
+    address_of,
+    found_by_listing,
+    make_one_of_each,
+    taken_back,
+)
+
+MOST_LOOKS = 60
+
+# Each is written differently in base64, in an address, in JSON and in a page.
+PLANTED = {
+    what: f'{what}+/&"<é>-Tr0ub4dor'
+    for what in (
+        *("account", "refused", "proxy", "smtp", "webhook", "user", "delegate", "reset"),
+        *("changed", "nonsense"),
+    )
+}
+
+
+def forms(secret: str) -> Iterator[bytes]:
+    """A secret as it could be written somewhere."""
+    raw = secret.encode()
+    yield raw
+    yield json.dumps(secret)[1:-1].encode()
+    yield quote(secret, safe="").encode()
+    yield quote_plus(secret).encode()
+    yield html.escape(secret).encode()
+    yield raw.hex().encode()
+    for shift in range(3):
+        # What stands before it decides how it begins; its own part is the middle.
+        middle = base64.b64encode(b"x" * shift + raw)[4:-4]
+        yield middle
+        yield middle.translate(bytes.maketrans(b"+/", b"-_"))
+
+
+@dataclass
+class Witness(logging.Handler):
+    """Sees all that the server says, wherever it says it."""
+
+    heard: list[tuple[str, bytes]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__init__(logging.NOTSET)
+        self.setFormatter(logging.Formatter())
+
+    __hash__ = logging.Handler.__hash__
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take down a log line, and what it was made of."""
+        text = f"{self.format(record)} {record.__dict__}"
+        self.heard.append((f"log line of {record.name}", text.encode()))
+
+    def hear(self, where: str, said: bytes) -> None:
+        """Take down anything else."""
+        self.heard.append((where, said))
+
+    def betrayed(self, secrets: dict[str, str]) -> set[tuple[str, str]]:
+        """Which secrets were heard where."""
+        return {
+            (what, where)
+            for what, secret in secrets.items()
+            for form in set(forms(secret))
+            for where, said in self.heard
+            if form in said
+        }
+
+
+@pytest.fixture
+def witness(tmp_path: Path, settings: Any) -> Iterator[Witness]:
+    """A witness to whom every logger tells everything."""
+    names = [each for each in logging.root.manager.loggerDict if not each.startswith("_")]
+    loggers = [logging.root, *map(logging.getLogger, [*names, "botocore", "urllib3"])]
+    levels = [(each, each.level) for each in loggers]
+    witness = Witness()
+    logging.root.addHandler(witness)
+    for each in loggers:
+        each.setLevel(logging.DEBUG)
+    (tmp_path / "logs").mkdir()
+    settings.ENVIRONMENT = replace(
+        settings.ENVIRONMENT, data=tmp_path, webhook_networks=("127.0.0.0/8",)
+    )
+    yield witness
+    logging.root.removeHandler(witness)
+    for each, level in levels:
+        each.setLevel(level)
+
+
+def ask(
+    witness: Witness, who: Caller, one: Endpoint, path: str, body: object = None, accept: str = ""
+) -> None:
+    with taken_back():
+        headers = {"accept": accept or one.accept}
+        answer = who.send(one.method, path, body, headers=headers)
+    witness.hear(f"{one.method} {path}", f"{answer.headers}".encode() + answer.body)
+    if one.path == "/system/support_logs/" and answer.status == 200:
+        with tarfile.open(fileobj=io.BytesIO(answer.body), mode="r:bz2") as archive:
+            for entry in archive:
+                file = archive.extractfile(entry)
+                witness.hear(f"bundle: {entry.name}", file.read() if file else b"")
+
+
+def plant(root: Caller, estate: Estate) -> None:
+    """Hand every kind of secret to the server."""
+    who = estate.caller
+    unchecked = keys(estate.cloud, name="planted", aws_secret_key=PLANTED["account"])
+    create(who, "/accounts/backup/?validate=false", unchecked)
+    create(who, "/accounts/dr/?validate=false", {**unchecked, "name": "dr_planted"})
+    for section, body in (
+        ("proxy", {"address": "127.0.0.1", "port": 9, "password": PLANTED["proxy"]}),
+        ("smtp", {"address": "127.0.0.1", "password": PLANTED["smtp"], "username": "u"}),
+    ):
+        assert root.post(f"/settings/{section}/", {"username": "u", **body}).status == 200
+    hook = {"channel_type": "webhook", "url": "https://127.0.0.1:9/", "secret": PLANTED["webhook"]}
+    create(who, "/notifications/channels/", {"name": "hook", **hook})
+    made = create(root, "/users/", {"username": "new", "password": PLANTED["user"]})
+    delegate = {"original_user": who.id, "username": "d", "password": PLANTED["delegate"]}
+    create(who, "/delegates/", delegate)
+    reset = {"new_password": PLANTED["reset"]}
+    assert root.post(f"/users/{made['id']}/reset_password/", reset).status == 204
+
+
+def refuse(witness: Witness, root: Caller, estate: Estate, ids: dict[str, int]) -> None:
+    """Have everything refused to which secrets belong, and everything else that can be."""
+    wrong = keys(estate.cloud, name="wrong", aws_secret_key=PLANTED["refused"])
+    for one in THERE:
+        path = address_of(one.path, ids)
+        for named in one.operation.body or ():
+            if named.kind.schema.get("writeOnly") or "password" in named.name:
+                for sent in (
+                    PLANTED["nonsense"],
+                    [PLANTED["nonsense"]],
+                    {"a": PLANTED["nonsense"]},
+                ):
+                    ask(witness, root, one, path, {named.name: sent})
+        if one.path.startswith("/accounts/") and one.method in {"POST", "PUT"}:
+            ask(witness, estate.caller, one, path, wrong)
+        ask(witness, root, one, path, f'{{"x": "{PLANTED["nonsense"]}'.encode())
+    estate.cloud.simulator.config(revoked=[estate.cloud.keys.access_key_id])
+    create(estate.caller, f"{estate.path}backups/", {})
+    for _ in range(MOST_LOOKS):  # what tells of it comes to nobody, and never to rest
+        work_on()
+    estate.cloud.simulator.config(revoked=[])
+
+
+def read_everything(witness: Witness, who: Caller, ids: dict[str, int]) -> None:
+    for one in THERE:
+        if one.method == "GET":
+            path = address_of(one.path, ids)
+            ask(witness, who, one, path)
+            if one.path.startswith("/reports/"):
+                ask(witness, who, one, path, accept="text/csv")
+
+
+def dump(witness: Witness) -> None:
+    """All that is in the database, table by table."""
+    tables = connection.introspection.table_names()
+    assert {"cpm_account", "cpm_setting", "cpm_auditentry", "procrastinate_jobs"} <= set(tables)
+    with connection.cursor() as cursor:
+        for table in tables:
+            with cursor.connection.cursor().copy(f'COPY "{table}" TO STDOUT') as rows:
+                witness.hear(f"table {table}", b"".join(bytes(row) for row in rows))
+
+
+def test_no_secret_comes_out_again(
+    witness: Witness,
+    root: Caller,
+    managed: Caller,
+    delegate: Caller,
+    stranger: Caller,
+    cloud: Cloud,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    assert root.user
+    key = tokens.create_key(root.user, actor=None)
+    pair = tokens.obtain(key, ADDRESS)
+    root = Caller(pair.access, user=root.user)
+    estate = Estate.of(managed, cloud)
+    ids = make_one_of_each(estate)
+    create(managed, "/schedules/", {"name": "s", "every_unit": "D", "every_how_many": 1})
+    groups.ensure_built_ins()
+    plant(root, estate)
+    found = found_by_listing(root, OPERATIONS, {**ids, "users": managed.id})
+    for who in (root, managed, delegate, stranger):
+        read_everything(witness, who, found)
+    for one in THERE:
+        if one.method != "GET" and not one.path.startswith("/token/"):
+            body = bodies(estate, root.id).get(one.place, {})
+            ask(witness, root, one, address_of(one.path, found), body)
+    refuse(witness, root, estate, found)
+    dump(witness)
+    witness.hear("output", "".join(capfd.readouterr()).encode())
+    private_key = own_certificate.key_pair().key.splitlines()[3]
+    secrets = {
+        **PLANTED,
+        "key in AWS": cloud.keys.secret_access_key,
+        "API key": key,
+        "refresh token": pair.refresh,
+        "access token": pair.access,
+        "private key": private_key,
+        "key of the server": django_settings.ENVIRONMENT.secret_key,
+    }
+    assert all(secrets.values())
+    assert len(witness.heard) > 1000
+    assert witness.betrayed(secrets) == set()
+
+
+@pytest.mark.parametrize("secret", [*PLANTED.values(), "abc/def+ghi", "x" * 40])
+def test_a_secret_is_known_again_however_it_is_written(secret: str) -> None:
+    padded = f"ab{secret}cd".encode()
+    for written in (
+        *(padded, json.dumps({"a": secret}).encode(), html.escape(secret).encode()),
+        *(quote(secret, safe="").encode(), padded.hex().encode()),
+        *(base64.b64encode(padded[start:]) for start in range(3)),
+        base64.urlsafe_b64encode(padded),
+    ):
+        witness = Witness([("somewhere", b"..." + written + b"...")])
+        assert witness.betrayed({"it": secret}) == {("it", "somewhere")}
