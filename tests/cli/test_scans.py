@@ -9,9 +9,12 @@ from typing import Any
 
 import boto3
 import pytest
+import typer
 
+from cpm.cli import following
 from cpm.demo.client import ApiClient
 from cpm.kernel import clock
+from cpm.models.events import Event
 from cpm.models.users import User, UserKind
 from tests.cli.commands import DemoServer, cpm
 
@@ -117,6 +120,16 @@ def test_cleanup_is_followed_to_its_end_and_told_as_json(desk: Desk) -> None:
     started = desk.cpm("cleanup", "--no-wait")
     assert (started.returncode, started.stdout) == (0, "")
     assert desk.client.get("/settings/cleanup/")["last_cleanup_time"] is not None
+
+
+def test_who_watches_is_told_when_the_last_worker_has_died(
+    database: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(following, "PATIENCE_SECONDS", 0.0)
+    with pytest.raises(typer.Exit) as end:
+        following.watch("cleanup", Event.objects.none(), lambda: None)
+    assert end.value.exit_code == 1
+    assert "No worker is alive" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["scan", "cleanup"])

@@ -54,10 +54,17 @@ def test_all_snapshots_are_watched_with_one_call(stage: Stage) -> None:
 
 @pytest.mark.parametrize("number", [1, 3])
 def test_one_cluster_and_many_are_described_with_one_call(stage: Stage, number: int) -> None:
-    names = [rig.plant_bare(stage) for _ in range(3)][:number]
+    names = [rig.plant_bare(stage, NodeType="dc2.large") for _ in range(3)][:number]
     described = partial(stage.driver.describe, stage.aws, names)
     assert counted(stage, lambda: list(described())) == {"DescribeClusters": 1}
     assert {each.resource_id for each in described()} == set(names)
+
+
+def test_nodes_without_disks_count_by_the_data_of_their_last_snapshot(stage: Stage) -> None:
+    name = rig.plant_bare(stage, NodeType="ra3.large")
+    (described,) = stage.driver.describe(stage.aws, [name])
+    # Their capacity is a quota of AWS's.
+    assert described.size_gib == 1
 
 
 def test_a_name_that_is_there_already_is_what_was_asked_for(stage: Stage) -> None:

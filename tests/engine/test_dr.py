@@ -8,6 +8,7 @@ import pytest
 from cpm.aws import tags
 from cpm.engine import closing, deletions, dr, tick, turns
 from cpm.kernel import clock, regions
+from cpm.models.accounts import Account
 from cpm.models.backups import Backup, BackupOutcome, CopyStatus
 from cpm.models.dr_copies import DrCopy
 from cpm.models.operations import Operation, OperationPhase
@@ -256,6 +257,25 @@ class TestLimit:
         assert len(in_aws(world)) == 45
         assert log_of(backup).count("copies_queued") == 1
         assert "limit_reached" not in log_of(backup)
+
+    def test_accounts_that_are_one_in_aws_share_its_limit(self, world: World) -> None:
+        first, second = (
+            dr_policy(world, *map(volume_target, world.seed(standalone=15)["standalone"]))
+            for _ in range(2)
+        )
+        again = Account.objects.get(pk=world.account.pk)
+        again.pk, again.name = None, "again"
+        again.save(force_insert=True)
+        Policy.objects.filter(pk=second.pk).update(account=again)
+        _until_copying(world, tick.run_now(first))
+        # Only copies take their time.
+        world.simulator.config(pending=0)
+        tick.run_now(Policy.objects.get(pk=second.pk))
+        world.work()
+        world.simulator.config(pending=100_000)
+        world.pass_time(timedelta(minutes=10))
+        copying = Operation.objects.filter(phase=OperationPhase.STARTED, dr_copy__isnull=False)
+        assert (copying.count(), copying.filter(account=again).count()) == (20, 5)
 
     def test_those_who_make_room_at_the_same_time_call_up_no_more_than_there_is(
         self, world: World

@@ -8,9 +8,9 @@ import pytest
 
 from cpm.aws import tags
 from cpm.engine import deleted, deletions, identity, inventory, tick
-from cpm.kernel import clock
+from cpm.kernel import clock, regions
 from cpm.models.alerts import Alert
-from cpm.models.backups import Backup, BackupOutcome
+from cpm.models.backups import Backup, BackupOutcome, CopyStatus
 from cpm.models.events import Event, Stream
 from cpm.models.policies import Policy
 from cpm.models.settings import Setting
@@ -41,6 +41,14 @@ def take_stock(world: World) -> None:
 def volumes(world: World, count: int = 1) -> Policy:
     """A policy that protects so many volumes."""
     return world.policy(*(volume_target(world.volume()) for _ in range(count)))
+
+
+def copied(world: World) -> Policy:
+    """A policy whose only snapshot is copied to another region."""
+    region = regions.by_name(OTHER_REGION)
+    assert region is not None
+    volume = volume_target(world.volume())
+    return world.policy(volume, dr_enabled=True, dr_regions=[region.id])
 
 
 def give_up(world: World, policy: Policy, operation: str) -> Backup:
@@ -326,6 +334,17 @@ def test_what_is_in_aws_again_is_good_again(world: World) -> None:
     assert (row.status, row.deleted_at) == (SnapshotStatus.SUCCEEDED, None)
     assert backup.outcome == BackupOutcome.PARTIAL
     assert log_of(backup)[-1] == "snapshot_found_again"
+
+
+def test_a_copy_elsewhere_that_is_there_again_is_told_of_its_record(world: World) -> None:
+    backup = world.backup(copied(world))
+    copies = Snapshot.objects.filter(backup=backup, collection="dr_volumes")
+    assert copies.update(status=SnapshotStatus.DELETED, deleted_at=clock.now()) == 1
+    Backup.objects.filter(pk=backup.pk).update(dr_status=CopyStatus.DELETED)
+    take_stock(world)
+    backup.refresh_from_db()
+    assert copies.get().status == SnapshotStatus.SUCCEEDED
+    assert (backup.outcome, backup.dr_status) == (BackupOutcome.SUCCEEDED, CopyStatus.PARTIAL)
 
 
 def test_an_ami_that_records_share_is_gone_for_all_of_them(world: World) -> None:

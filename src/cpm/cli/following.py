@@ -16,6 +16,8 @@ WaitOption = Annotated[
 ]
 
 LOOK_SECONDS = 0.5
+# A server that is started anew has no worker for a moment.
+PATIENCE_SECONDS = 15.0
 
 
 def follow(what: str, rows: "QuerySet[Any]", log: "QuerySet[Any]") -> str:
@@ -33,12 +35,32 @@ def follow(what: str, rows: "QuerySet[Any]", log: "QuerySet[Any]") -> str:
         outcome = row["outcome"]
         return 100 if outcome else min(row["progress"], 99)
 
-    watch(what, log, percent)
+    _show(what, log, percent)
     return outcome
 
 
 def watch(what: str, log: "QuerySet[Any]", percent: Callable[[], int | None]) -> None:
-    """Show a bar, and the lines of the log, until all is done; None is work of unknown length."""
+    """Show a bar and the log until all is done; None is work of unknown length.
+
+    Ends the command when there is nobody any longer who would do the work.
+    """
+    from cpm.queries import health
+
+    seen_at = clock.monotonic()
+
+    def percent_while_somebody_works() -> int | None:
+        nonlocal seen_at
+        done = percent()
+        if done == 100 or health.workers().ok:
+            seen_at = clock.monotonic()
+        elif clock.monotonic() - seen_at > PATIENCE_SECONDS:
+            refuse_without_workers()
+        return done
+
+    _show(what, log, percent_while_somebody_works)
+
+
+def _show(what: str, log: "QuerySet[Any]", percent: Callable[[], int | None]) -> None:
     with progress_bars(stderr) as bars:
         bar = bars.add_task(what, total=None)
         show_log = _show_new_lines_of(log, lambda text: bars.console.print(text, markup=False))

@@ -19,10 +19,11 @@ from cpm.engine import bulk, events, orders, watchers
 from cpm.engine.deleted import shared_collections
 from cpm.engine.orders import Place
 from cpm.kernel import clock
-from cpm.models.backups import Backup, BackupOutcome, BackupPhase
+from cpm.models.backups import Backup, BackupOutcome, BackupPhase, CopyStatus
 from cpm.models.operations import Operation, OperationPhase
 from cpm.models.recoveries import RecoveryPhase
 from cpm.models.snapshots import Snapshot, SnapshotStatus
+from cpm.resources import registry
 from cpm.resources.contract import Driver, Owned, Part, State, Verdict
 
 _DECIDED = frozenset({State.DONE, State.FAILED})
@@ -227,5 +228,11 @@ def _tell(code: str, backup: Backup, row: Snapshot) -> None:
     events.log(code, backup=backup, snapshot=row.aws_ref, resource=row.resource_id)
     had_nothing = backup.outcome in {BackupOutcome.FAILED, BackupOutcome.DELETED}
     is_shared = row.collection in shared_collections()
-    if had_nothing and row.status == SnapshotStatus.SUCCEEDED and not is_shared:
-        Backup.objects.filter(pk=backup.pk).update(outcome=BackupOutcome.PARTIAL)
+    if row.status != SnapshotStatus.SUCCEEDED or is_shared:
+        return
+    this = Backup.objects.filter(pk=backup.pk)
+    if had_nothing:
+        this.update(outcome=BackupOutcome.PARTIAL)
+    _, collection = registry.by_snapshot_collection(row.collection)
+    if collection.is_copy and backup.dr_status in {CopyStatus.FAILED, CopyStatus.DELETED}:
+        this.update(dr_status=CopyStatus.PARTIAL)

@@ -16,6 +16,7 @@ from django.db.models import Avg, F, Q, QuerySet
 from cpm.engine import jobs
 from cpm.engine.effects import effect_of
 from cpm.kernel import clock
+from cpm.models.accounts import Account
 from cpm.models.operations import Operation, OperationOutcome, OperationPhase
 from cpm.resources import registry
 
@@ -27,9 +28,12 @@ _TYPICAL = 50
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """Operations on one call of AWS in one account and region, so many of them at a time."""
+    """Operations on one call of AWS in one account and region, so many of them at a time.
 
-    account_id: int
+    Accounts are AWS's: several of the server's rows may open the same one.
+    """
+
+    account_number: str
     region: str
     kind: str
     call: str
@@ -42,17 +46,18 @@ class Queue:
             effect = effect_of(operation)
         except KeyError:
             return None  # of another version of the product
-        if not effect.most_at_once or operation.undoes_id or operation.account_id is None:
+        if not effect.most_at_once or operation.undoes_id or operation.account is None:
             return None
-        place = (operation.account_id, operation.region, operation.kind)
-        return cls(*place, effect.operation, effect.most_at_once)
+        number = _number_of(operation.account)
+        return cls(number, operation.region, operation.kind, effect.operation, effect.most_at_once)
 
     @property
     def operations(self) -> QuerySet[Operation]:
         """All that ever belonged to it."""
         effects = registry.driver(self.kind).effects
+        accounts = Account.objects.only("aws_account_number", "account_number")
         return Operation.objects.filter(
-            account=self.account_id,
+            account__in=[each.pk for each in accounts if _number_of(each) == self.account_number],
             region=self.region,
             kind=self.kind,
             effect__in=[each.name for each in effects if each.operation == self.call],
@@ -102,6 +107,11 @@ def call_up(queues: Iterable[Queue]) -> None:
         called = Operation.objects.filter(pk__in=list(waiting[: max(room, 0)]))
         if called.update(waits_for_turn=False, due_at=clock.now(), version=F("version") + 1):
             jobs.defer_operations(called)
+
+
+def _number_of(account: Account) -> str:
+    """What AWS tells the account by; one whose number is not known yet is by itself."""
+    return account.aws_account_number or account.account_number or f"row {account.pk}"
 
 
 def _lock(queue: Queue) -> None:

@@ -15,6 +15,7 @@ LONGEST_NAME = 63
 
 _NAME = re.compile(rf"(?!.*--)(?!.*-$)[a-z][a-z0-9-]{{0,{LONGEST_NAME - 1}}}")
 _MIB_PER_GIB = 1024
+_WITHOUT_DISKS = "ra3."
 
 
 def is_name(text: str) -> bool:
@@ -71,18 +72,31 @@ def snapshots(aws: Aws, **chosen: object) -> Iterator[Json]:
             raise
 
 
-def resource(described: Json, region: str) -> Resource:
+def resource(aws: Aws, described: Json) -> Resource:
     """A cluster as Redshift describes it."""
     cluster_tags = tags.from_aws(described.get("Tags"))
     return Resource(
         kind=KIND,
         resource_id=described["ClusterIdentifier"],
-        region=region,
+        region=aws.region,
         name=cluster_tags.get("Name") or None,
-        size_gib=gib(described.get("TotalStorageCapacityInMegaBytes", 0)),
+        size_gib=_size_gib(aws, described),
         tags=cluster_tags,
         facts=_facts(described, cluster_tags),
     )
+
+
+def _size_gib(aws: Aws, described: Json) -> int:
+    """How much a cluster stores: the disks that it has, or else the data of its last snapshot.
+
+    The capacity of nodes without disks of their own is AWS's quota, 128 TiB for a node.
+    """
+    if not described["NodeType"].startswith(_WITHOUT_DISKS):
+        return gib(described.get("TotalStorageCapacityInMegaBytes", 0))
+    made = snapshots(aws, ClusterIdentifier=described["ClusterIdentifier"])
+    complete = [each for each in made if each.get("Status") == "available"]
+    last = max(complete, key=lambda each: each["SnapshotCreateTime"], default={})
+    return gib(last.get("TotalBackupSizeInMegaBytes") or 0)
 
 
 def gib(mib: float) -> int:

@@ -34,12 +34,12 @@ class TargetOptions:
 
 def _discover(aws: Aws) -> Iterator[Resource]:
     for cluster in _redshift.clusters(aws):
-        yield _redshift.resource(cluster, aws.region)
+        yield _redshift.resource(aws, cluster)
 
 
 def _describe(aws: Aws, ids: Iterable[str]) -> Iterator[Resource]:
     for cluster in _redshift.clusters(aws, ids):
-        yield _redshift.resource(cluster, aws.region)
+        yield _redshift.resource(aws, cluster)
 
 
 def _plan_snapshots(cluster: Resource, _options: Any) -> Iterator[Order]:
