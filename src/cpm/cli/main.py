@@ -6,6 +6,7 @@ import typer
 
 from cpm.cli import (
     apikey,
+    archive,
     backup,
     cleanup,
     demo,
@@ -43,6 +44,7 @@ app.command("cleanup")(cleanup.cleanup)
 app.add_typer(policy.app, name="policy")
 app.add_typer(backup.app, name="backup")
 app.add_typer(recover.make_app(), name="recover")
+app.add_typer(archive.app, name="archive")
 app.add_typer(user.app, name="user")
 app.add_typer(apikey.app, name="apikey")
 

@@ -1,0 +1,136 @@
+"""`cpm archive`: archived snapshots by the bucket alone, without server or database."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cpm.archive import reader, repository
+from cpm.archive.blobs import BLOCK_BYTES
+from cpm.archive.checks import NOTHING, Check, Portion
+from cpm.archive.errors import ArchiveError
+from cpm.archive.repository import Repository
+from cpm.archive.s3 import S3Store
+from cpm.aws.credentials import InstanceRole
+from cpm.aws.sessions import Cloud
+from cpm.cli.connection import read_environment
+from cpm.cli.terminal import JsonOption, complain, fail, progress_bars, say, show, stderr
+from cpm.kernel.faults import Fault
+
+app = typer.Typer(
+    help="Archived snapshots by their bucket alone: needs no server, and your own AWS credentials.",
+    no_args_is_help=True,
+)
+
+RepositoryArgument = Annotated[str, typer.Argument(help="s3://bucket/prefix", show_default=False)]
+PassphraseOption = Annotated[
+    Path | None,
+    typer.Option("--passphrase-file", help="The file with the passphrase of an encrypted one."),
+]
+RegionOption = Annotated[
+    str, typer.Option(envvar="AWS_REGION", help="A region from which S3 can be asked.")
+]
+
+_COLUMNS = ("name", "snapshot", "volume", "size_gib", "blocks", "created_at", "based_on")
+
+
+@app.command("list")
+def list_(
+    address: RepositoryArgument,
+    passphrase: PassphraseOption = None,
+    region: RegionOption = "us-east-1",
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """List the copies in a repository."""
+    with _opened(address, passphrase, region) as archive:
+        rows = [
+            {
+                "name": each.name,
+                "snapshot": each.snapshot["id"],
+                "volume": each.volume.get("id"),
+                "size_gib": each.volume["size_gib"],
+                "blocks": each.blocks,
+                "created_at": each.created_at,
+                "based_on": each.based_on,
+            }
+            for each in map(archive.manifest, archive.names())
+        ]
+    show(rows, columns=_COLUMNS, as_json=as_json)
+
+
+@app.command()
+def restore(
+    address: RepositoryArgument,
+    snapshot: Annotated[str, typer.Argument(help="A snapshot (its newest copy), or a copy.")],
+    to: Annotated[Path, typer.Option(help="The raw image to write; it must not be there.")],
+    passphrase: PassphraseOption = None,
+    region: RegionOption = "us-east-1",
+) -> None:
+    """Write a copy's volume as a raw image, every block verified.
+
+    Exits 1 if something was damaged: it is named and stays zeros, and everything else is there.
+    """
+    with _opened(address, passphrase, region) as archive:
+        manifest = archive.manifest(reader.newest(archive, snapshot))
+        with progress_bars(stderr) as bars:
+            bar = bars.add_task(manifest.name, total=max(manifest.blocks, 1))
+            damages = reader.restore(
+                archive,
+                manifest,
+                to,
+                progress=lambda blocks: bars.advance(bar, blocks),
+            )
+    for damage in damages:
+        complain(f"Lost: {damage}.")
+    if damages:
+        fail(f"{to} is not whole: {len(damages)} of {manifest.blocks} blocks or pages are lost.")
+    say(f"{to} is whole: {manifest.blocks * BLOCK_BYTES / 2**30:.1f} GiB of data, all verified.")
+
+
+@app.command()
+def check(
+    address: RepositoryArgument,
+    passphrase: PassphraseOption = None,
+    region: RegionOption = "us-east-1",
+    read_data: Annotated[
+        int, typer.Option(min=0, max=100, help="How many percent of the data to read, too.")
+    ] = 0,
+) -> None:
+    """Follow every copy to its blocks, and verify data. Exits 1 if anything is damaged."""
+    portion = Portion(0, max(1, round(100 / read_data))) if read_data else NOTHING
+    with _opened(address, passphrase, region) as archive:
+        checking = Check(archive, read=portion)
+        damages = 0
+        for damage in checking.run():
+            damages += 1
+            complain(f"Damaged: {damage}.")
+    done = checking.checked
+    say(
+        f"{done.manifests} copies and {done.blocks} blocks followed; "
+        f"{done.packs} packs with {done.read_bytes / 2**30:.2f} GiB read and verified."
+    )
+    if damages:
+        fail(f"{damages} damages.")
+
+
+@contextmanager
+def _opened(address: str, passphrase: Path | None, region: str) -> Iterator[Repository]:
+    """The repository; what is wrong with it ends the command in words."""
+    scheme, _, place = address.partition("://")
+    bucket, _, prefix = place.strip("/").partition("/")
+    if scheme != "s3" or not bucket:
+        raise typer.BadParameter("it has to be s3://bucket/prefix", param_hint="ADDRESS")
+    cloud = Cloud(endpoint_url=read_environment(None).aws_endpoint)
+    try:
+        secret = passphrase.read_text().rstrip("\n") if passphrase else None
+        aws = cloud.aws(InstanceRole(), region)
+        located = aws.call("s3", "GetBucketLocation", Bucket=bucket)["LocationConstraint"]
+        store = S3Store(aws.at(located or "us-east-1"), bucket, prefix)
+        yield repository.open_(store, passphrase=secret)
+    except (ArchiveError, Fault, OSError) as error:
+        fail(str(error))
+    finally:
+        cloud.close()

@@ -1,0 +1,129 @@
+"""`cpm archive`: by the bucket alone, with nothing else running."""
+
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from cpm.archive import packs, reader, repository
+from cpm.archive.blobs import BLOCK_BYTES
+from cpm.archive.repository import Repository
+from cpm.archive.s3 import S3Store
+from cpm.aws.budget import NoBudget
+from cpm.aws.credentials import StaticKeys
+from cpm.aws.sessions import Cloud
+from cpm.simulator.process import Simulator
+from tests.archive.volumes import Copier, noise, subject, text
+from tests.cli.commands import cpm
+
+ADDRESS = "s3://last-copies/of/everything"
+PASSPHRASE = "correct horse"
+REGION = "eu-west-1"
+
+Archive = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
+    with Simulator(tmp_path_factory.mktemp("simulator")) as simulator:
+        yield simulator
+
+
+@pytest.fixture(scope="module")
+def keys(simulator: Simulator) -> StaticKeys:
+    opened = simulator.account("500000000001")
+    return StaticKeys(opened.access_key_id, opened.secret_access_key)
+
+
+@pytest.fixture(scope="module")
+def repo(simulator: Simulator, keys: StaticKeys) -> Iterator[Repository]:
+    """An encrypted repository with two copies, in a bucket far from where it is asked for."""
+    cloud = Cloud(endpoint_url=simulator.endpoint, budget=NoBudget())
+    aws = cloud.aws(keys, REGION)
+    where = {"LocationConstraint": REGION}
+    aws.call("s3", "CreateBucket", Bucket="last-copies", CreateBucketConfiguration=where)
+    store = S3Store(aws, "last-copies", "of/everything")
+    archive = repository.create(store, passphrase=PASSPHRASE)
+    copier = Copier(archive)
+    first = copier.copy({0: text(0), 9: noise(9)}, subject("snap-1"))
+    copier.copy({1: text(1)}, subject("snap-2"), first)
+    yield archive
+    cloud.close()
+
+
+@pytest.fixture
+def archive(repo: Repository, simulator: Simulator, keys: StaticKeys, tmp_path: Path) -> Archive:
+    """Runs `cpm archive` as somebody who has the passphrase and keys of AWS."""
+    secret = tmp_path / "passphrase"
+    secret.write_text(PASSPHRASE + "\n")
+
+    def run(verb: str, *more: str, key: bool = True) -> subprocess.CompletedProcess[str]:
+        return cpm(
+            *("archive", verb, ADDRESS, *more),
+            *(("--passphrase-file", str(secret)) if key else ()),
+            CPM_AWS_ENDPOINT=simulator.endpoint,
+            AWS_ACCESS_KEY_ID=keys.access_key_id,
+            AWS_SECRET_ACCESS_KEY=keys.secret_access_key,
+        )
+
+    return run
+
+
+def test_copies_are_listed(archive: Archive) -> None:
+    listed = archive("list", "--json")
+    assert listed.returncode == 0, listed.stderr
+    first, second = json.loads(listed.stdout)
+    assert (first["snapshot"], first["blocks"], first["size_gib"]) == ("snap-1", 2, 1)
+    assert second["based_on"] == first["name"]
+    assert "snap-2" in archive("list").stdout
+
+
+def test_a_snapshot_comes_back_as_an_image(archive: Archive, tmp_path: Path) -> None:
+    image = tmp_path / "disk.img"
+    done = archive("restore", "snap-2", "--to", str(image))
+    assert done.returncode == 0, done.stderr
+    assert "all verified" in done.stderr
+    assert image.stat().st_size == 2**30
+    with image.open("rb") as file:
+        assert file.read(2 * BLOCK_BYTES) == text(0) + text(1)
+        file.seek(9 * BLOCK_BYTES)
+        assert file.read(BLOCK_BYTES) == noise(9)
+    again = archive("restore", "snap-2", "--to", str(image))
+    assert (again.returncode, "File exists" in again.stderr) == (1, True)
+
+
+def test_what_is_not_there_is_told(archive: Archive, tmp_path: Path) -> None:
+    missing = archive("restore", "snap-3", "--to", str(tmp_path / "disk.img"))
+    assert missing.returncode == 1
+    assert "There is no copy of snap-3" in missing.stderr
+    assert "Traceback" not in missing.stderr
+    locked = archive("list", key=False)
+    assert locked.returncode == 1
+    assert "encrypted" in locked.stderr
+
+
+def test_damage_is_found_named_and_costs_nothing_else(
+    archive: Archive, repo: Repository, tmp_path: Path
+) -> None:
+    assert archive("check", "--read-data", "100").returncode == 0
+    manifest = repo.manifest(reader.newest(repo, "snap-1"))
+    place = repo.page(manifest.pages[0])[0]
+    name = packs.name_of(place.pack)
+    good = repo.store.read(name)
+    bad = bytearray(good)
+    bad[place.offset] ^= 1
+    repo.store.write(name, bytes(bad))
+    checked = archive("check", "--read-data", "100")
+    image = tmp_path / "disk.img"
+    restored = archive("restore", "snap-1", "--to", str(image))
+    repo.store.write(name, good)
+    assert checked.returncode == 1
+    assert f"Damaged: {manifest.name} block 0" in checked.stderr
+    assert restored.returncode == 1
+    assert "Lost: block 0" in restored.stderr
+    with image.open("rb") as file:
+        assert file.read(BLOCK_BYTES) == bytes(BLOCK_BYTES)
+        file.seek(9 * BLOCK_BYTES)
+        assert file.read(BLOCK_BYTES) == noise(9)
