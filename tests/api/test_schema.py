@@ -67,6 +67,22 @@ def test_old_versions_are_described_without_what_came_later() -> None:
     assert "max_dynamodb_gib" in schemas["1.1.0"]["Profile"]["properties"]
 
 
+def test_what_is_made_leads_to_what_can_be_done_with_it() -> None:
+    paths = document.of_version("1.2.0")["paths"]
+    made = paths["/policies/"]["post"]["responses"]["201"]["links"]
+    assert {"put_policies_id", "post_policies_id_backups", "get_policies_policy_id_targets"} <= (
+        made.keys()
+    )
+    run = paths["/policies/{id}/backups/"]["post"]["responses"]["201"]["links"]
+    assert run["get_backups_id"]["parameters"] == {"id": "$response.body#/id"}
+    targets = "/policies/{policy_id}/targets/volumes/"
+    added = paths[targets]["post"]["responses"]["201"]["links"]
+    assert added["delete_policies_policy_id_targets_volumes_id"]["parameters"] == {
+        "policy_id": "$request.path.policy_id",
+        "id": "$response.body#/id",
+    }
+
+
 def test_the_files_in_the_documentation_are_up_to_date() -> None:
     """`make openapi` makes them so."""
     assert (DOCS / "openapi.yaml").read_text() == openapi_file.text()

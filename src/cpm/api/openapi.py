@@ -14,7 +14,7 @@ import msgspec
 from django.db.models import TextChoices
 from msgspec import Struct, UnsetType
 
-from cpm.api import idempotency
+from cpm.api import idempotency, links
 from cpm.api.bodies import JSON, MULTIPART, URLENCODED
 from cpm.api.errors import WHOLE
 from cpm.api.lists import Listing
@@ -46,6 +46,8 @@ _REFUSALS = {
     404: "Not there, or not for you to see.",
     409: "Work in progress stands in the way.",
     412: "It has changed since.",
+    413: "The body is too large.",
+    415: "Bodies are JSON or forms.",
     422: "The idempotency key belongs to another request.",
     429: "Too many bad attempts.",
 }
@@ -56,7 +58,10 @@ def document(operations: Iterable[Operation], version: Version) -> dict[str, Any
     known = [operation for operation in operations if operation.since <= version]
     paths: dict[str, dict[str, Any]] = {}
     for operation in known:
-        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation)
+        described = _operation(operation)
+        if leads_to := links.of(operation, known):
+            described["responses"][str(operation.status)]["links"] = leads_to
+        paths.setdefault(operation.path, {})[operation.method.lower()] = described
     return {
         "openapi": "3.1.0",
         "info": {
@@ -236,16 +241,21 @@ def _page(item: Schema) -> Schema:
 
 
 def _refusals(operation: Operation) -> Iterator[int]:
-    if operation.body is not None or operation.listing is not None or operation.parameters:
+    is_read = operation.method == "GET"
+    if not is_read or operation.listing is not None or operation.parameters:
         yield 400
     yield 401
     yield 429 if operation.action is None else 403
     if "{" in operation.path or operation.listing is not None:
         yield 404
+    if not is_read and operation.action is not None:
+        yield 409
     if operation.method in {"PUT", "DELETE"}:
-        yield from (409, 412)
+        yield 412
+    if operation.body is not None:
+        yield from (413, 415)
     if _may_be_keyed(operation):
-        yield from (409, 422)
+        yield 422
 
 
 def _phrase(status: int) -> str:
@@ -318,8 +328,8 @@ _PAGING: Mapping[str, Any] = {
     "page": _query("page", {"type": "integer", "minimum": 1}, f"{DEFAULT_SIZE} to the page."),
     "page_size": _query(
         "page_size",
-        {"type": "integer", "minimum": 0, "maximum": MOST_SIZE},
-        "0 turns paging off.",
+        {"type": ["integer", "string"]},
+        f"0 turns paging off, more than {MOST_SIZE} is cut to it, nonsense is left out.",
     ),
 }
 

@@ -11,12 +11,14 @@ from django.conf import settings
 from django.db import transaction
 from django.test import override_settings
 
+from cpm.api.routes import OPERATIONS
 from cpm.kernel import clock
+from cpm.services import groups
 from cpm.simulator.process import Simulator
 from tests.api.cast import QUICK_HASHERS, Caller
 from tests.api.nouns.cloud import Cloud
-from tests.api.nouns.estate import Estate
-from tests.api.nouns.everything import make_one_of_each
+from tests.api.nouns.estate import Estate, create
+from tests.api.nouns.everything import found_by_listing, make_one_of_each
 from tests.api.nouns.organisation import Organisation
 
 _numbers = itertools.count(500000000000)
@@ -86,3 +88,21 @@ def estate(managed: Caller, cloud: Cloud) -> Estate:
 def ids(estate: Estate) -> dict[str, int]:
     """The ids of one object of each kind."""
     return make_one_of_each(estate)
+
+
+@pytest.fixture
+def everything(
+    root: Caller, stranger: Caller, delegate: Caller, estate: Estate, ids: dict[str, int]
+) -> dict[str, int]:
+    """An object that may go for every id in a path."""
+    create(root, "/schedules/", {"name": "s", "every_unit": "D", "every_how_many": 1})
+    groups.ensure_built_ins()
+    path = "/settings/identity_provider/groups/"
+    made = {
+        "groups/users": create(root, f"{path}users/", {"name": "g"}),
+        "groups/delegates": create(
+            root, f"{path}delegates/", {"name": "d", "original_user": root.id}
+        ),
+    }
+    known = {**ids, "users": stranger.id, **{key: one["id"] for key, one in made.items()}}
+    return found_by_listing(root, OPERATIONS, known)

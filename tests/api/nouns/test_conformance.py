@@ -11,11 +11,11 @@ import pytest
 from cpm.api import versions
 from cpm.api.routes import OPERATIONS
 from cpm.models.audit import AuditEntry
-from cpm.services import groups, tokens
+from cpm.services import tokens
 from tests.api.cast import Answer, Caller
 from tests.api.nouns.endpoints import ALL, OURS, STATUS, THERE, Endpoint, bodies, place
 from tests.api.nouns.estate import Estate, create, keys
-from tests.api.nouns.everything import address_of, found_by_listing, taken_back
+from tests.api.nouns.everything import address_of, taken_back
 
 Ids = dict[str, int]
 
@@ -31,22 +31,6 @@ def compatible(monkeypatch: pytest.MonkeyPatch) -> None:
     known: Any = versions.KNOWN
     for spelling, version in versions.further_spellings([f"{LATER}=1.2.0"]).items():
         monkeypatch.setitem(known, spelling, version)
-
-
-@pytest.fixture
-def everything(root: Caller, stranger: Caller, delegate: Caller, estate: Estate, ids: Ids) -> Ids:
-    """An object that may go for every id in a path."""
-    create(root, "/schedules/", {"name": "s", "every_unit": "D", "every_how_many": 1})
-    groups.ensure_built_ins()
-    path = "/settings/identity_provider/groups/"
-    made = {
-        "groups/users": create(root, f"{path}users/", {"name": "g"}),
-        "groups/delegates": create(
-            root, f"{path}delegates/", {"name": "d", "original_user": root.id}
-        ),
-    }
-    known = {**ids, "users": stranger.id, **{key: one["id"] for key, one in made.items()}}
-    return found_by_listing(root, OPERATIONS, known)
 
 
 def ask(
