@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from django.contrib.sessions.models import Session
 from django.db import IntegrityError, connection, transaction
 
 from cpm.engine import cleanup, deletions, jobs, queue, sweep
@@ -189,3 +190,10 @@ def test_entries_outlive_the_user_they_speak_of(db: None) -> None:
     user.delete()
     kept.refresh_from_db()
     assert kept.user is None
+
+
+def test_console_sessions_that_have_expired_are_forgotten(world: World) -> None:
+    for key, age in (("old", timedelta(seconds=5)), ("new", timedelta(hours=-1))):
+        Session.objects.create(session_key=key, expire_date=clock.now() - age)
+    cleanup.run()
+    assert list(Session.objects.values_list("session_key", flat=True)) == ["new"]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 from django.db.models import QuerySet
 from django.http.response import HttpResponseBase
@@ -19,7 +19,7 @@ from cpm.api.lists import Filter, Listing, by_number, from_time, number, to_time
 from cpm.api.negotiation import CSV, JSON
 from cpm.api.operations import Operation, View
 from cpm.api.request import Request
-from cpm.api.shapes import Shape, Shown
+from cpm.api.shapes import SINCE_1_2, Shape, Shown
 from cpm.api.versions import Version
 from cpm.kernel import clock
 from cpm.models.backups import BackupOutcome, CopyStatus
@@ -95,6 +95,7 @@ class ProtectedResource(Shown):
     policies: list[str]
     schedules: list[str]
     last_successful_backup: datetime | None
+    seen_at: Annotated[datetime | UnsetType, SINCE_1_2] = UNSET
 
 
 Words = Mapping[str, Mapping[str, str]]
@@ -323,5 +324,4 @@ OPERATIONS = (
     operation("/reports/backups/", show, BACKUPS),
     operation("/reports/snapshots/", show, SNAPSHOTS),
     operation("/reports/audit/", show, AUDIT),
-    operation("/reports/protected-resources/", show, PROTECTED_RESOURCES),
 )

@@ -6,6 +6,7 @@ records of which nothing is left. One that is interrupted stays due, and begins 
 
 from datetime import datetime, timedelta
 
+from django.contrib.sessions.models import Session
 from django.db.models import Exists, OuterRef, QuerySet
 
 from cpm.engine import cleanup_log, deletions, dr_copies, events, jobs, retention, trail
@@ -66,6 +67,7 @@ def run() -> None:
     keep_records = timedelta(days=section.keep_records_days)
     Alert.objects.filter(resolved_at__lt=now - keep_records).delete()
     BadAttempt.objects.filter(window_started_at__lt=clock.now() - _KEEP_ATTEMPTS).delete()
+    Session.objects.filter(expire_date__lt=clock.now()).delete()
     for passing in (UsedAssertion, KeptAnswer):
         passing.objects.filter(expires_at__lt=clock.now()).delete()
     events.log(

@@ -252,6 +252,9 @@ CATALOGUE = {
     "inventory_unknown": Line(
         WARNING, "{snapshot} of account {account} in {region} belongs to no record: {reason}."
     ),
+    "discovery_failed": Line(
+        WARNING, "{kinds} of account {account} in {region} could not be listed: {error}"
+    ),
     "inventory_failed": Line(
         WARNING, "{kinds} of account {account} in {region} could not be compared: {error}"
     ),

@@ -33,6 +33,7 @@ LIST_AGENTS = Task("list_agents", priority=20)
 LOOK_AT_AGENTS = Task("look_at_agents", priority=20)
 START_INVENTORY = Task("start_inventory", priority=10)
 TAKE_INVENTORY = Task("take_inventory", priority=10)
+DISCOVER = Task("discover", priority=10)
 LOOK_AT_DELETION = Task("look_at_deletion", priority=10)
 REMOVE_USER = Task("remove_user", priority=5)
 
@@ -121,6 +122,11 @@ def defer_agents(places: Iterable[tuple[int, str, str]]) -> None:
 def defer_inventories(account_ids: Iterable[int]) -> None:
     """Have what AWS keeps in the accounts compared with the rows."""
     TAKE_INVENTORY.defer_all({f"inventory:{pk}": {"account_id": pk} for pk in account_ids})
+
+
+def defer_discoveries(account_ids: Iterable[int]) -> None:
+    """Have what exists in the accounts looked at."""
+    DISCOVER.defer_all({f"discovery:{pk}": {"account_id": pk} for pk in account_ids})
 
 
 def defer_scans(scan_ids: Iterable[int]) -> None:

@@ -39,6 +39,8 @@ class Account(models.Model):
 
     # What STS last said: the account behind the credentials, whoever they belong to.
     aws_account_number = models.CharField(max_length=12, blank=True, default="")
+    # When what exists in it was last looked at to the end; null while nobody has looked.
+    discovered_at = models.DateTimeField(null=True)
     # Rises with every change of credentials, so that cached sessions are not used any longer.
     credentials_version = models.PositiveIntegerField(default=1)
 

@@ -13,6 +13,7 @@ from cpm.models.backups import (
     Trigger,
 )
 from cpm.models.budgets import ApiBudget
+from cpm.models.discoveries import Discovered
 from cpm.models.dr_copies import DrCopy, DrCopyOutcome, DrCopyPhase
 from cpm.models.events import Event, Severity, Stream
 from cpm.models.groups import Group, GroupType
@@ -68,6 +69,7 @@ __all__ = [
     "DeliveryKind",
     "DeliveryOutcome",
     "DeliveryPhase",
+    "Discovered",
     "DrCopy",
     "DrCopyOutcome",
     "DrCopyPhase",

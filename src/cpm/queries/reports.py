@@ -7,6 +7,7 @@ from django.db.models import Case, Exists, F, Max, OuterRef, Q, QuerySet, Subque
 
 from cpm.models.audit import AuditEntry
 from cpm.models.backups import Backup
+from cpm.models.discoveries import Discovered
 from cpm.models.policies import Target
 from cpm.models.snapshots import Snapshot
 from cpm.queries import backups as records
@@ -55,6 +56,19 @@ def protected_resources(viewer: Person) -> QuerySet[Target]:
         schedules=_names(schedules, "policy__schedules__name"),
         last_success_at=Subquery(last.values("last")),
     )
+
+
+def unprotected_resources(viewer: Person) -> QuerySet[Discovered]:
+    """What was last seen in the accounts and no policy of its user protects, neither itself nor
+    what it is part of.
+    """
+    same_place = Target.objects.filter(
+        policy__account=OuterRef("account"), region=OuterRef("region")
+    ).order_by()
+    itself = same_place.filter(kind=OuterRef("kind"), resource_id=OuterRef("resource_id"))
+    whole = same_place.filter(resource_id=OuterRef("part_of"))
+    visible = Discovered.objects.filter(owned_by(viewer, "account__user"))
+    return visible.filter(~Exists(itself), ~Exists(whole))
 
 
 def is_protected_by(policy_id: int) -> Q:

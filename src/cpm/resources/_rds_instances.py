@@ -90,6 +90,7 @@ def resource(instance: Json, region: str) -> Resource:
         region=region,
         name=name_of(own["tags"]),
         size_gib=own["size_gib"],
+        part_of=own["cluster"],
         tags=own["tags"],
         facts=own,
     )

@@ -68,6 +68,7 @@ def resource(volume: Json, region: str) -> Resource:
         region=region,
         name=_ec2.name_of(volume_tags),
         size_gib=volume["Size"],
+        part_of=attachment(volume).get("InstanceId"),
         tags=volume_tags,
         facts=facts(volume),
     )

@@ -39,6 +39,7 @@ class Resource:
     region: str
     name: str | None = None
     size_gib: int = 0
+    part_of: str | None = None  # The resource that it is protected with.
     tags: Mapping[str, str] = field(default_factory=dict)
     # Whatever the driver needs to protect it and to make it anew; JSON.
     facts: Json = field(default_factory=dict)
