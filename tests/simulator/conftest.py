@@ -9,6 +9,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
+from cpm.simulator.config import Limits
 from cpm.simulator.process import Credentials, Simulator
 
 if TYPE_CHECKING:
@@ -60,16 +61,9 @@ def simulator(running: Simulator) -> Iterator[Simulator]:
         fail=[],
         revoked=[],
         enforce_iam=False,
-        limits={
-            "copies": 20,
-            "pending_per_volume": 5,
-            "pending_per_account": None,
-            "volume_interval_seconds": None,
-            "rds_snapshots": 100,
-            "rds_copies": 20,
-            "redshift_snapshots": 20,
-            "dynamodb_restores": 50,
-        },
+        block_token_seconds=7 * 86400,
+        page_token_seconds=3600,
+        limits=vars(Limits()),
     )
 
 
@@ -121,3 +115,9 @@ def sts(client: Clients, account: Credentials) -> "STSClient":
     """STS in the test's own account."""
     made: STSClient = client("sts", account)
     return made
+
+
+@pytest.fixture
+def ebs(client: Clients, account: Credentials) -> Any:
+    """The EBS direct APIs in the test's own account."""
+    return client("ebs", account)

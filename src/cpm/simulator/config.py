@@ -14,7 +14,10 @@ class BadConfig(ValueError):
 
 @dataclass
 class Limits:
-    """AWS's quotas on snapshots; None switches one off. Without a service's name they are EBS's."""
+    """AWS's quotas on snapshots; None switches one off. Without a service's name they are EBS's.
+
+    `direct_*` are of the EBS direct APIs: snapshots pending at a time, and calls a second.
+    """
 
     copies: int | None = 20
     pending_per_volume: int | None = 5
@@ -24,6 +27,15 @@ class Limits:
     rds_copies: int | None = 20
     redshift_snapshots: int | None = 20
     dynamodb_restores: int | None = 50
+    snapshots_per_region: int | None = 100_000
+    direct_pending: int | None = 100
+    direct_gets: float | None = 1000
+    direct_gets_per_snapshot: float | None = 1000
+    direct_puts: float | None = 1000
+    direct_puts_per_snapshot: float | None = 1000
+    direct_lists: float | None = 50
+    direct_starts: float | None = 10
+    direct_completes: float | None = 10
 
 
 @dataclass
@@ -34,6 +46,8 @@ class Config:
     fail: frozenset[str] = frozenset()
     revoked: frozenset[str] = frozenset()
     enforce_iam: bool = False
+    block_token_seconds: float = 7 * 86400.0
+    page_token_seconds: float = 3600.0
     limits: Limits = field(default_factory=Limits)
 
     @property
@@ -54,7 +68,7 @@ class Config:
 
     def _checked(self, name: str, value: Any) -> Any:
         match name:
-            case "pending":
+            case "pending" | "block_token_seconds" | "page_token_seconds":
                 return _seconds(name, value)
             case "fail" | "revoked":
                 return _texts(name, value)
@@ -73,6 +87,8 @@ class Config:
             "fail": sorted(self.fail),
             "revoked": sorted(self.revoked),
             "enforce_iam": self.enforce_iam,
+            "block_token_seconds": self.block_token_seconds,
+            "page_token_seconds": self.page_token_seconds,
             "limits": vars(self.limits),
         }
 

@@ -5,7 +5,16 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from cpm.simulator import counts, credentials, faults, finishing, seed, ssm_agents, ssm_commands
+from cpm.simulator import (
+    block_control,
+    counts,
+    credentials,
+    faults,
+    finishing,
+    seed,
+    ssm_agents,
+    ssm_commands,
+)
 from cpm.simulator.config import BadConfig
 from cpm.simulator.simulation import Simulation
 from cpm.simulator.web import Answer, Request, json_answer
@@ -26,7 +35,8 @@ def answer(simulation: Simulation, request: Request) -> Answer:
         known = [f"{method} {PREFIX}{path}" for method, path in _ACTIONS]
         return json_answer({"error": "no such control", "controls": known}, 404)
     try:
-        return json_answer(action(simulation, request))
+        result = action(simulation, request)
+        return result if isinstance(result, Answer) else json_answer(result)
     except (BadRequest, BadConfig, faults.BadRule, seed.BadSeed, ValueError) as reason:
         return json_answer({"error": str(reason)}, 400)
 
@@ -112,6 +122,10 @@ def _finish(simulation: Simulation, request: Request) -> Any:
         return {"finished": finishing.finish(wanted)}
 
 
+def _fill(simulation: Simulation, request: Request) -> Any:
+    return block_control.fill(simulation, _object(request))
+
+
 def _reset(simulation: Simulation, _: Request) -> Any:
     simulation.reset()
     return {}
@@ -146,6 +160,11 @@ _ACTIONS: dict[tuple[str, str], Action] = {
     ("POST", "accounts"): _open_account,
     ("POST", "agents"): _set_agents,
     ("POST", "commands"): _set_outcomes,
+    ("GET", "blocks"): block_control.show,
+    ("GET", "blocks/data"): block_control.read,
+    ("PUT", "blocks/data"): block_control.write,
+    ("GET", "blocks/compare"): block_control.compare,
+    ("POST", "blocks/fill"): _fill,
     ("POST", "finish"): _finish,
     ("POST", "reset"): _reset,
 }

@@ -1,5 +1,6 @@
 """Snapshots are copied between regions and accounts, as many at a time as AWS allows."""
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -64,9 +65,18 @@ def make_copy(
         volume_size=source.volume_size,
         description=description,
         encryption=encryption,
+        contents=source.contents.fork(),
+        lineage=_lineage(call, source, encryption),
         trouble=_key_trouble(call, source, encryption),
         origins=frozenset((source.id, *origins)),
     )
+
+
+def _lineage(call: Call, source: Snapshot, encryption: Encryption) -> str:
+    # Copies of one lineage to one place with one key are incremental to each other, and to
+    # nothing else.
+    place = (source.lineage, call.account, call.region, encryption.kms_key_id)
+    return hashlib.sha256(repr(place).encode()).hexdigest()
 
 
 def _key_trouble(call: Call, source: Snapshot, target: Encryption) -> str:

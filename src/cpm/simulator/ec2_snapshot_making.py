@@ -45,6 +45,8 @@ def snapshot_of(
         volume_size=volume.size,
         description=description,
         encryption=volume.encryption,
+        contents=volume.contents.fork(),
+        lineage=volume.lineage,
         origins=frozenset((volume.id, *origins)),
     )
     volume.last_snapshot_at = clock.now()
@@ -86,7 +88,7 @@ def delete_snapshot(call: Call) -> Mapping[str, Any]:
             "InvalidSnapshot.InUse",
             f"The snapshot {snapshot.id} is currently in use by {', '.join(users)}",
         )
-    if snapshot.life.state is State.PENDING:
+    if snapshot.life.state is State.PENDING and not snapshot.is_open:
         snapshot.delete_requested = True
     else:
         ec2_snapshots.remove(snapshot)

@@ -11,6 +11,7 @@ from moto.ec2.models.elastic_block_store import EBSBackend
 from cpm.simulator import ec2_listing, ec2_state, ec2_tags
 from cpm.simulator.calls import Call, Handler, Handlers
 from cpm.simulator.config import Config
+from cpm.simulator.ebs_contents import Contents
 from cpm.simulator.ec2_encryption import PLAIN, Encryption
 from cpm.simulator.ec2_errors import malformed, not_found
 from cpm.simulator.ec2_filters import Field, matching
@@ -23,11 +24,25 @@ _STATUS = {State.PENDING: "pending", State.DONE: "completed", State.FAILED: "err
 
 
 @dataclass(eq=False, kw_only=True)
+class Upload:
+    """How far a snapshot is that a client writes block by block.
+
+    It is lost when no block comes for `timeout_minutes` and it is not sealed.
+    """
+
+    timeout_minutes: int
+    parent_id: str | None = None
+    written: set[int] = field(default_factory=set)
+    progress_percent: int = 0
+    sealed: bool = False
+
+
+@dataclass(eq=False, kw_only=True)
 class Snapshot:
     """A snapshot of a volume, or a copy of one.
 
     `origins` are ids of what it came from: it fails when the configuration says that one fails.
-    `trouble` is why it will fail anyway.
+    `trouble` is why it will fail anyway. Those of one `lineage` can be compared block by block.
     """
 
     id: str
@@ -43,6 +58,9 @@ class Snapshot:
     user_ids: set[str] = field(default_factory=set)
     is_public: bool = False
     storage_tier: str = "standard"
+    contents: Contents = field(default_factory=Contents)
+    lineage: str = ""
+    upload: Upload | None = None
 
     @property
     def owner_id(self) -> str:
@@ -61,8 +79,21 @@ class Snapshot:
 
     def settle(self, config: Config) -> State:
         """Look at the clock: the state by now."""
+        if self.is_open and self.life.is_due:
+            self.trouble = "The snapshot was not completed in time"
         fails = bool(self.trouble or config.fail & (self.origins | {self.id}))
         return self.life.settle(fails=fails)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a client may still write blocks to it."""
+        return self.upload is not None and not self.upload.sealed
+
+    def progress_percent(self) -> int:
+        """How far it is, 100 when it is over."""
+        if self.is_open and self.upload and self.life.state is State.PENDING:
+            return min(self.upload.progress_percent, 99)
+        return self.life.progress_percent()
 
     def is_usable_by(self, account: str) -> bool:
         """Whether `account` may make volumes of it and copy it."""
@@ -80,7 +111,7 @@ class Snapshot:
             "State": self.status,
             "StateMessage": self._state_message(),
             "StartTime": self.start_time,
-            "Progress": f"{self.life.progress_percent()}%",
+            "Progress": f"{self.progress_percent()}%",
             "OwnerId": self.owner_id,
             "VolumeSize": self.volume_size,
             "Description": self.description,
@@ -96,7 +127,7 @@ _FIELDS: Mapping[str, Field[Snapshot]] = {
     "encrypted": lambda snapshot: snapshot.encryption.encrypted,
     "owner-alias": lambda _: None,
     "owner-id": lambda snapshot: snapshot.owner_id,
-    "progress": lambda snapshot: f"{snapshot.life.progress_percent()}%",
+    "progress": lambda snapshot: f"{snapshot.progress_percent()}%",
     "snapshot-id": lambda snapshot: snapshot.id,
     "start-time": lambda snapshot: snapshot.start_time,
     "status": lambda snapshot: snapshot.status,
@@ -164,6 +195,16 @@ def usable(call: Call, region: str, snapshot_id: str) -> Snapshot:
         if found is not None and found.is_usable_by(call.account):
             return found
     raise missing(snapshot_id)
+
+
+def anyones(call: Call, snapshot_id: str) -> Snapshot | None:
+    """A snapshot in the caller's region, whoever owns it; None when there is none."""
+    here = ec2_state.backend(call.account, call.region)
+    found = _look_up(call.config, here, snapshot_id)
+    if found is not None:
+        return found
+    others = ec2_state.neighbours(call.account, call.region)
+    return next(filter(None, (_look_up(call.config, ec2, snapshot_id) for ec2 in others)), None)
 
 
 def missing(*snapshot_ids: str) -> AwsError:

@@ -10,6 +10,7 @@ from moto.ec2.models import EC2Backend
 from cpm.kernel import clock
 from cpm.simulator import ec2_listing, ec2_snapshots, ec2_state, ec2_tags, ec2_tokens
 from cpm.simulator.calls import Call, Handlers
+from cpm.simulator.ebs_contents import Contents
 from cpm.simulator.ec2_encryption import PLAIN, Encryption, requested
 from cpm.simulator.ec2_errors import (
     incorrect_state,
@@ -72,6 +73,7 @@ class Plan:
     performance: Performance
     snapshot_id: str | None
     encryption: Encryption
+    source: Snapshot | None = None
 
 
 @dataclass(eq=False, kw_only=True)
@@ -91,6 +93,11 @@ class Volume:
     last_snapshot_at: datetime | None = None
     recent_snapshot_ids: list[str] = field(default_factory=list)
     modifications: list[dict[str, Any]] = field(default_factory=list)
+    contents: Contents = field(default_factory=Contents)
+    lineage: str = ""
+
+    def __post_init__(self) -> None:
+        self.lineage = self.lineage or self.id
 
     @property
     def attachment(self) -> Attachment | None:
@@ -218,6 +225,7 @@ def plan(call: Call, request: Mapping[str, Any], source: Snapshot | None, too_sm
             request.get("KmsKeyId"),
             source.encryption if source else PLAIN,
         ),
+        source=source,
     )
 
 
@@ -234,10 +242,19 @@ def make(call: Call, zone: str, wanted: Plan, tags: Mapping[str, str]) -> Volume
         snapshot_id=wanted.snapshot_id,
         encryption=wanted.encryption,
     )
+    if wanted.source is not None:
+        _inherit(volume, wanted.source)
     ec2_tags.put(ec2, volume.id, tags)
     table(ec2)[volume.id] = volume
     ec2_listing.hide(ec2, volume.id, call.listed_at())
     return volume
+
+
+def _inherit(volume: Volume, source: Snapshot) -> None:
+    volume.contents = source.contents.fork()
+    # What is encrypted anew has no block in common with what it came from.
+    if volume.encryption == source.encryption:
+        volume.lineage = source.lineage
 
 
 def make_blank(ec2: EC2Backend, zone: str, size: int, volume_type: str = DEFAULT_TYPE) -> Volume:

@@ -2,6 +2,7 @@
 
 import json
 import uuid
+from collections.abc import Mapping
 from enum import StrEnum
 from xml.sax.saxutils import escape
 
@@ -10,13 +11,23 @@ from cpm.simulator.web import Answer
 
 
 class AwsError(Exception):
-    """An error as AWS answers it: a stable code, a message, an HTTP status."""
+    """An error as AWS answers it: a stable code, a message, an HTTP status.
 
-    def __init__(self, code: str, message: str, status: int = 400) -> None:
+    `details` are further members that a JSON service's error has.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        status: int = 400,
+        details: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
         self.message = message
         self.status = status
+        self.details = details or {}
 
 
 class Family(StrEnum):
@@ -76,5 +87,5 @@ def _json_answer(error: AwsError, request_id: str) -> Answer:
         ("x-amzn-ErrorType", error.code),
         ("x-amzn-RequestId", request_id),
     ]
-    body = json.dumps({"__type": error.code, "message": error.message})
+    body = json.dumps({"__type": error.code, "message": error.message, **error.details})
     return Answer(error.status, body.encode(), headers)

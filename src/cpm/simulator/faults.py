@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
-from cpm.kernel import clock
-from cpm.simulator import models
+from cpm.simulator import ebs_errors, models
+from cpm.simulator.buckets import Buckets
 from cpm.simulator.credentials import Identity
 from cpm.simulator.errors import AwsError, Family, family_of
 from cpm.simulator.operations import Operation
@@ -38,14 +38,6 @@ class Kind(StrEnum):
 
 
 @dataclass
-class _Bucket:
-    """Tokens for one account and region: `rate` a second, never more than `burst`."""
-
-    tokens: float
-    filled_at: float
-
-
-@dataclass
 class Rule:
     """One rule; the optional parts narrow whom it meets, how often and how."""
 
@@ -59,7 +51,7 @@ class Rule:
     code: str | None = None
     account: str | None = None
     region: str | None = None
-    _buckets: dict[tuple[str, str], _Bucket] = field(default_factory=dict)
+    _buckets: Buckets = field(default_factory=Buckets)
 
     def meets(self, operation: Operation, account: str) -> bool:
         """Whether the rule is about this call, and its turn has come."""
@@ -73,15 +65,9 @@ class Rule:
         )
 
     def _has_token(self, account: str, region: str) -> bool:
-        rate, now = self.rate or 0.0, clock.monotonic()
+        rate = self.rate or 0.0
         burst = self.burst if self.burst is not None else max(rate, 1.0)
-        bucket = self._buckets.setdefault((account, region), _Bucket(burst, now))
-        bucket.tokens = min(burst, bucket.tokens + (now - bucket.filled_at) * rate)
-        bucket.filled_at = now
-        if bucket.tokens < 1:
-            return False
-        bucket.tokens -= 1
-        return True
+        return self._buckets.take((account, region), rate, burst)
 
 
 @dataclass
@@ -194,8 +180,7 @@ def _apply(rule: Rule, plan: Plan, operation: Operation, caller: Identity | None
         case Kind.THROTTLE | Kind.RATE:
             plan.error = _throttled(operation.service, rule.code)
         case Kind.INTERNAL_ERROR:
-            text = "An internal error has occurred"
-            plan.error = AwsError(rule.code or "InternalError", text, 500)
+            plan.error = _internal(operation.service, rule.code)
         case Kind.UNAVAILABLE:
             text = "The service is unavailable. Please try again shortly."
             plan.error = AwsError(rule.code or "Unavailable", text, 503)
@@ -205,7 +190,15 @@ def _or(value: float | None, default: float) -> float:
     return default if value is None else value
 
 
+def _internal(service: str, code: str | None) -> AwsError:
+    if service == "ebs":
+        return ebs_errors.internal(code)
+    return AwsError(code or "InternalError", "An internal error has occurred", 500)
+
+
 def _throttled(service: str, code: str | None) -> AwsError:
+    if service == "ebs":
+        return ebs_errors.throttled(code=code)
     match family_of(service):
         case Family.EC2:
             return AwsError(code or "RequestLimitExceeded", "Request limit exceeded.", 503)

@@ -26,6 +26,8 @@ def finish(wanted: Collection[str]) -> list[str]:
 def _of_ec2() -> Iterator[tuple[str, Life]]:
     for ec2 in ec2_state.everywhere():
         for snapshot in ec2_snapshots_of(ec2).values():
+            if snapshot.is_open:
+                continue  # only its client can end it
             yield snapshot.id, snapshot.life
 
 

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from cpm.simulator import models
+from cpm.simulator import ebs_requests, models
 from cpm.simulator.web import Request
 
 _SIGNATURE = re.compile(
@@ -73,6 +73,8 @@ def identify(request: Request, signature: Signature | None) -> Operation:
 
 
 def _name(service: str, request: Request) -> str:
+    if service == "ebs":
+        return ebs_requests.name_of(request) or UNKNOWN
     target = request.headers.get("x-amz-target")
     if target:
         return target.rsplit(".", 1)[-1]

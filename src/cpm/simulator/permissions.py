@@ -5,6 +5,7 @@ from typing import Any
 
 from moto.iam.models import IAMBackend, iam_backends
 
+from cpm.simulator import ebs_errors
 from cpm.simulator.credentials import Identity
 from cpm.simulator.errors import AwsError, Family, family_of
 from cpm.simulator.operations import Operation
@@ -30,7 +31,7 @@ def check(caller: Identity, operation: Operation, params: Mapping[str, Any]) -> 
         return
     known = list(_policies(caller))
     here = {"aws:RequestedRegion": operation.region}
-    asked = [(_action(operation), params.get("RoleArn"), here)]
+    asked = [(_action(operation), _resource(operation, params), here)]
     asked += [(action, None, here | more) for action, more in _also(operation, params)]
     for action, on, context in asked:
         if identity_verdict(known, action, on, context) is not Verdict.ALLOWED:
@@ -40,6 +41,13 @@ def check(caller: Identity, operation: Operation, params: Mapping[str, Any]) -> 
 def _action(operation: Operation) -> str:
     prefix = _PREFIXES.get(operation.service, operation.service)
     return f"{prefix}:{operation.name}"
+
+
+def _resource(operation: Operation, params: Mapping[str, Any]) -> str | None:
+    if operation.service == "ebs" and "SnapshotId" in params:
+        return f"arn:aws:ec2:{operation.region}::snapshot/{params['SnapshotId']}"
+    arn: str | None = params.get("RoleArn")
+    return arn
 
 
 def _also(operation: Operation, params: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, str]]]:
@@ -68,6 +76,8 @@ def denied(caller: Identity | None, operation: Operation, code: str | None = Non
         return AwsError(code or "UnauthorizedOperation", text, 403)
     who = caller.arn if caller else "anonymous"
     text = f"User: {who} is not authorized to perform: {operation}"
+    if operation.service == "ebs":
+        return ebs_errors.denied(text, code=code)
     if family_of(operation.service) is Family.JSON:
         return AwsError(code or "AccessDeniedException", text)
     return AwsError(code or "AccessDenied", text, 403)

@@ -182,6 +182,34 @@ class Simulator:
         """Let pending snapshots, these or all, be over at once."""
         self.post("finish", {"ids": list(ids)})
 
+    def fill(self, volume_id: str, *ranges: Mapping[str, Any]) -> None:
+        """Fill ranges of a volume: objects with `pattern`, `start`, `count` and `seed`.
+
+        The pattern is `random`, `text`, `repeated`, `zero` or `erase`.
+        """
+        self.post("blocks/fill", {"id": volume_id, "ranges": list(ranges)})
+
+    def write_blocks(self, volume_id: str, start: int, data: bytes) -> None:
+        """Write whole blocks of 512 KiB to a volume from block `start` on."""
+        address = f"{self.control}/_ctl/blocks/data?id={volume_id}&start={start}"
+        self._answer(urllib.request.Request(address, data=data, method="PUT"))  # noqa: S310
+
+    def read_blocks(self, resource_id: str, start: int = 0, count: int = 1) -> bytes:
+        """The bytes of blocks of a volume or snapshot; zeros where nothing was written."""
+        query = f"id={resource_id}&start={start}&count={count}"
+        address = f"{self.control}/_ctl/blocks/data?{query}"
+        return self._answer(urllib.request.Request(address))  # noqa: S310
+
+    def blocks(self, resource_id: str) -> dict[int, str]:
+        """The SHA-256 of each block of a volume or snapshot that was ever written, by index."""
+        shown = self.get(f"blocks?id={resource_id}")["blocks"]
+        return {int(index): digest for index, digest in shown.items()}
+
+    def differing(self, one_id: str, other_id: str) -> list[int]:
+        """The indexes of the blocks in which two volumes or snapshots read differently."""
+        found: list[int] = self.get(f"blocks/compare?a={one_id}&b={other_id}")["differing"]
+        return found
+
     def reset(self) -> None:
         """Empty AWS: no resources, faults, counts, settings; accounts keep their keys."""
         self.post("reset", {})
@@ -199,9 +227,13 @@ class Simulator:
         )
 
     def _request(self, request: urllib.request.Request) -> Any:
+        return json.loads(self._answer(request))
+
+    def _answer(self, request: urllib.request.Request) -> bytes:
         try:
             with urllib.request.urlopen(request, timeout=_START_SECONDS) as answer:  # noqa: S310
-                return json.loads(answer.read())
+                body: bytes = answer.read()
+                return body
         except urllib.error.HTTPError as error:
             with error:
                 raise SimulatorFailed(error.read().decode()) from None

@@ -3,6 +3,8 @@
 from cpm.simulator import (
     dynamodb_backups,
     dynamodb_tables,
+    ebs_reading,
+    ebs_writing,
     ec2_attachments,
     ec2_image_copies,
     ec2_image_listing,
@@ -42,6 +44,8 @@ from cpm.simulator.calls import Handlers
 _MODULES = (
     dynamodb_backups,
     dynamodb_tables,
+    ebs_reading,
+    ebs_writing,
     ec2_attachments,
     ec2_image_copies,
     ec2_image_listing,

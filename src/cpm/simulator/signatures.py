@@ -54,7 +54,7 @@ def _escape(text: str) -> str:
 
 def _payload_hash(request: Request) -> str:
     declared = request.headers.get("x-amz-content-sha256")
-    return declared or hashlib.sha256(request.body).hexdigest()
+    return declared or request.body_digest.hex()
 
 
 @lru_cache(maxsize=1024)

@@ -13,7 +13,7 @@ from werkzeug.exceptions import HTTPException
 
 from cpm.kernel import clock
 from cpm.simulator import credentials, errors, models, permissions, wire
-from cpm.simulator.calls import Call, Handlers
+from cpm.simulator.calls import Call, Direct, Handlers
 from cpm.simulator.config import Config
 from cpm.simulator.counts import Counts
 from cpm.simulator.credentials import Identity, Keyring
@@ -117,8 +117,11 @@ class Simulation:
     def _effect(
         self, request: Request, operation: Operation, caller: Identity | None, plan: Plan
     ) -> Answer:
+        direct = self.handlers.find_direct(operation)
         handler = self.handlers.find(operation)
-        if handler is None:
+        if direct is not None and caller is not None:
+            answer = self._direct_answer(direct, request, operation, caller)
+        elif handler is None:
             answer = self._stock_answer(request, operation, caller)
         elif caller is None:
             text = "Request is missing Authentication Token"
@@ -140,6 +143,23 @@ class Simulation:
         if not operation.name.startswith(_READ_ONLY):
             self.changed.set()
         return answer
+
+    def _direct_answer(
+        self, direct: Direct, request: Request, operation: Operation, caller: Identity
+    ) -> Answer:
+        call = Call(
+            operation=operation,
+            caller=caller,
+            params=direct.read(request),
+            config=self.config,
+            keyring=self.keyring,
+            request=request,
+            lock=self.lock,
+        )
+        with _aws_errors(operation):
+            with self.lock:
+                self._permit(caller, operation, call.params)
+            return direct.answer(call)
 
     def _stock_answer(
         self, request: Request, operation: Operation, caller: Identity | None

@@ -1,7 +1,8 @@
 """The state file: everything that exists, kept over restarts.
 
 A line that names the format, a line with the digest of the rest, and then moto's backends as a
-pickle. It is read only from where the user said, and holds secrets: mode 0600.
+pickle; the data of blocks is in a file of its own beside it. It is read only from where the user
+said, and holds secrets: mode 0600.
 """
 
 import hashlib
@@ -25,9 +26,10 @@ from moto.core.base_backend import BackendDict
 
 from cpm.kernel import clock
 from cpm.simulator.credentials import Identity, Session
+from cpm.simulator.ebs_store import STORE
 from cpm.simulator.ec2_encryption import Encryption
 from cpm.simulator.ec2_images import Device, Image
-from cpm.simulator.ec2_snapshots import Snapshot
+from cpm.simulator.ec2_snapshots import Snapshot, Upload
 from cpm.simulator.ec2_volume_types import Performance
 from cpm.simulator.ec2_volumes import Attachment, Volume
 from cpm.simulator.lives import Life
@@ -51,6 +53,7 @@ _KINDS: tuple[Any, ...] = (
     Performance,
     Session,
     Snapshot,
+    Upload,
     Volume,
 )
 _QUIET_SECONDS = 1.0
@@ -64,6 +67,7 @@ class StateRefused(Exception):
 
 def load(simulation: Simulation, path: Path) -> None:
     """Take over the state in `path`, when there is one; raises StateRefused."""
+    STORE.open(path.with_name(path.name + ".blocks"))
     if not path.exists():
         return
     try:
@@ -72,6 +76,7 @@ def load(simulation: Simulation, path: Path) -> None:
             _restore(get_backend(service), accounts)
         simulation.keyring.sessions.update(kept["sessions"])
         simulation.config.update(kept["config"])
+        STORE.close_gaps()
     except (
         pickle.UnpicklingError,
         AttributeError,
@@ -86,7 +91,9 @@ def save(simulation: Simulation, path: Path) -> None:
     """Write the state to `path`, whole or not at all."""
     with simulation.lock, simulation.object_lock:
         simulation.changed.clear()
+        unused = STORE.released()
         payload = _snapshot(simulation)
+    STORE.flush()
     digest = hashlib.sha256(payload).hexdigest()
     draft = path.with_name(path.name + ".draft")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -96,6 +103,7 @@ def save(simulation: Simulation, path: Path) -> None:
         file.flush()
         os.fsync(file.fileno())
     draft.replace(path)
+    STORE.free(unused)
 
 
 class Keeper(threading.Thread):

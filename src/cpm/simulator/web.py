@@ -1,8 +1,10 @@
 """One HTTP request and one HTTP answer, read whole: what every other module here works with."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -24,6 +26,11 @@ class Request:
     headers: Mapping[str, str]
     body: bytes
     environment: WsgiEnvironment
+
+    @cached_property
+    def body_digest(self) -> bytes:
+        """The SHA-256 of the body, which signatures and checksums need alike."""
+        return hashlib.sha256(self.body).digest()
 
     def parameters(self) -> dict[str, str]:
         """The query string's parameters; a form body's come on top."""
