@@ -450,6 +450,14 @@ def test_it_comes_round_once_a_day_by_itself(world: World) -> None:
     assert backup.snapshots.get().status == SnapshotStatus.DELETED
 
 
+def test_what_exists_is_looked_at_as_often(world: World) -> None:
+    volumes(world)
+    world.pass_time(timedelta(hours=25))
+    world.account.refresh_from_db()
+    assert world.account.discovered_at is not None
+    assert world.account.discovered_at > clock.now() - timedelta(hours=24)
+
+
 def test_regions_are_looked_through_one_by_one(world: World) -> None:
     here, there = world.volume(), world.volume(OTHER_REGION)
     backup = world.backup(world.policy(volume_target(here), volume_target(there, OTHER_REGION)))
@@ -479,7 +487,7 @@ def test_many_are_compared_page_by_page_in_few_calls(world: World) -> None:
     finished = cleanup_log("inventory_finished")[-1]
     assert finished["listed"] == len(made) + 1 - len(lost) == 2498
     # Three pages; and the missing ones, by ids and then, as AWS fails that call, by a filter.
-    assert world.simulator.counts()[SEE] == 3 + 2
+    assert world.simulator.counts() == {SEE: 3 + 2}
 
 
 def many_snapshots(world: World, **estate: Any) -> list[str]:

@@ -23,7 +23,8 @@ from cpm.resources.contract import Driver, Resource
 _BATCH = 500
 
 
-def ask_for_all() -> None:
+@jobs.START_DISCOVERY.runs
+def start() -> None:
     """Have every account looked through in which something can be protected."""
     protected = Account.objects.filter(is_dr_account=False)
     jobs.defer_discoveries(protected.values_list("pk", flat=True))

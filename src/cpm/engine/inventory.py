@@ -15,7 +15,7 @@ from typing import Any
 from django.conf import settings
 
 from cpm.aws.sessions import Aws
-from cpm.engine import accounts, adoption, alerts, discovery, events, identity, jobs, vanished
+from cpm.engine import accounts, adoption, alerts, events, identity, jobs, vanished
 from cpm.engine.adoption import Unknown
 from cpm.engine.alerts import Tally
 from cpm.engine.orders import Place
@@ -68,7 +68,6 @@ def start() -> None:
     Inventory.change(last_inventory_time=times.to_wire(clock.now()), places=places)
     if not is_first:
         jobs.defer_inventories(map(int, places))
-        discovery.ask_for_all()
 
 
 @jobs.TAKE_INVENTORY.runs
