@@ -14,6 +14,7 @@ from cpm.api import (
     recoveries,
     regions,
     reports,
+    repositories,
     schedules,
     schema,
     settings,
@@ -23,6 +24,7 @@ from cpm.api import (
     tokens,
     usage,
     users,
+    workers,
 )
 from cpm.api.operations import Router
 
@@ -33,6 +35,8 @@ _NOUNS = (
     *accounts.OPERATIONS,
     *regions.OPERATIONS,
     *schedules.OPERATIONS,
+    *repositories.OPERATIONS,
+    *workers.OPERATIONS,
     *policies.OPERATIONS,
     *dr.OPERATIONS,
     *targets.operations(),

@@ -15,6 +15,11 @@ from cpm.aws.sessions import Aws
 from cpm.kernel.faults import Fault, FaultKind
 
 STANDARD = "STANDARD"
+# The IAM actions of what is done here, and of a look at the bucket.
+PERMISSIONS = (
+    *("s3:DeleteObject", "s3:GetBucketLocation", "s3:GetEncryptionConfiguration"),
+    *("s3:GetObject", "s3:ListBucket", "s3:PutObject"),
+)
 
 _EXISTS = ("PreconditionFailed", "ConditionalRequestConflict")
 

@@ -38,12 +38,14 @@ from cpm.models.policies import (
     TargetVolume,
 )
 from cpm.models.recoveries import Recovery, RecoveryOutcome, RecoveryPhase
+from cpm.models.repositories import Encryption, S3Repository
 from cpm.models.schedules import Schedule
 from cpm.models.scripts import Hook, ScriptOutcome, ScriptPhase, ScriptRun
 from cpm.models.settings import Setting
 from cpm.models.snapshots import Snapshot, SnapshotStatus
 from cpm.models.tagscan import TagScan
 from cpm.models.users import ApiKey, BadAttempt, UsedAssertion, User, UserKind
+from cpm.models.workers import NetworkAccess, Worker
 
 __all__ = [
     "Account",
@@ -73,12 +75,14 @@ __all__ = [
     "DrCopy",
     "DrCopyOutcome",
     "DrCopyPhase",
+    "Encryption",
     "Event",
     "Group",
     "GroupType",
     "Hook",
     "KeptAnswer",
     "Metric",
+    "NetworkAccess",
     "Notice",
     "Operation",
     "OperationOutcome",
@@ -88,6 +92,7 @@ __all__ = [
     "Recovery",
     "RecoveryOutcome",
     "RecoveryPhase",
+    "S3Repository",
     "Schedule",
     "ScriptOutcome",
     "ScriptPhase",
@@ -105,4 +110,5 @@ __all__ = [
     "UsedAssertion",
     "User",
     "UserKind",
+    "Worker",
 ]

@@ -32,9 +32,13 @@ def uses_of(account: Account) -> list[str]:
     copying = account.policies_that_copy.order_by("name").values_list("name", flat=True)
     roles = account.assumed_by.order_by("name").values_list("name", flat=True)
     channels = account.channels.order_by("name").values_list("name", flat=True)
+    repositories = account.s3_repositories.order_by("name").values_list("name", flat=True)
+    workers = account.workers.order_by("region").values_list("region", flat=True)
     return [
         *(f"policy {name}" for name in policies),
         *(f"DR of policy {name}" for name in copying),
         *(f"account {name}" for name in roles),
         *(f"notification channel {name}" for name in channels),
+        *(f"S3 repository {name}" for name in repositories),
+        *(f"worker in {region}" for region in workers),
     ]

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from cpm.archive import s3
 from cpm.resources import registry, sns, tagged
 from cpm.resources.contract import Driver, Effect, Json
 
@@ -62,6 +63,7 @@ def documents(
     if account_type is AccountType.BACKUP:
         rights.read(tagged.PERMISSIONS)
         rights.read(sns.PERMISSIONS)
+        rights.read(s3.PERMISSIONS)
     statements = list(_statements(rights))
     if roles:
         assume = _statement("AssumeRole", {"sts:AssumeRole"})

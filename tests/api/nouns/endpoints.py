@@ -47,7 +47,7 @@ class Endpoint:
     @property
     def waits_for_s3(self) -> bool:
         """Whether it comes with copies to S3, which this server cannot make yet."""
-        return "s3" in self.path or self.path.startswith("/workers/")
+        return "copy_to_s3" in self.path
 
     @property
     def operation(self) -> Operation:
@@ -71,6 +71,12 @@ with (Path(__file__).parent / "endpoints.tsv").open(newline="") as _file:
     ALL = tuple(Endpoint(**row) for row in csv.DictReader(_file, delimiter="\t"))
 
 THERE = tuple(each for each in ALL if not each.waits_for_s3)
+
+
+def repository(estate: Estate, name: str) -> dict[str, Any]:
+    """The body that makes an S3 repository."""
+    bucket = {"name": name, "bucket_name": "archive"}
+    return {**bucket, "account": estate.account, "user": estate.caller.id}
 
 
 def bodies(estate: Estate, root_id: int) -> Mapping[tuple[str, str], dict[str, Any]]:
@@ -97,6 +103,8 @@ def bodies(estate: Estate, root_id: int) -> Mapping[tuple[str, str], dict[str, A
         },
         "/schedules/": every_hour,
         "/policies/": {"name": "new", "account": estate.account, "user": estate.caller.id},
+        "/s3_repositories/": repository(estate, "new"),
+        "/workers/": {"account": estate.account, "user": estate.caller.id, "region": "eu-west-2"},
         "/backups/{}/to_freezer/": {"name": "kept"},
         "/policies/{}/targets/instances/{}/volumes/": {"volume_id": "vol-2"},
         f"{groups}users/": group,

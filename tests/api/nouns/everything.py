@@ -50,11 +50,16 @@ def make_one_of_each(estate: Estate) -> dict[str, int]:
     topic = {"name": "ops", "channel_type": "sns", "account": estate.account, "region": "us-east-1"}
     channel = create(estate.caller, "/notifications/channels/", topic)["id"]
     create(estate.caller, f"/notifications/channels/{channel}/test/", {})
+    bucket = {"name": "vault", "account": estate.account, "bucket_name": "archive"}
+    repository = create(estate.caller, "/s3_repositories/?validate=false", bucket)["id"]
+    worker = create(estate.caller, "/workers/", {"account": estate.account, "region": "us-east-1"})
     drain()
     return {
         "accounts/backup": estate.account,
         "accounts/dr": create(estate.caller, "/accounts/dr/", keys(cloud, name="vault"))["id"],
         "notifications/channels": channel,
+        "s3_repositories": repository,
+        "workers": worker["id"],
         "policies": estate.policy,
         "targets/volumes": volume["id"],
         "targets/instances": instance["id"],

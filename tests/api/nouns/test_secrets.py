@@ -36,7 +36,7 @@ PLANTED = {
     what: f'{what}+/&"<é>-Tr0ub4dor'
     for what in (
         *("account", "refused", "proxy", "smtp", "webhook", "user", "delegate", "reset"),
-        *("changed", "nonsense"),
+        *("changed", "nonsense", "passphrase", "worker"),
     )
 }
 
@@ -134,6 +134,11 @@ def plant(root: Caller, estate: Estate) -> None:
         ("smtp", {"address": "127.0.0.1", "password": PLANTED["smtp"], "username": "u"}),
     ):
         assert root.post(f"/settings/{section}/", {"username": "u", **body}).status == 200
+    vault = {"name": "planted", "account": estate.account, "bucket_name": "archive"}
+    sealed = {"encryption": "C", "passphrase": PLANTED["passphrase"]}
+    create(who, "/s3_repositories/?validate=false", {**vault, **sealed})
+    worker = {"account": estate.account, "region": "eu-west-1"}
+    create(who, "/workers/", {**worker, "proxy_password": PLANTED["worker"]})
     hook = {"channel_type": "webhook", "url": "https://127.0.0.1:9/", "secret": PLANTED["webhook"]}
     create(who, "/notifications/channels/", {"name": "hook", **hook})
     made = create(root, "/users/", {"username": "new", "password": PLANTED["user"]})

@@ -1,0 +1,158 @@
+"""How S3 repositories are found and made in their buckets."""
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from cpm.archive import repository as archive
+from cpm.archive.errors import ArchiveError, NameTaken, NotFound, WrongKey
+from cpm.archive.s3 import S3Store
+from cpm.aws.sessions import Aws
+from cpm.engine.accounts import aws_of
+from cpm.kernel import regions
+from cpm.kernel.faults import Fault, FaultKind
+from cpm.kernel.invalid import Invalid, Problem
+from cpm.models.repositories import Encryption, S3Repository
+
+_HOME_REGION = "us-east-1"
+# How S3 spells the regions that are older than their names.
+_OLD_LOCATIONS = {"": "us-east-1", "EU": "eu-west-1"}
+_NO_ENCRYPTION = "ServerSideEncryptionConfigurationNotFoundError"
+_PROBE = "access-check-"
+_PROBE_CONTENT = b"cpm-server looks whether it can keep copies here."
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """What AWS says of a bucket."""
+
+    region: str
+    encryption: Encryption
+
+
+def look(repository: S3Repository) -> Bucket:
+    """Where the bucket is, and what encrypts it, after it was written to, read and deleted from.
+
+    Raises `Invalid`, which names what failed.
+    """
+    name = repository.bucket_name
+    with _naming("reached"):
+        region = _region_of(repository)
+        aws = aws_of(repository.account, region)
+        aws.call("s3", "HeadBucket", Bucket=name)
+    encryption = _encryption_of(aws, name)
+    _try_out(store_of(repository, aws))
+    return Bucket(region, encryption)
+
+
+def establish(repository: S3Repository, *, passphrase: str | None) -> None:
+    """Make the repository in its bucket, or open the one that is there.
+
+    Raises `Invalid`, also where another repository or anything else is in the way.
+    """
+    aws = aws_of(repository.account, repository.aws_region)
+    try:
+        _refuse_nesting(repository, aws)
+        store = store_of(repository, aws)
+        opened = _opened(store, passphrase)
+    except WrongKey as error:
+        raise Invalid(Problem("invalid", str(error), "passphrase")) from None
+    except ArchiveError as error:
+        raise Invalid(Problem("invalid", str(error), "prefix")) from None
+    except Fault as fault:
+        raise Invalid(_failed("made into a repository", fault)) from None
+    if passphrase is not None and opened.key.secret is None:
+        message = "There is a repository already, and it is not encrypted."
+        raise Invalid(Problem("invalid", message, "encryption"))
+
+
+def store_of(repository: S3Repository, aws: Aws) -> S3Store:
+    """The objects of a repository; `aws` is of the bucket's region."""
+    return S3Store(aws, repository.bucket_name, repository.prefix)
+
+
+def _region_of(repository: S3Repository) -> str:
+    account = repository.account
+    # A region that is scanned tells the partition.
+    home = regions.by_id(account.scan_regions[0]) if account.scan_regions else None
+    aws = aws_of(account, home.name if home else _HOME_REGION)
+    answer = aws.call("s3", "GetBucketLocation", Bucket=repository.bucket_name)
+    location = answer.get("LocationConstraint") or ""
+    return _OLD_LOCATIONS.get(location, location)
+
+
+def _encryption_of(aws: Aws, bucket: str) -> Encryption:
+    try:
+        answer = aws.call("s3", "GetBucketEncryption", Bucket=bucket)
+    except Fault as fault:
+        if fault.code != _NO_ENCRYPTION:
+            raise Invalid(_failed("asked for its default encryption", fault)) from None
+        message = "The bucket has no default encryption."
+        raise Invalid(Problem("invalid", message, "bucket_name")) from None
+    (rule, *_) = answer["ServerSideEncryptionConfiguration"]["Rules"]
+    algorithm = rule["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"]
+    return Encryption.KMS if algorithm.startswith("aws:kms") else Encryption.S3
+
+
+def _try_out(store: S3Store) -> None:
+    probe = f"{_PROBE}{uuid.uuid4()}"
+    with _naming("written to"):
+        store.write(probe, _PROBE_CONTENT)
+    with _naming("read from"):
+        content = store.read(probe)
+    if content != _PROBE_CONTENT:
+        message = "The bucket cannot be read from: it answers something else than was written."
+        raise Invalid(Problem("aws_error", message))
+    with _naming("deleted from"):
+        store.delete(probe)
+
+
+def _opened(store: S3Store, passphrase: str | None) -> archive.Repository:
+    try:
+        store.read(archive.DESCRIPTION)
+    except NotFound:
+        _refuse_occupied(store)
+        try:
+            return archive.create(store, passphrase=passphrase)
+        except NameTaken:  # somebody else was faster
+            pass
+    return archive.open_(store, passphrase=passphrase)
+
+
+def _refuse_occupied(store: S3Store) -> None:
+    """What was begun and not finished is no obstacle: keys come before the description."""
+    for stored in store.list(""):
+        if not stored.name.startswith((_PROBE, archive.KEYS)):
+            message = "There is something else below this prefix."
+            raise Invalid(Problem("invalid", message, "prefix"))
+
+
+def _refuse_nesting(repository: S3Repository, aws: Aws) -> None:
+    """Raise `Invalid` where the prefix is inside another repository, whosever it is."""
+    parts = repository.prefix.split("/")
+    for length in range(len(parts)):
+        above = S3Store(aws, repository.bucket_name, "/".join(parts[:length]))
+        try:
+            above.read(archive.DESCRIPTION)
+        except NotFound:
+            continue
+        except Fault as fault:
+            if fault.kind is FaultKind.DENIED:  # what is there is nobody's business here
+                continue
+            raise
+        raise Invalid(Problem("invalid", "The prefix is inside another repository.", "prefix"))
+
+
+@contextmanager
+def _naming(what: str) -> Iterator[None]:
+    try:
+        yield
+    except Fault as fault:
+        raise Invalid(_failed(what, fault)) from None
+    except ArchiveError as error:
+        raise Invalid(Problem("aws_error", f"The bucket cannot be {what}: {error}")) from None
+
+
+def _failed(what: str, fault: Fault) -> Problem:
+    return Problem("aws_error", f"The bucket cannot be {what}: {fault}")

@@ -1,0 +1,189 @@
+"""Writes of S3 repositories."""
+
+import re
+from collections.abc import Mapping
+
+from django.conf import settings
+from django.db import transaction
+
+from cpm.engine import repositories as engine
+from cpm.kernel import names
+from cpm.kernel.invalid import Invalid, Problem
+from cpm.models.accounts import Account
+from cpm.models.repositories import Encryption, S3Repository
+from cpm.queries import repositories
+from cpm.queries.errors import one
+from cpm.queries.people import Person
+from cpm.services import access, audit, references, unique
+from cpm.services.access import Action
+from cpm.services.fields import Field, Fields
+from cpm.services.given import Given
+from cpm.services.kinds import choice, password, reference, text
+
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+# What every tool of S3 can spell.
+_PREFIX = re.compile(r"[A-Za-z0-9!_.*'()-]+(/[A-Za-z0-9!_.*'()-]+)*")
+
+
+def _bucket_name(value: str) -> str:
+    if not _BUCKET.fullmatch(value.strip()):
+        raise Invalid(Problem("invalid", "Enter the name of a bucket."))
+    return value.strip()
+
+
+def _prefix(value: str) -> str:
+    prefix = value.strip().strip("/")
+    if not prefix:
+        raise Invalid(Problem("blank", "This field may not be blank."))
+    if not _PREFIX.fullmatch(prefix) or {".", ".."}.intersection(prefix.split("/")):
+        message = "Only letters, digits and ! - _ . * ' ( ) between single slashes are allowed."
+        raise Invalid(Problem("invalid", message))
+    return prefix
+
+
+FIELDS = Fields(
+    (
+        Field("name", text(names.name), required=True),
+        Field("user", reference(), fixed=True),
+        Field("account", reference(), required=True, fixed=True),
+        Field("bucket_name", text(_bucket_name, max_length=63), required=True, fixed=True),
+        Field(
+            "prefix",
+            text(_prefix, max_length=512),
+            fixed=True,
+            description="The name, where none is given.",
+        ),
+        Field("description", text(names.description, blank=True), nullable=True),
+        Field(
+            "encryption",
+            choice(*Encryption),
+            fixed=True,
+            description="S or K: by the bucket's default encryption, which has to be of that kind,"
+            " and is what counts where none is given; C: with a passphrase, before it is sent.",
+        ),
+        Field("passphrase", password(), fixed=True, description="Of client-side encryption."),
+    )
+)
+
+
+def create(data: Mapping[str, object], *, actor: Person, validate: bool = True) -> S3Repository:
+    """Make a repository, in its bucket too if it is to `validate`.
+
+    Raises `Forbidden` and `Invalid`.
+    """
+    access.require(actor, Action.CHANGE_BACKUPS)
+    given = FIELDS.read(data)
+    repository = S3Repository(user_id=access.choose_owner(given, actor))
+    _refuse_foreign_account(given, repository)
+    passphrase = _passphrase(given)
+    _apply(given, repository)
+    _refuse_taken(given, repository)
+    given.check()
+    if validate:
+        bucket = engine.look(repository)
+        _refuse_other_encryption(given, bucket.encryption)
+        repository.aws_region = bucket.region
+        if passphrase is None:
+            repository.encryption = bucket.encryption
+        engine.establish(repository, passphrase=passphrase)
+    if passphrase is not None:
+        repository.sealed_passphrase = settings.SEALER.seal(passphrase)
+    _save(repository, actor)
+    return repository
+
+
+@transaction.atomic
+def update(repository_id: int, data: Mapping[str, object], *, actor: Person) -> None:
+    """Change name and description, as far as `data` holds them.
+
+    Raises `Forbidden`, `NotFound` and `Invalid`.
+    """
+    access.require(actor, Action.CHANGE_BACKUPS)
+    repository = _locked(repository_id, actor)
+    given = FIELDS.read(data, partial=True)
+    siblings = S3Repository.objects.filter(user_id=repository.user_id).exclude(pk=repository.pk)
+    unique.refuse_taken(given, "name", siblings)
+    given.check()
+    with unique.kept_by("s3_repository_name_unique", "name"):
+        S3Repository.objects.filter(pk=repository.pk).update(**given)
+    audit.record(actor, "update S3 repository", repository.name, ", ".join(given))
+
+
+@transaction.atomic
+def delete(repository_id: int, *, actor: Person) -> None:
+    """Forget a repository; what is in the bucket stays. Raises `Forbidden` and `NotFound`."""
+    access.require(actor, Action.CHANGE_BACKUPS)
+    repository = _locked(repository_id, actor)
+    name = repository.name
+    repository.delete()
+    audit.record(actor, "delete S3 repository", name)
+
+
+def _locked(repository_id: int, actor: Person) -> S3Repository:
+    rows = repositories.visible_to(actor).select_for_update(of=("self",))
+    return one(rows, repository_id)
+
+
+def _refuse_foreign_account(given: Given, repository: S3Repository) -> None:
+    if "account" not in given:
+        return
+    own = Account.objects.filter(user_id=repository.user_id, pk=given["account"])
+    account = own.select_related("assume_from_account").first()
+    if account is None:
+        references.refuse(given, "account", given["account"])
+    else:
+        repository.account = account
+
+
+def _passphrase(given: Given) -> str | None:
+    """The passphrase of client-side encryption, which needs one; others have none."""
+    passphrase: str | None = given.pop("passphrase", None)
+    if given.get("encryption") != Encryption.CLIENT_SIDE:
+        return None
+    if passphrase is None and "passphrase" not in {each.field for each in given.problems}:
+        given.refuse("passphrase", "required", "Client-side encryption needs a passphrase.")
+    return passphrase
+
+
+def _apply(given: Given, repository: S3Repository) -> None:
+    for name in ("name", "bucket_name", "description", "encryption"):
+        if name in given:
+            setattr(repository, name, given[name])
+    repository.prefix = given.get("prefix", repository.name)
+
+
+def _refuse_taken(given: Given, repository: S3Repository) -> None:
+    """Note what other repositories of the owner stand in the way of.
+
+    Those of others are found in the bucket, by whoever may read it.
+    """
+    siblings = S3Repository.objects.filter(user_id=repository.user_id)
+    unique.refuse_taken(given, "name", siblings)
+    mine = repository.prefix
+    neighbours = siblings.filter(bucket_name=repository.bucket_name)
+    for other, prefix in neighbours.values_list("name", "prefix"):
+        if f"{mine}/".startswith(f"{prefix}/") or f"{prefix}/".startswith(f"{mine}/"):
+            code = "unique" if prefix == mine else "invalid"
+            message = f"The prefix is that of repository {other}, or one is inside the other."
+            given.refuse("prefix", code, message)
+            return
+
+
+def _refuse_other_encryption(given: Given, encryption: Encryption) -> None:
+    asked = given.get("encryption", encryption)
+    if asked not in (Encryption.CLIENT_SIDE, encryption):
+        message = f"The default encryption of the bucket is {encryption.label.lower()}."
+        raise Invalid(Problem("invalid", message, "encryption"))
+
+
+def _save(repository: S3Repository, actor: Person) -> None:
+    with (
+        transaction.atomic(),
+        unique.kept_by("s3_repository_name_unique", "name"),
+        unique.kept_by("s3_repository_place_unique", "prefix"),
+    ):
+        accounts = Account.objects.select_for_update(no_key=True)
+        if not accounts.filter(pk=repository.account_id).exists():
+            raise Invalid(Problem("does_not_exist", "The account is gone.", "account"))
+        repository.save(force_insert=True)
+        audit.record(actor, "create S3 repository", repository.name)
