@@ -68,6 +68,7 @@ def start() -> None:
     Inventory.change(last_inventory_time=times.to_wire(clock.now()), places=places)
     if not is_first:
         jobs.defer_inventories(map(int, places))
+        jobs.START_DISCOVERY.defer("discovery")
 
 
 @jobs.TAKE_INVENTORY.runs

@@ -49,7 +49,6 @@ def _begin_rounds(now: datetime) -> None:
         jobs.defer_cleanup()
     if inventory.is_due(now):
         jobs.START_INVENTORY.defer("inventory")
-        jobs.START_DISCOVERY.defer("discovery")
     if agents.is_due(now):
         jobs.LIST_AGENTS.defer("agents")
     tagscan.tick(now)
