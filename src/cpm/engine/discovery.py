@@ -23,7 +23,6 @@ from cpm.resources.contract import Driver, Resource
 _BATCH = 500
 
 
-@jobs.START_DISCOVERY.runs
 def start() -> None:
     """Have every account looked through in which something can be protected."""
     protected = Account.objects.filter(is_dr_account=False)

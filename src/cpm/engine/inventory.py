@@ -15,7 +15,7 @@ from typing import Any
 from django.conf import settings
 
 from cpm.aws.sessions import Aws
-from cpm.engine import accounts, adoption, alerts, events, identity, jobs, vanished
+from cpm.engine import accounts, adoption, alerts, discovery, events, identity, jobs, vanished
 from cpm.engine.adoption import Unknown
 from cpm.engine.alerts import Tally
 from cpm.engine.orders import Place
@@ -58,17 +58,26 @@ def is_due(now: datetime) -> bool:
 
 
 @jobs.START_INVENTORY.runs
-def start() -> None:
-    """Have every account looked through in which the server has ever made something.
+def begin_round() -> None:
+    """Begin what comes round with the inventory: it, and the look at what else exists.
 
     A server that has just been set up only starts to count the time.
+    """
+    if start():
+        discovery.start()
+
+
+def start() -> bool:
+    """Have every account looked through in which the server has ever made something.
+
+    False for the first time, which only starts to count.
     """
     is_first = Inventory.current().last_inventory_time is None
     places = _all_places()
     Inventory.change(last_inventory_time=times.to_wire(clock.now()), places=places)
     if not is_first:
         jobs.defer_inventories(map(int, places))
-        jobs.START_DISCOVERY.defer("discovery")
+    return not is_first
 
 
 @jobs.TAKE_INVENTORY.runs
