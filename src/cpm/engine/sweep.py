@@ -4,10 +4,14 @@ Work is normally deferred by whoever makes it; the sweep does it for what was to
 were lost with the process that held them, and for nothing else.
 """
 
-from collections.abc import Callable, Mapping
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
 
 from django.db import connection, transaction
+from django.db.models import QuerySet
 
 from cpm.engine import agents, cleanup, inventory, jobs, notices, summaries, tagscan
 from cpm.kernel import clock
@@ -34,7 +38,8 @@ def sweep(*, with_rounds: bool = True) -> None:
         if with_rounds:
             _begin_rounds(now)
         for name in _due(now):
-            _SOURCES[name][1](now)
+            source = SOURCES[name]
+            source.defer(source.rows(now)[:MOST_AT_ONCE])
 
 
 def _is_ours() -> bool:
@@ -56,91 +61,96 @@ def _begin_rounds(now: datetime) -> None:
 
 def _due(now: datetime) -> list[str]:
     """Of what there is something due; mostly of nothing, which one statement tells."""
+    statement, parameters = _what_is_due()
     with connection.cursor() as cursor:
-        cursor.execute(_WHAT_IS_DUE, {"now": now})
+        cursor.execute(statement, [now if each == _SOME_TIME else each for each in parameters])
         return [name for (name,) in cursor.fetchall()]
 
 
-def _defer_scans(now: datetime) -> None:
-    due = TagScan.objects.filter(due_at__lte=now)
-    jobs.defer_scans(due.values_list("pk", flat=True)[:MOST_AT_ONCE])
+@dataclass(frozen=True)
+class Source:
+    """What is due at a time, and how jobs for it are deferred."""
+
+    rows: Callable[[datetime], QuerySet[Any, Any]]
+    defer: Callable[[QuerySet[Any, Any]], None]
 
 
-def _defer_policies(now: datetime) -> None:
+def _scans(now: datetime) -> QuerySet[Any, Any]:
+    return TagScan.objects.filter(due_at__lte=now).values_list("pk", flat=True)
+
+
+def _policies(now: datetime) -> QuerySet[Any, Any]:
     due = PolicySchedule.objects.filter(next_run_at__lte=now)
-    jobs.defer_policies(due.values_list("policy", flat=True).distinct()[:MOST_AT_ONCE])
+    return due.values_list("policy", flat=True).distinct()
 
 
-def _defer_recoveries(now: datetime) -> None:
+def _recoveries(now: datetime) -> QuerySet[Any, Any]:
     due = Recovery.objects.filter(due_at__lte=now).order_by("due_at")
-    jobs.defer_recoveries(due.values_list("pk", flat=True)[:MOST_AT_ONCE])
+    return due.values_list("pk", flat=True)
 
 
-def _defer_watches(now: datetime) -> None:
+def _watches(now: datetime) -> QuerySet[Any, Any]:
     started = Operation.objects.filter(phase=OperationPhase.STARTED, due_at__lte=now)
-    jobs.defer_watches(started.values_list("account", "region", "watch").distinct())
+    return started.values_list("account", "region", "watch").distinct()
 
 
-def _defer_backups(now: datetime) -> None:
+def _backups(now: datetime) -> QuerySet[Any, Any]:
     due = Backup.objects.filter(due_at__lte=now).order_by("due_at")
-    jobs.defer_backups(due.values_list("pk", flat=True)[:MOST_AT_ONCE])
+    return due.values_list("pk", flat=True)
 
 
-def _defer_scripts(now: datetime) -> None:
+def _scripts(now: datetime) -> QuerySet[Any, Any]:
     due = ScriptRun.objects.filter(due_at__lte=now).order_by("due_at")
-    jobs.defer_scripts(due.values_list("pk", flat=True)[:MOST_AT_ONCE])
+    return due.values_list("pk", flat=True)
 
 
-def _defer_dr(now: datetime) -> None:
+def _dr(now: datetime) -> QuerySet[Any, Any]:
     due = Backup.objects.filter(dr_due_at__lte=now).order_by("dr_due_at")
-    jobs.defer_dr(due.values_list("pk", flat=True)[:MOST_AT_ONCE])
+    return due.values_list("pk", flat=True)
 
 
-def _defer_retries(now: datetime) -> None:
+def _retries(now: datetime) -> QuerySet[Any, Any]:
     due = Backup.objects.filter(retry_at__lte=now).order_by("retry_at")
-    jobs.defer_retries(due.values_list("pk", flat=True)[:MOST_AT_ONCE])
+    return due.values_list("pk", flat=True)
 
 
-def _defer_notices(now: datetime) -> None:
-    jobs.defer_notices(notices.due(now)[:MOST_AT_ONCE])
+def _removals(_now: datetime) -> QuerySet[Any, Any]:
+    return User.objects.filter(kind=UserKind.GONE).values_list("pk", flat=True)
 
 
-def _defer_summaries(now: datetime) -> None:
-    jobs.defer_summaries(summaries.due(now)[:MOST_AT_ONCE])
-
-
-def _defer_removals(_now: datetime) -> None:
-    gone = User.objects.filter(kind=UserKind.GONE)
-    jobs.defer_removals(gone.values_list("pk", flat=True))
-
-
-def _defer_operations(now: datetime) -> None:
+def _operations(now: datetime) -> QuerySet[Any, Any]:
     phases = [OperationPhase.PLANNED, OperationPhase.STARTING]
     due = Operation.objects.filter(phase__in=phases, due_at__lte=now).order_by("due_at")
-    jobs.defer_operations(due.only("recovery", "snapshot")[:MOST_AT_ONCE])
+    return due.only("recovery", "snapshot")
 
 
-# The rows that are due, as SQL has them, and what is done about them; in the order of their jobs.
-_SOURCES: Mapping[str, tuple[str, Callable[[datetime], None]]] = {
-    "scans": ("cpm_tagscan WHERE due_at <= %(now)s", _defer_scans),
-    "policies": ("cpm_policyschedule WHERE next_run_at <= %(now)s", _defer_policies),
-    "recoveries": ("cpm_recovery WHERE due_at <= %(now)s", _defer_recoveries),
-    "watches": ("cpm_operation WHERE phase = 'started' AND due_at <= %(now)s", _defer_watches),
-    "backups": ("cpm_backup WHERE due_at <= %(now)s", _defer_backups),
-    "scripts": ("cpm_scriptrun WHERE due_at <= %(now)s", _defer_scripts),
-    "dr": ("cpm_backup WHERE dr_due_at <= %(now)s", _defer_dr),
-    "retries": ("cpm_backup WHERE retry_at <= %(now)s", _defer_retries),
-    "deliveries": ("cpm_delivery WHERE due_at <= %(now)s", _defer_notices),
-    "notices": ("cpm_notice WHERE due_at <= %(now)s", _defer_notices),
-    "summaries": ("cpm_user WHERE summary_due_at <= %(now)s", _defer_summaries),
-    "removals": (f"cpm_user WHERE kind = '{UserKind.GONE.value}'", _defer_removals),
-    "operations": (
-        "cpm_operation WHERE phase IN ('planned', 'starting') AND due_at <= %(now)s",
-        _defer_operations,
-    ),
+# In the order of their jobs.
+SOURCES: Mapping[str, Source] = {
+    "scans": Source(_scans, jobs.defer_scans),
+    "policies": Source(_policies, jobs.defer_policies),
+    "recoveries": Source(_recoveries, jobs.defer_recoveries),
+    "watches": Source(_watches, jobs.defer_watches),
+    "backups": Source(_backups, jobs.defer_backups),
+    "scripts": Source(_scripts, jobs.defer_scripts),
+    "dr": Source(_dr, jobs.defer_dr),
+    "retries": Source(_retries, jobs.defer_retries),
+    "notices": Source(notices.due, jobs.defer_notices),
+    "summaries": Source(summaries.due, jobs.defer_summaries),
+    "removals": Source(_removals, jobs.defer_removals),
+    "operations": Source(_operations, jobs.defer_operations),
 }
-# Only text of this module goes into the statement.
-_WHAT_IS_DUE = " UNION ALL ".join(
-    f"SELECT '{name}' WHERE EXISTS (SELECT 1 FROM {rows})"  # noqa: S608
-    for name, (rows, _) in _SOURCES.items()
-)
+
+# Stands for the time of a sweep in the statement, which is made once.
+_SOME_TIME = datetime(1999, 12, 31, tzinfo=UTC)
+
+
+@cache
+def _what_is_due() -> tuple[str, Sequence[Any]]:
+    """A statement that names the sources of which there are rows, and its parameters."""
+    parts: list[str] = []
+    parameters: list[Any] = []
+    for name, source in SOURCES.items():
+        rows, its_parameters = source.rows(_SOME_TIME).order_by().query.sql_with_params()
+        parts.append(f"SELECT '{name}' WHERE EXISTS ({rows})")
+        parameters.extend(its_parameters)
+    return " UNION ALL ".join(parts), parameters
