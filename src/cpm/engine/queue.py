@@ -202,7 +202,7 @@ def backlogs() -> list[Backlog]:
             " WHERE status = 'todo' AND coalesce(scheduled_at, now()) <= now() GROUP BY queue_name"
         )
         found = {name: Backlog(name, jobs, max(0.0, age or 0.0)) for name, jobs, age in cursor}
-    return [found.get(name, Backlog(name)) for name in (ENGINE, SCRIPTS)]
+    return [found.get(name, Backlog(name)) for name in (ENGINE, SCRIPTS, NOTICES)]
 
 
 def run_next() -> bool:

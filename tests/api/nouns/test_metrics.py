@@ -86,6 +86,13 @@ def test_throttles_are_counted_also_where_the_call_succeeds_in_the_end(estate: E
     assert throttles() == before + 1
 
 
+@pytest.mark.parametrize("name", ["engine", "scripts", "notices"])
+def test_every_queue_is_counted_though_nothing_waits(db: None, name: str) -> None:
+    told = numbers()
+    assert told[f'cpm_queue_jobs{{queue="{name}"}}'] == 0
+    assert told[f'cpm_queue_oldest_job_seconds{{queue="{name}"}}'] == 0
+
+
 def test_the_end_of_the_certificate_is_known(db: None, settings: Any) -> None:
     data = DataDirectory(settings.ENVIRONMENT.data)
     certificate.ensure(data.certificate, data.private_key, [])
