@@ -114,7 +114,9 @@ def create(data: Mapping[str, object], *, actor: Person) -> Channel:
     given = CHANNEL_FIELDS.read(data)
     channel = Channel(user_id=access.choose_owner(given, actor))
     channel.channel_type = given.get("channel_type", "")
-    _refuse_foreign_account(given, channel)
+    if channel.channel_type == ChannelType.SNS:
+        own = Account.objects.filter(user_id=channel.user_id, is_dr_account=False)
+        references.refuse_foreign_account(given, own)
     _refuse_too_many(given, channel)
     _apply(given, channel)
     with unique.kept_by("channel_name_unique", "name"):
@@ -224,15 +226,6 @@ def _refuse_incomplete(given: Given, channel: Channel) -> None:
     for name in sorted(needed):
         if not given.get(name, getattr(channel, _COLUMNS.get(name, name))):
             given.refuse(name, "required", "This field is required.")
-
-
-def _refuse_foreign_account(given: Given, channel: Channel) -> None:
-    """Topics are in backup accounts of the owner, locked here against being deleted."""
-    if "account" not in given or channel.channel_type != ChannelType.SNS:
-        return
-    own = Account.objects.filter(user_id=channel.user_id, is_dr_account=False)
-    if not own.select_for_update(no_key=True).filter(pk=given["account"]).exists():
-        references.refuse(given, "account", given["account"])
 
 
 def _refuse_too_many(given: Given, channel: Channel) -> None:

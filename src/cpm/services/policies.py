@@ -57,7 +57,8 @@ def create(data: Mapping[str, object], *, actor: Person) -> Policy:
     access.require(actor, Action.CHANGE_BACKUPS)
     given = FIELDS.read(data)
     policy = Policy(user_id=access.choose_owner(given, actor), modified_at=clock.now())
-    _refuse_foreign_account(given, policy)
+    own = Account.objects.filter(user_id=policy.user_id, is_dr_account=False)
+    references.refuse_foreign_account(given, own)
     _check(given, policy)
     for column, value in _columns(given).items():
         setattr(policy, column, value)
@@ -125,15 +126,6 @@ def _check(given: Given, policy: Policy) -> None:
     siblings = Policy.objects.filter(user_id=policy.user_id).exclude(pk=policy.pk)
     unique.refuse_taken(given, "name", siblings)
     given.check()
-
-
-def _refuse_foreign_account(given: Given, policy: Policy) -> None:
-    """A policy protects one backup account of its owner, locked here against being deleted."""
-    if "account" not in given:
-        return
-    own = Account.objects.filter(user_id=policy.user_id, is_dr_account=False)
-    if not own.select_for_update(no_key=True).filter(pk=given["account"]).exists():
-        references.refuse(given, "account", given["account"])
 
 
 def _refuse_foreign_schedules(given: Given, policy: Policy) -> None:

@@ -1,6 +1,9 @@
 """References to what is not in the body: other objects, and regions."""
 
+from django.db.models import QuerySet
+
 from cpm.kernel import regions
+from cpm.models.accounts import Account
 from cpm.services.fields import Kind
 from cpm.services.given import Given
 from cpm.services.kinds import region
@@ -10,6 +13,14 @@ def refuse(given: Given, field: str, value: object) -> None:
     """Note that `field` names something that is not there, or not for this owner."""
     message = f'Invalid pk "{str(value)[:100]}" - object does not exist.'
     given.refuse(field, "does_not_exist", message)
+
+
+def refuse_foreign_account(given: Given, own: QuerySet[Account]) -> None:
+    """Note an account that is not one of `own`; one that is stays until the transaction ends."""
+    if "account" not in given:
+        return
+    if not own.select_for_update(no_key=True).filter(pk=given["account"]).exists():
+        refuse(given, "account", given["account"])
 
 
 def region_name() -> Kind:

@@ -1,6 +1,6 @@
 """Writes of the server's settings, and the work that they ask for at once."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.conf import settings
@@ -78,10 +78,7 @@ def update_proxy(data: Mapping[str, object], *, actor: Person) -> None:
     access.require(actor, Action.CHANGE_SERVER)
     given = PROXY_FIELDS.read(data, partial=True)
     kept = ProxySettings.locked()
-    if given.get("enabled", kept.enabled):
-        for name in ("address", "port"):
-            if not given.get(name, getattr(kept, name)):
-                given.refuse(name, "required", "A proxy that is enabled needs this.")
+    _refuse_incomplete(given, kept, ("address", "port"), "A proxy")
     given.check()
     _change_with_password(ProxySettings, given, actor=actor)
 
@@ -92,10 +89,7 @@ def update_smtp(data: Mapping[str, object], *, actor: Person) -> None:
     access.require(actor, Action.CHANGE_SERVER)
     given = SMTP_FIELDS.read(data, partial=True)
     kept = Smtp.locked()
-    if given.get("enabled", kept.enabled):
-        for name in ("address", "sender"):
-            if not given.get(name, getattr(kept, name)):
-                given.refuse(name, "required", "An SMTP server that is enabled needs this.")
+    _refuse_incomplete(given, kept, ("address", "sender"), "An SMTP server")
     security = given.get("security", kept.security)
     if security == SmtpSecurity.NONE and given.get("username", kept.username):
         given.refuse("security", "invalid", "No password goes without TLS: leave out the user.")
@@ -151,6 +145,17 @@ def _change_with_password(section: type[Section], given: Given, *, actor: Person
     if password is not None:
         given["sealed_password"] = _sealed(password)
     change(section, given, actor=actor)
+
+
+def _refuse_incomplete(
+    given: Given, kept: ProxySettings | Smtp, needed: Iterable[str], what: str
+) -> None:
+    """Note what has to be there of something that is enabled."""
+    if not given.get("enabled", kept.enabled):
+        return
+    for name in needed:
+        if not given.get(name, getattr(kept, name)):
+            given.refuse(name, "required", f"{what} that is enabled needs this.")
 
 
 def _sealed(password: str) -> str:

@@ -48,7 +48,7 @@ def create(data: Mapping[str, object], *, actor: Person) -> Worker:
     access.require(actor, Action.CHANGE_BACKUPS)
     given = FIELDS.read(data)
     worker = Worker(user_id=access.choose_owner(given, actor))
-    _refuse_foreign_account(given, worker)
+    references.refuse_foreign_account(given, Account.objects.filter(user_id=worker.user_id))
     _apply(given, worker)
     with unique.kept_by("worker_unique", ""):
         worker.save(force_insert=True)
@@ -84,15 +84,6 @@ def delete(worker_id: int, *, actor: Person) -> None:
 def _locked(worker_id: int, actor: Person) -> Worker:
     rows = workers.visible_to(actor).select_for_update(of=("self",))
     return one(rows.select_related("account"), worker_id)
-
-
-def _refuse_foreign_account(given: Given, worker: Worker) -> None:
-    """Note an account that is not the owner's; his is locked against being deleted."""
-    if "account" not in given:
-        return
-    own = Account.objects.filter(user_id=worker.user_id).select_for_update(no_key=True)
-    if not own.filter(pk=given["account"]).exists():
-        references.refuse(given, "account", given["account"])
 
 
 def _apply(given: Given, worker: Worker) -> list[str]:
