@@ -109,9 +109,8 @@ class BlockStore:
     def free(self, slots: list[int]) -> None:
         """Use again what was released before a state that is now written."""
         with self._lock:
-            for slot in slots:
-                self._released.remove(slot)
-                self._free.append(slot)
+            # What has been released since stands behind these.
+            self._free.extend(self._released.popleft() for _ in slots)
 
     def usage(self) -> dict[str, int]:
         """How many blocks there are, and the bytes of the file."""
