@@ -10,7 +10,6 @@ from cpm.archive import reader, writer
 from cpm.archive.blobs import BLOCK_BYTES
 from cpm.archive.errors import Damaged
 from cpm.archive.manifests import Manifest, PagePlace
-from cpm.archive.pages import page_of
 from cpm.archive.repository import Repository
 from cpm.archive.writer import Checkpoint, Known, RangeWriter, Subject
 
@@ -101,8 +100,3 @@ class Copier:
         """Put the manifest."""
         self.now += timedelta(seconds=1)
         return writer.publish(self.repository, about, self.now, changed, based_on)
-
-
-def pages_of(blocks: Blocks) -> set[int]:
-    """The pages that tell of some blocks."""
-    return {page_of(block) for block in blocks}

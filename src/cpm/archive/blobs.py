@@ -70,6 +70,11 @@ class _Compressors(threading.local):
 _compressors = _Compressors()
 
 
+def blocks_of(volume_gib: int) -> int:
+    """How many places for blocks a volume has."""
+    return volume_gib * 2**30 // BLOCK_BYTES
+
+
 def is_zeros(block: bytes) -> bool:
     """Whether a block needs no place at all."""
     return block == _ZEROS

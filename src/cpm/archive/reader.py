@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from cpm.archive.blobs import BLOCK_BYTES, Place
+from cpm.archive.blobs import BLOCK_BYTES, Place, blocks_of
 from cpm.archive.errors import ArchiveError, Damaged
 from cpm.archive.manifests import Manifest, PagePlace
 from cpm.archive.repository import Repository
-from cpm.archive.writer import blocks_of
 
 # Each takes a run of blocks at once, some 8 MiB.
 DEFAULT_THREADS = 4

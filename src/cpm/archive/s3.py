@@ -21,7 +21,16 @@ PERMISSIONS = (
     *("s3:GetObject", "s3:ListBucket", "s3:PutObject"),
 )
 
+# How S3 spells the regions that are older than their names.
+_OLD_LOCATIONS = {"": "us-east-1", "EU": "eu-west-1"}
 _EXISTS = ("PreconditionFailed", "ConditionalRequestConflict")
+
+
+def region_of(aws: Aws, bucket: str) -> str:
+    """Where a bucket is; `aws` may be of any region of the partition. Raises Fault."""
+    answer = aws.call("s3", "GetBucketLocation", Bucket=bucket)
+    location: str = answer.get("LocationConstraint") or ""
+    return _OLD_LOCATIONS.get(location, location)
 
 
 class S3Store:

@@ -11,10 +11,10 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from cpm.archive import blobs, manifests, packs, pages
-from cpm.archive.blobs import Blob, Kind, Place
+from cpm.archive.blobs import Kind, Place
 from cpm.archive.manifests import Manifest, PagePlace
 from cpm.archive.packs import PackBuilder
-from cpm.archive.pages import PAGE_BLOCKS, Places
+from cpm.archive.pages import Places
 from cpm.archive.repository import Repository
 from cpm.kernel import clock
 
@@ -87,32 +87,29 @@ class RangeWriter:
 
     def write(self, block: int, content: bytes | None) -> None:
         """What a block consists of now; None if it is no longer there. In the order of blocks."""
+        self._open(block)
         if content is None or blobs.is_zeros(content):
-            self._open(block)
             self._places.pop(block, None)
         else:
-            digest = blobs.digest_of(content)
-            place = self.find(digest) or self._add(
-                blobs.encode(Kind.BLOCK, content, level=self._level, digest=digest)
-            )
-            self.name(block, place)
+            self._places[block] = self._place_of(content)
         self._next = block + 1
         if self._pack.size >= self._pack_bytes:
             self._flush()
-
-    def find(self, digest: bytes) -> Place | None:
-        """Where such a block is already."""
-        return self._in_pack.get(digest) or self._known.find(digest)
-
-    def name(self, block: int, place: Place) -> None:
-        """Let a block be the one at a place."""
-        self._open(block)
-        self._places[block] = place
 
     def finish(self) -> None:
         """Store what is left."""
         self._close_page()
         self._flush()
+
+    def _place_of(self, block: bytes) -> Place:
+        """Where such a block is already, or will be."""
+        digest = blobs.digest_of(block)
+        known = self._in_pack.get(digest) or self._known.find(digest)
+        if known is not None:
+            return known
+        place = self._pack.add(blobs.encode(Kind.BLOCK, block, level=self._level, digest=digest))
+        self._in_pack[digest] = place
+        return place
 
     def _go_on(self, after: Checkpoint) -> None:
         self._next = after.block
@@ -135,17 +132,11 @@ class RangeWriter:
         number, self._page = self._page, None
         if self._places:
             content = pages.encode(self._places)
-            place = self._add(blobs.encode(Kind.PAGE, content, level=self._level))
+            place = self._pack.add(blobs.encode(Kind.PAGE, content, level=self._level))
             self._done[number] = PagePlace.of(number, len(self._places), place)
         else:
             self._done[number] = None
         self._places = {}
-
-    def _add(self, blob: Blob) -> Place:
-        place = self._pack.add(blob)
-        if blob.kind is Kind.BLOCK:
-            self._in_pack[blob.digest] = place
-        return place
 
     def _flush(self) -> None:
         if not self._pack.is_empty:
@@ -204,14 +195,3 @@ def retire(repository: Repository, name: str) -> None:
     content = repository.store.read(manifests.PREFIX + name)
     repository.store.write(manifests.RETIRED + name, content)
     repository.store.delete(manifests.PREFIX + name)
-
-
-def blocks_of(volume_gib: int) -> int:
-    """How many places for blocks a volume has."""
-    return volume_gib * 2**30 // blobs.BLOCK_BYTES
-
-
-def page_range(block: int) -> range:
-    """The blocks of the page that a block is in."""
-    first = pages.page_of(block) * PAGE_BLOCKS
-    return range(first, first + PAGE_BLOCKS)

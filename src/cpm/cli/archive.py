@@ -12,7 +12,7 @@ from cpm.archive.blobs import BLOCK_BYTES
 from cpm.archive.checks import NOTHING, Check, Portion
 from cpm.archive.errors import ArchiveError
 from cpm.archive.repository import Repository
-from cpm.archive.s3 import S3Store
+from cpm.archive.s3 import S3Store, region_of
 from cpm.aws.credentials import InstanceRole
 from cpm.aws.sessions import Cloud
 from cpm.cli.connection import read_environment
@@ -127,8 +127,7 @@ def _opened(address: str, passphrase: Path | None, region: str) -> Iterator[Repo
     try:
         secret = passphrase.read_text().rstrip("\n") if passphrase else None
         aws = cloud.aws(InstanceRole(), region)
-        located = aws.call("s3", "GetBucketLocation", Bucket=bucket)["LocationConstraint"]
-        store = S3Store(aws.at(located or "us-east-1"), bucket, prefix)
+        store = S3Store(aws.at(region_of(aws, bucket)), bucket, prefix)
         yield repository.open_(store, passphrase=secret)
     except (ArchiveError, Fault, OSError) as error:
         fail(str(error))

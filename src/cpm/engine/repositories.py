@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from cpm.archive import repository as archive
+from cpm.archive import s3
 from cpm.archive.errors import ArchiveError, NameTaken, NotFound, WrongKey
 from cpm.archive.s3 import S3Store
 from cpm.aws.sessions import Aws
@@ -16,8 +17,6 @@ from cpm.kernel.invalid import Invalid, Problem
 from cpm.models.repositories import Encryption, S3Repository
 
 _HOME_REGION = "us-east-1"
-# How S3 spells the regions that are older than their names.
-_OLD_LOCATIONS = {"": "us-east-1", "EU": "eu-west-1"}
 _NO_ENCRYPTION = "ServerSideEncryptionConfigurationNotFoundError"
 _PROBE = "access-check-"
 _PROBE_CONTENT = b"cpm-server looks whether it can keep copies here."
@@ -77,9 +76,7 @@ def _region_of(repository: S3Repository) -> str:
     # A region that is scanned tells the partition.
     home = regions.by_id(account.scan_regions[0]) if account.scan_regions else None
     aws = aws_of(account, home.name if home else _HOME_REGION)
-    answer = aws.call("s3", "GetBucketLocation", Bucket=repository.bucket_name)
-    location = answer.get("LocationConstraint") or ""
-    return _OLD_LOCATIONS.get(location, location)
+    return s3.region_of(aws, repository.bucket_name)
 
 
 def _encryption_of(aws: Aws, bucket: str) -> Encryption:
