@@ -10,6 +10,7 @@ import pytest
 from cpm.kernel import clock
 from cpm.simulator.process import Simulator
 from tests.engine.world import World, make_world
+from tests.receivers import Receiver, receiver
 
 
 @pytest.fixture(scope="session")
@@ -33,4 +34,13 @@ def world(database: None, simulator: Simulator, settings: Any) -> Iterator[World
     """A user, an account, and the clock at the present."""
     settings.ENVIRONMENT = replace(settings.ENVIRONMENT, aws_endpoint=simulator.endpoint)
     yield make_world(simulator)
+    clock.set_offset(timedelta())
+
+
+@pytest.fixture
+def told(db: None, settings: Any) -> Iterator[Receiver]:
+    """Whoever is told of alerts by webhooks."""
+    settings.ENVIRONMENT = replace(settings.ENVIRONMENT, webhook_networks=("127.0.0.0/8",))
+    with receiver() as running:
+        yield running
     clock.set_offset(timedelta())

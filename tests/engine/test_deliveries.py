@@ -1,7 +1,7 @@
 """Messages arrive, signed, in order and at least once, whatever their receivers do meanwhile."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -23,14 +23,6 @@ from tests.engine.notifying import SECRET, after, make_user, raise_one, webhook,
 from tests.engine.workers import worker_process
 from tests.engine.world import World
 from tests.receivers import HOST, Receiver, receiver
-
-
-@pytest.fixture
-def told(db: None, settings: Any) -> Iterator[Receiver]:
-    settings.ENVIRONMENT = replace(settings.ENVIRONMENT, webhook_networks=("127.0.0.0/8",))
-    with receiver() as running:
-        yield running
-    clock.set_offset(timedelta())
 
 
 @pytest.fixture

@@ -1,14 +1,8 @@
 """Of each cause a channel hears once that it is there, and once that it is gone; no storms."""
 
-from collections.abc import Iterator
-from dataclasses import replace
-from datetime import timedelta
-from typing import Any
-
 import pytest
 
 from cpm.engine import alerts, cleanup, removal
-from cpm.kernel import clock
 from cpm.models.alerts import Alert, AlertCategory
 from cpm.models.notifications import Delivery, Notice
 from cpm.models.users import User, UserKind
@@ -22,22 +16,7 @@ from tests.engine.notifying import (
     webhook,
     work,
 )
-from tests.receivers import Receiver, receiver
-
-
-@pytest.fixture(scope="module")
-def one_receiver() -> Iterator[Receiver]:
-    with receiver() as running:
-        yield running
-
-
-@pytest.fixture
-def told(db: None, one_receiver: Receiver, settings: Any) -> Iterator[Receiver]:
-    """Whoever is told; nothing has been posted to him yet."""
-    settings.ENVIRONMENT = replace(settings.ENVIRONMENT, webhook_networks=("127.0.0.0/8",))
-    one_receiver.posted.clear()
-    yield one_receiver
-    clock.set_offset(timedelta())
+from tests.receivers import Receiver
 
 
 @pytest.fixture

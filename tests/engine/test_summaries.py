@@ -1,9 +1,6 @@
 """Once a day, at an hour of his own clock, a user is told how things stand."""
 
-from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 
@@ -12,15 +9,7 @@ from cpm.kernel import clock
 from cpm.models.backups import Backup, BackupOutcome, BackupPhase, Trigger
 from cpm.models.users import User
 from tests.engine.notifying import after, make_user, raise_one, webhook
-from tests.receivers import Receiver, receiver
-
-
-@pytest.fixture
-def told(db: None, settings: Any) -> Iterator[Receiver]:
-    settings.ENVIRONMENT = replace(settings.ENVIRONMENT, webhook_networks=("127.0.0.0/8",))
-    with receiver() as running:
-        yield running
-    clock.set_offset(timedelta())
+from tests.receivers import Receiver
 
 
 @pytest.fixture

@@ -2,12 +2,27 @@
 
 from typing import TYPE_CHECKING, Any
 
+import boto3
+
+from cpm.simulator.process import Credentials, Simulator
+
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
 
 ZONE = "us-east-1a"
 BASE_IMAGE = "ami-0abcdef1234567890"
 WINDOWS_IMAGE = "ami-0fedcba0987654321"
+
+
+def connect(simulator: Simulator, service: str, key: Credentials) -> Any:
+    """A client of a simulator that the test itself runs."""
+    return boto3.client(  # type: ignore[call-overload] # the service is a variable here
+        service,
+        region_name="us-east-1",
+        endpoint_url=simulator.endpoint,
+        aws_access_key_id=key.access_key_id,
+        aws_secret_access_key=key.secret_access_key,
+    )
 
 
 def make_volume(ec2: "EC2Client", size: int = 8, **more: Any) -> str:

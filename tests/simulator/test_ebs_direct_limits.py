@@ -2,14 +2,13 @@
 
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import pytest
 
 from cpm.simulator.process import Credentials, Simulator
 from tests.simulator import blocks
 from tests.simulator.conftest import Clients
 from tests.simulator.expect import refused
-from tests.simulator.resources import look, make_completed, make_volume
+from tests.simulator.resources import connect, look, make_completed, make_volume
 from tests.simulator.test_ebs_direct import A, B
 
 if TYPE_CHECKING:
@@ -184,15 +183,6 @@ def test_patterns_fill_a_volume_and_equal_blocks_are_kept_once(
 
 def test_blocks_and_tokens_survive_a_restart(tmp_path: "Path") -> None:
     state_file = tmp_path / "aws.state"
-
-    def connect(simulator: Simulator, service: str, key: Credentials) -> Any:
-        return boto3.client(  # type: ignore[call-overload] # the service is a variable here
-            service,
-            region_name="us-east-1",
-            endpoint_url=simulator.endpoint,
-            aws_access_key_id=key.access_key_id,
-            aws_secret_access_key=key.secret_access_key,
-        )
 
     with Simulator(tmp_path, state_file=state_file) as first:
         key = first.account("111122223333")

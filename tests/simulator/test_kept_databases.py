@@ -1,23 +1,10 @@
 """The state file keeps databases, their backups and agents over a restart."""
 
 from pathlib import Path
-from typing import Any
 
-import boto3
-
-from cpm.simulator.process import Credentials, Simulator
+from cpm.simulator.process import Simulator
 from tests.simulator import databases, test_dynamodb, test_redshift, test_ssm
-
-
-def connect(simulator: Simulator, service: str, key: Credentials) -> Any:
-    """A client of a simulator that the test itself runs."""
-    return boto3.client(  # type: ignore[call-overload] # the service is a variable here
-        service,
-        region_name="us-east-1",
-        endpoint_url=simulator.endpoint,
-        aws_access_key_id=key.access_key_id,
-        aws_secret_access_key=key.secret_access_key,
-    )
+from tests.simulator.resources import connect
 
 
 def test_snapshots_backups_and_agents_survive_a_restart(tmp_path: Path) -> None:

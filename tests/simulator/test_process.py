@@ -7,30 +7,18 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import boto3
 import pytest
 
 from cpm.kernel import clock
 from cpm.simulator.process import Credentials, Simulator, SimulatorFailed
-from tests.simulator.resources import look, make_completed, make_volume, run_instance
+from tests.simulator.resources import connect, look, make_completed, make_volume, run_instance
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
 
 ACCOUNT = "111122223333"
-
-
-def client(simulator: Simulator, service: str, key: Credentials) -> Any:
-    """A client of a simulator of the test's own."""
-    return boto3.client(  # type: ignore[call-overload] # the service is a variable here
-        service,
-        region_name="us-east-1",
-        endpoint_url=simulator.endpoint,
-        aws_access_key_id=key.access_key_id,
-        aws_secret_access_key=key.secret_access_key,
-    )
 
 
 def is_alive(pid: int) -> bool:
@@ -53,16 +41,16 @@ class TestState:
     def test_what_exists_survives_a_clean_stop(self, tmp_path: Path, state_file: Path) -> None:
         with Simulator(tmp_path, state_file=state_file) as first:
             key = first.account(ACCOUNT)
-            ec2: EC2Client = client(first, "ec2", key)
+            ec2: EC2Client = connect(first, "ec2", key)
             volume_id = make_volume(ec2, 17)
             first.config(pending=3600)
             snapshot_id = ec2.create_snapshot(VolumeId=volume_id)["SnapshotId"]
             instance_id = run_instance(ec2)["InstanceId"]
-            s3 = client(first, "s3", key)
+            s3 = connect(first, "s3", key)
             s3.create_bucket(Bucket="kept")
             s3.put_object(Bucket="kept", Key="a", Body=b"kept too")
-            client(first, "iam", key).create_user(UserName="operator")
-            client(first, "rds", key).create_db_instance(
+            connect(first, "iam", key).create_user(UserName="operator")
+            connect(first, "rds", key).create_db_instance(
                 DBInstanceIdentifier="orders",
                 DBInstanceClass="db.t3.medium",
                 Engine="postgres",
@@ -70,18 +58,18 @@ class TestState:
                 MasterUsername="orders",
                 MasterUserPassword="not-a-secret",
             )
-            client(first, "dynamodb", key).create_table(
+            connect(first, "dynamodb", key).create_table(
                 TableName="kept",
                 AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
                 KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
                 BillingMode="PAY_PER_REQUEST",
             )
-            kms_key = client(first, "kms", key).create_key()["KeyMetadata"]["KeyId"]
+            kms_key = connect(first, "kms", key).create_key()["KeyMetadata"]["KeyId"]
         assert state_file.stat().st_mode & 0o777 == 0o600
         with Simulator(tmp_path, state_file=state_file) as second:
             assert second.account(ACCOUNT) == key
             assert second.config()["pending"] == 3600
-            ec2 = client(second, "ec2", key)
+            ec2 = connect(second, "ec2", key)
             assert look(ec2, volume_id)["Size"] == 17
             assert look(ec2, snapshot_id)["State"] == "pending"
             second.finish(snapshot_id)
@@ -89,12 +77,12 @@ class TestState:
             assert look(ec2, instance_id)["BlockDeviceMappings"]
             ec2.terminate_instances(InstanceIds=[instance_id])
             ec2.create_volume(AvailabilityZone="us-east-1a", SnapshotId=snapshot_id)
-            body = client(second, "s3", key).get_object(Bucket="kept", Key="a")["Body"]
+            body = connect(second, "s3", key).get_object(Bucket="kept", Key="a")["Body"]
             assert body.read() == b"kept too"
-            client(second, "iam", key).get_user(UserName="operator")
-            client(second, "rds", key).describe_db_instances(DBInstanceIdentifier="orders")
-            client(second, "dynamodb", key).describe_table(TableName="kept")
-            client(second, "kms", key).describe_key(KeyId=kms_key)
+            connect(second, "iam", key).get_user(UserName="operator")
+            connect(second, "rds", key).describe_db_instances(DBInstanceIdentifier="orders")
+            connect(second, "dynamodb", key).describe_table(TableName="kept")
+            connect(second, "kms", key).describe_key(KeyId=kms_key)
 
     def test_what_exists_survives_a_kill_soon_after_it_was_made(
         self, tmp_path: Path, state_file: Path
@@ -102,7 +90,7 @@ class TestState:
         simulator = Simulator(tmp_path, state_file=state_file).start()
         try:
             key = simulator.account(ACCOUNT)
-            volume_id = make_volume(client(simulator, "ec2", key))
+            volume_id = make_volume(connect(simulator, "ec2", key))
             assert clock.wait_until(
                 lambda: state_file.exists() and volume_id.encode() in state_file.read_bytes(),
                 timeout_seconds=60,
@@ -111,7 +99,7 @@ class TestState:
         finally:
             simulator.stop()
         with Simulator(tmp_path, state_file=state_file) as again:
-            assert look(client(again, "ec2", key), volume_id)["State"] == "available"
+            assert look(connect(again, "ec2", key), volume_id)["State"] == "available"
 
     def test_a_damaged_file_is_refused_and_left_alone(
         self, tmp_path: Path, state_file: Path
@@ -178,13 +166,13 @@ def test_the_ready_file_has_the_keys_and_is_for_its_owner_only(tmp_path: Path) -
         assert ready_file.stat().st_mode & 0o777 == 0o600
         assert ready["endpoint"] == simulator.endpoint
         given = Credentials(**ready["accounts"][0])
-        assert client(simulator, "sts", given).get_caller_identity()["Account"] == ACCOUNT
+        assert connect(simulator, "sts", given).get_caller_identity()["Account"] == ACCOUNT
 
 
 def test_reset_empties_aws_and_leaves_the_keys(tmp_path: Path) -> None:
     with Simulator(tmp_path) as simulator:
         key = simulator.account(ACCOUNT)
-        ec2: EC2Client = client(simulator, "ec2", key)
+        ec2: EC2Client = connect(simulator, "ec2", key)
         make_completed(ec2)
         simulator.config(pending=3600)
         simulator.faults([{"op": "ec2:*", "kind": "503"}])
