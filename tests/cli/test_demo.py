@@ -35,10 +35,14 @@ def start_demo(directory: Path) -> tuple[subprocess.Popen[bytes], dict[str, Any]
     return process, json.loads(ready_file.read_text())
 
 
+def client_of(ready: dict[str, Any]) -> ApiClient:
+    """Whoever asks the server that wrote the ready file."""
+    return ApiClient(ready["url"], Path(ready["ca_cert"]), ready["api_key"])
+
+
 def backups(ready: dict[str, Any], status: str) -> list[dict[str, Any]]:
-    """The records of that status, by the server that wrote the ready file."""
-    client = ApiClient(ready["url"], Path(ready["ca_cert"]), ready["api_key"])
-    found: list[dict[str, Any]] = client.get(f"/backups/?status={status}")
+    """The records of that status."""
+    found: list[dict[str, Any]] = client_of(ready).get(f"/backups/?status={status}")
     return found
 
 
@@ -92,6 +96,8 @@ def test_two_demos_on_one_directory_do_not_get_in_each_others_way(
     assert f"Another server (process {demo_server.ready['pid']}) runs on {data}" in refused.stderr
     told = cpm("backup", "list", "--data", str(data), "--json")
     assert told.returncode == 0, told.stderr
+    known = {backup["id"] for backup in client_of(demo_server.ready).get("/backups/")}
+    assert {backup["id"] for backup in json.loads(told.stdout)} == known
     endpoint = demo_server.ready["aws_endpoint"]
     assert DataDirectory(data).aws_endpoint.read_text() == endpoint
 

@@ -100,8 +100,10 @@ def test_a_server_that_dies_again_and_again_gets_there_in_the_end(
         lambda: DeletionStory(world, backup),
         lambda: EncryptedDrStory(world),
     ]
-    crashes = [tell(world, make(), Fate(lambda _: chance.random() < 0.2)) for make in stories]
-    assert sum(crashes) > 2 * len(stories)
+    for make in stories:
+        # Even the shortest dies twice; after that it is chance.
+        fate = Fate(lambda number: number in (3, 6) or chance.random() < 0.2)
+        assert tell(world, make(), fate) > 1
 
 
 def protected(world: TimedWorld) -> Backup:
