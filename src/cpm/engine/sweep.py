@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import QuerySet
+from django.db.models import Manager, QuerySet
 
 from cpm.engine import agents, cleanup, inventory, jobs, notices, summaries, tagscan
 from cpm.kernel import clock
@@ -38,7 +38,7 @@ def sweep(*, with_rounds: bool = True) -> None:
         if with_rounds:
             _begin_rounds(now)
         for name in _due(now):
-            source = SOURCES[name]
+            source = _SOURCES[name]
             source.defer(source.rows(now)[:MOST_AT_ONCE])
 
 
@@ -67,16 +67,26 @@ def _due(now: datetime) -> list[str]:
         return [name for (name,) in cursor.fetchall()]
 
 
+# What is due at a time.
+Rows = Callable[[datetime], QuerySet[Any, Any]]
+
+
 @dataclass(frozen=True)
 class Source:
     """What is due at a time, and how jobs for it are deferred."""
 
-    rows: Callable[[datetime], QuerySet[Any, Any]]
+    rows: Rows
     defer: Callable[[QuerySet[Any, Any]], None]
 
 
-def _scans(now: datetime) -> QuerySet[Any, Any]:
-    return TagScan.objects.filter(due_at__lte=now).values_list("pk", flat=True)
+def _ids(manager: Manager[Any], column: str = "due_at") -> Rows:
+    """The rows whose time has come, the longest overdue first."""
+
+    def rows(now: datetime) -> QuerySet[Any, Any]:
+        due = manager.filter(**{f"{column}__lte": now})
+        return due.order_by(column).values_list("pk", flat=True)
+
+    return rows
 
 
 def _policies(now: datetime) -> QuerySet[Any, Any]:
@@ -84,34 +94,9 @@ def _policies(now: datetime) -> QuerySet[Any, Any]:
     return due.values_list("policy", flat=True).distinct()
 
 
-def _recoveries(now: datetime) -> QuerySet[Any, Any]:
-    due = Recovery.objects.filter(due_at__lte=now).order_by("due_at")
-    return due.values_list("pk", flat=True)
-
-
 def _watches(now: datetime) -> QuerySet[Any, Any]:
     started = Operation.objects.filter(phase=OperationPhase.STARTED, due_at__lte=now)
     return started.values_list("account", "region", "watch").distinct()
-
-
-def _backups(now: datetime) -> QuerySet[Any, Any]:
-    due = Backup.objects.filter(due_at__lte=now).order_by("due_at")
-    return due.values_list("pk", flat=True)
-
-
-def _scripts(now: datetime) -> QuerySet[Any, Any]:
-    due = ScriptRun.objects.filter(due_at__lte=now).order_by("due_at")
-    return due.values_list("pk", flat=True)
-
-
-def _dr(now: datetime) -> QuerySet[Any, Any]:
-    due = Backup.objects.filter(dr_due_at__lte=now).order_by("dr_due_at")
-    return due.values_list("pk", flat=True)
-
-
-def _retries(now: datetime) -> QuerySet[Any, Any]:
-    due = Backup.objects.filter(retry_at__lte=now).order_by("retry_at")
-    return due.values_list("pk", flat=True)
 
 
 def _removals(_now: datetime) -> QuerySet[Any, Any]:
@@ -125,15 +110,15 @@ def _operations(now: datetime) -> QuerySet[Any, Any]:
 
 
 # In the order of their jobs.
-SOURCES: Mapping[str, Source] = {
-    "scans": Source(_scans, jobs.defer_scans),
+_SOURCES: Mapping[str, Source] = {
+    "scans": Source(_ids(TagScan.objects), jobs.defer_scans),
     "policies": Source(_policies, jobs.defer_policies),
-    "recoveries": Source(_recoveries, jobs.defer_recoveries),
+    "recoveries": Source(_ids(Recovery.objects), jobs.defer_recoveries),
     "watches": Source(_watches, jobs.defer_watches),
-    "backups": Source(_backups, jobs.defer_backups),
-    "scripts": Source(_scripts, jobs.defer_scripts),
-    "dr": Source(_dr, jobs.defer_dr),
-    "retries": Source(_retries, jobs.defer_retries),
+    "backups": Source(_ids(Backup.objects), jobs.defer_backups),
+    "scripts": Source(_ids(ScriptRun.objects), jobs.defer_scripts),
+    "dr": Source(_ids(Backup.objects, "dr_due_at"), jobs.defer_dr),
+    "retries": Source(_ids(Backup.objects, "retry_at"), jobs.defer_retries),
     "notices": Source(notices.due, jobs.defer_notices),
     "summaries": Source(summaries.due, jobs.defer_summaries),
     "removals": Source(_removals, jobs.defer_removals),
@@ -149,7 +134,7 @@ def _what_is_due() -> tuple[str, Sequence[Any]]:
     """A statement that names the sources of which there are rows, and its parameters."""
     parts: list[str] = []
     parameters: list[Any] = []
-    for name, source in SOURCES.items():
+    for name, source in _SOURCES.items():
         rows, its_parameters = source.rows(_SOME_TIME).order_by().query.sql_with_params()
         parts.append(f"SELECT '{name}' WHERE EXISTS ({rows})")
         parameters.extend(its_parameters)
