@@ -35,6 +35,6 @@ def test_a_search_reads_an_index_and_not_all_backups(db: None) -> None:
         with CaptureQueriesContext(connection) as asked:
             page = root.get(f"/backups/?page_size=5&search={words.replace(' ', '%20')}").json
         assert page["count"] == expected
-        count, *_ = plans(asked)
-        assert "backup_searched" in count
+        # The count, or a page that is not full: a full one may stop early on any way.
+        assert "backup_searched" in plans(asked)[-1]
         assert "Seq Scan on cpm_backup" not in "\n".join(plans(asked))
