@@ -9,6 +9,7 @@ from django.db.models.functions import Upper
 
 from cpm.models.accounts import Account
 from cpm.models.policies import Policy
+from cpm.models.repositories import S3Repository
 from cpm.models.users import User
 
 
@@ -91,6 +92,11 @@ class Backup(models.Model):
     dr_due_at = models.DateTimeField(null=True)
     s3_status = models.CharField(max_length=1, choices=CopyStatus.choices, default=CopyStatus.NONE)
     s3_finished_at = models.DateTimeField(null=True)
+    s3_repository = models.ForeignKey(
+        S3Repository, models.SET_NULL, null=True, related_name="backups"
+    )
+    # As `dr_due_at`.
+    s3_due_at = models.DateTimeField(null=True)
 
     class Meta:
         constraints = [
@@ -152,6 +158,11 @@ class Backup(models.Model):
                 fields=["dr_due_at"],
                 condition=Q(dr_due_at__isnull=False),
                 name="backup_dr_due",
+            ),
+            models.Index(
+                fields=["s3_due_at"],
+                condition=Q(s3_due_at__isnull=False),
+                name="backup_s3_due",
             ),
             models.Index(
                 fields=["retry_at"], condition=Q(retry_at__isnull=False), name="backup_retry"

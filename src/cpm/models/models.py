@@ -31,14 +31,17 @@ from cpm.models.notifications import (
 from cpm.models.operations import Operation, OperationOutcome, OperationPhase
 from cpm.models.policies import (
     AutoRemove,
+    DurationUnit,
     Policy,
     PolicySchedule,
+    StorageClass,
     SuccessIndication,
     Target,
     TargetVolume,
 )
 from cpm.models.recoveries import Recovery, RecoveryOutcome, RecoveryPhase
 from cpm.models.repositories import Encryption, S3Repository
+from cpm.models.s3_copies import S3Copy, S3CopyOutcome, S3CopyPhase, S3CopyRange
 from cpm.models.schedules import Schedule
 from cpm.models.scripts import Hook, ScriptOutcome, ScriptPhase, ScriptRun
 from cpm.models.settings import Setting
@@ -75,6 +78,7 @@ __all__ = [
     "DrCopy",
     "DrCopyOutcome",
     "DrCopyPhase",
+    "DurationUnit",
     "Encryption",
     "Event",
     "Group",
@@ -92,6 +96,10 @@ __all__ = [
     "Recovery",
     "RecoveryOutcome",
     "RecoveryPhase",
+    "S3Copy",
+    "S3CopyOutcome",
+    "S3CopyPhase",
+    "S3CopyRange",
     "S3Repository",
     "Schedule",
     "ScriptOutcome",
@@ -101,6 +109,7 @@ __all__ = [
     "Severity",
     "Snapshot",
     "SnapshotStatus",
+    "StorageClass",
     "Stream",
     "SuccessIndication",
     "TagScan",

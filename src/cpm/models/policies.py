@@ -4,6 +4,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
 from cpm.models.accounts import Account
+from cpm.models.repositories import S3Repository
 from cpm.models.schedules import Schedule
 from cpm.models.users import User
 
@@ -23,6 +24,24 @@ class SuccessIndication(models.TextChoices):
 
     SNAPSHOTS_AND_SCRIPTS = "S", "Snapshots and scripts"
     SNAPSHOTS = "L", "Snapshots alone"
+
+
+class DurationUnit(models.TextChoices):
+    """In what the age of copies in S3 is counted."""
+
+    WEEKS = "W", "Weeks"
+    MONTHS = "M", "Months"
+    YEARS = "Y", "Years"
+
+
+class StorageClass(models.TextChoices):
+    """Where S3 keeps the data of copies, in S3's words."""
+
+    STANDARD = "STANDARD"
+    STANDARD_IA = "STANDARD_IA"
+    ONEZONE_IA = "ONEZONE_IA"
+    INTELLIGENT_TIERING = "INTELLIGENT_TIERING"
+    GLACIER_IR = "GLACIER_IR"
 
 
 class Policy(models.Model):
@@ -66,6 +85,26 @@ class Policy(models.Model):
     dr_sharing_key = models.CharField(max_length=2048, default=DEFAULT_SHARING_KEY)
     # Full successes since it was enabled; the first and every `dr_frequency`-th are copied.
     dr_successes = models.PositiveIntegerField(default=0)
+
+    # Copies in an S3 repository, which have a retention of their own; null has no say in it.
+    s3_enabled = models.BooleanField(default=False)
+    s3_repository = models.ForeignKey(
+        S3Repository, models.RESTRICT, null=True, related_name="policies"
+    )
+    s3_frequency = models.PositiveSmallIntegerField(default=1)
+    s3_keep_generations = models.PositiveSmallIntegerField(null=True)
+    s3_keep_duration = models.PositiveSmallIntegerField(null=True)
+    s3_keep_duration_unit = models.CharField(
+        max_length=1, choices=DurationUnit.choices, default=DurationUnit.MONTHS
+    )
+    s3_retry_count = models.PositiveSmallIntegerField(default=3)
+    s3_timeout_hours = models.PositiveSmallIntegerField(default=24)
+    s3_deletes_originals = models.BooleanField(default=False)
+    s3_storage_class = models.CharField(
+        max_length=19, choices=StorageClass.choices, default=StorageClass.STANDARD
+    )
+    # As `dr_successes`.
+    s3_successes = models.PositiveIntegerField(default=0)
 
     class Meta:
         verbose_name_plural = "policies"

@@ -1,0 +1,107 @@
+"""Copies of EBS snapshots in S3 repositories, and the pieces that each is made in."""
+
+from django.db import models
+from django.db.models import Q
+
+from cpm.models.backups import Backup
+from cpm.models.repositories import S3Repository
+from cpm.models.snapshots import Snapshot
+
+
+class S3CopyPhase(models.TextChoices):
+    """Which step a copy is at; how it ended is its outcome.
+
+    `planned`: nobody knows yet what has to be read. `running`: its ranges are being copied, or all
+    are there and the manifest is to be put. `closed`: see the outcome.
+    """
+
+    PLANNED = "planned"
+    RUNNING = "running"
+    CLOSED = "closed"
+
+
+class S3CopyOutcome(models.TextChoices):
+    """How a copy ended."""
+
+    SUCCEEDED = "S", "Succeeded"
+    FAILED = "F", "Failed"
+
+
+class S3Copy(models.Model):
+    """One EBS snapshot that is to be archived. It outlives changes of the policy.
+
+    Its snapshot is what users see; it is in the collection `copy_to_s3`, and AWS's name for it is
+    the name of the manifest.
+    """
+
+    # The record that completed the run. The original may be that of an earlier record of it.
+    backup = models.ForeignKey(Backup, models.CASCADE, related_name="s3_copies")
+    original = models.ForeignKey(Snapshot, models.CASCADE, related_name="s3_copies")
+    snapshot = models.OneToOneField(Snapshot, models.CASCADE, related_name="s3_copy")
+    repository = models.ForeignKey(S3Repository, models.RESTRICT, related_name="copies")
+    storage_class = models.CharField(max_length=32)
+
+    # The manifest from which it goes on, and the snapshot with which AWS compares; empty for none.
+    based_on = models.CharField(max_length=255, blank=True, default="")
+    compared_with = models.CharField(max_length=64, blank=True, default="")
+
+    phase = models.CharField(max_length=8, choices=S3CopyPhase.choices, default=S3CopyPhase.PLANNED)
+    outcome = models.CharField(max_length=1, choices=S3CopyOutcome.choices, blank=True, default="")
+    error = models.TextField(blank=True, default="")
+    attempts = models.PositiveSmallIntegerField(default=0)
+    # By the repository's own clock: from here on the archive's rules give a copy its time.
+    began_at = models.DateTimeField(null=True)
+    deadline_at = models.DateTimeField()
+
+    # What its blocks hold, and what was stored for it.
+    size_bytes = models.BigIntegerField(default=0)
+    stored_bytes = models.BigIntegerField(default=0)
+
+    class Meta:
+        verbose_name_plural = "s3 copies"
+        constraints = [
+            models.CheckConstraint(
+                name="s3_copy_outcome_when_closed",
+                condition=Q(phase=S3CopyPhase.CLOSED) & ~Q(outcome="")
+                | (~Q(phase=S3CopyPhase.CLOSED) & Q(outcome="")),
+            ),
+        ]
+        indexes = [models.Index(fields=["backup", "phase"])]
+
+    def __str__(self) -> str:
+        return f"copy of {self.original_id} in {self.repository_id}"
+
+
+class S3CopyRange(models.Model):
+    """Some neighbouring pages of a copy, which one worker at a time copies.
+
+    What a checkpoint says is written by a conditional update on the version, so that a worker that
+    wakes late changes nothing.
+    """
+
+    copy = models.ForeignKey(S3Copy, models.CASCADE, related_name="ranges")
+    first_page = models.PositiveIntegerField()
+    last_page = models.PositiveIntegerField()
+
+    # Everything before this block is stored: pages that are done, and what the open one has so far.
+    block = models.PositiveIntegerField(default=0)
+    pages = models.JSONField(default=list)
+    open_page = models.BinaryField(default=b"")
+    is_done = models.BooleanField(default=False)
+
+    blocks_read = models.PositiveIntegerField(default=0)
+    stored_bytes = models.BigIntegerField(default=0)
+    # When to look again; every range that is not done has such a time.
+    due_at = models.DateTimeField(null=True)
+    version = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["copy", "first_page"], name="s3_copy_range_unique"),
+        ]
+        indexes = [
+            models.Index(fields=["due_at"], condition=Q(due_at__isnull=False), name="s3_range_due")
+        ]
+
+    def __str__(self) -> str:
+        return f"pages {self.first_page} to {self.last_page} of copy {self.copy_id}"
