@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 # Each has a process of its own, because each has a database of its own.
-_BENCHMARKS = ("bench.api", "bench.aws_calls", "bench.removal")
+_BENCHMARKS = ("bench.api", "bench.aws_calls", "bench.clients", "bench.removal")
 
 
 def main() -> int:

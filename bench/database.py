@@ -20,11 +20,14 @@ def database_url() -> str:
 
 
 @contextmanager
-def empty_database() -> Iterator[None]:
-    """Tables without rows, for this process and, by `DATABASE_URL`, for its children."""
+def empty_database(*, durable: bool = False) -> Iterator[None]:
+    """Tables without rows, for this process and, by `DATABASE_URL`, for its children.
+
+    One that is not durable does not wait for the disk.
+    """
     with (
         tempfile.TemporaryDirectory(prefix="cpm-bench-") as directory,
-        EmbeddedPostgres(Path(directory) / "postgres", durable=False) as server,
+        EmbeddedPostgres(Path(directory) / "postgres", durable=durable) as server,
     ):
         os.environ["DATABASE_URL"] = server.uri
         settings = connection_settings(Environment(database_url=server.uri))

@@ -29,11 +29,15 @@ _ADDRESS = "192.0.2.7"
 
 @dataclass(frozen=True)
 class Estate:
-    """What there is to ask for: the token of root, who sees everything, and the records' ids."""
+    """What there is to ask for: the key of root, who sees everything, and a token for it, the
+    records' ids, and how many policies there are.
+    """
 
+    key: str
     token: str
     first_id: int
     last_id: int
+    policies: int
 
     @property
     def some_id(self) -> int:
@@ -60,18 +64,14 @@ def plant(rows: int) -> Estate:
             sowing.sow(cursor, values)
         cursor.execute("SELECT min(id), max(id) FROM cpm_backup")
         first_id, last_id = cursor.fetchone()
-    return Estate(_token(root), first_id, last_id)
+    key = tokens.create_key(root, actor=None)
+    return Estate(key, tokens.obtain(key, _ADDRESS).access, first_id, last_id, policies)
 
 
 def tidy() -> None:
     """Let PostgreSQL know what it has, as it will after a minute of its own accord."""
     with connection.cursor() as cursor:
         cursor.execute("VACUUM ANALYZE")
-
-
-def _token(user: User) -> str:
-    key = tokens.create_key(user, actor=None)
-    return tokens.obtain(key, _ADDRESS).access
 
 
 @dataclass(frozen=True)
