@@ -16,7 +16,7 @@ from cpm.archive.errors import Damaged, Locked
 from cpm.archive.manifests import Manifest, PagePlace
 from cpm.archive.repository import Repository
 from cpm.archive.store import MemoryStore
-from cpm.archive.writer import Checkpoint, RangeWriter
+from cpm.archive.writer import AtOnce, Checkpoint, RangeWriter
 from tests.archive.volumes import Copier, came_back, noise, subject, text
 
 
@@ -137,7 +137,7 @@ def test_foreign_objects_are_left_alone(
 class Known(dict[bytes, Place]):
     """Blocks that copies may name again."""
 
-    def find(self, digest: bytes) -> Place | None:
+    def find(self, block: int, digest: bytes) -> Place | None:
         return self.get(digest)
 
 
@@ -154,7 +154,9 @@ class Running:
         for found in base.values():
             for place in archive.page(found).values():
                 self.known[place.digest] = place
-        self._into = RangeWriter(archive, self._keep, base=base, known=self.known, pack_bytes=1)
+        self._into = RangeWriter(
+            archive, AtOnce(archive, self._keep), base=base, known=self.known, pack_bytes=1
+        )
         self._block = 0
 
     def write(self, content: bytes) -> None:

@@ -11,7 +11,7 @@ from cpm.archive.blobs import BLOCK_BYTES
 from cpm.archive.errors import Damaged
 from cpm.archive.manifests import Manifest, PagePlace
 from cpm.archive.repository import Repository
-from cpm.archive.writer import Checkpoint, Known, RangeWriter, Subject
+from cpm.archive.writer import AtOnce, Checkpoint, Known, RangeWriter, Subject
 
 # None is a block that is not there, in changes as in AWS's answers.
 Blocks = Mapping[int, bytes | None]
@@ -80,7 +80,7 @@ class Copier:
         """A writer of the whole volume."""
         return RangeWriter(
             self.repository,
-            self.checkpoints.append,
+            AtOnce(self.repository, self.checkpoints.append),
             base={each.page: each for each in based_on.pages} if based_on else None,
             known=self.known,
             after=after,

@@ -32,3 +32,7 @@ class WrongKey(ArchiveError):
 
 class NotAnArchive(ArchiveError):
     """No repository, or one that this version cannot read."""
+
+
+class LineageBroken(ArchiveError):
+    """AWS cannot tell two snapshots apart block by block: one is gone, or is of another volume."""

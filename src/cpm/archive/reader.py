@@ -2,11 +2,12 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
-from cpm.archive.blobs import BLOCK_BYTES, Place, blocks_of
+from cpm.archive.blobs import BLOCK_BYTES, Place, blocks_of, digest_of, is_zeros
 from cpm.archive.errors import ArchiveError, Damaged
 from cpm.archive.manifests import Manifest, PagePlace
 from cpm.archive.repository import Repository
@@ -32,8 +33,8 @@ def blocks(
 ) -> Iterator[tuple[int, bytes]]:
     """The blocks that are not zeros, in order; what is damaged is told to `lose` and left out."""
     for found in manifest.pages:
-        for piece in _pieces(repository, manifest, found, lose):
-            yield from _kept(repository, piece, lose)
+        for piece in pieces(repository, manifest, found, lose):
+            yield from kept(repository, piece, lose)
 
 
 def restore(
@@ -46,25 +47,49 @@ def restore(
 ) -> list[Damaged]:
     """Write a raw image, sparse where the volume is zeros; answers what was damaged and left out.
 
-    `progress` is told of numbers of blocks that are done. Raises `FileExistsError`.
+    One that was interrupted goes on: blocks that are there already are not read again. `progress`
+    is told of numbers of blocks that are done. Raises `FileExistsError` for any other file.
     """
     damages: list[Damaged] = []
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        os.truncate(descriptor, blocks_of(manifest.volume["size_gib"]) * BLOCK_BYTES)
+    with _image(manifest, path) as descriptor:
 
         def write(piece: Piece) -> int:
-            for block, content in _kept(repository, piece, damages.append):
+            rest = [each for each in piece if not _is_there(descriptor, *each)]
+            for block, content in kept(repository, rest, damages.append):
                 os.pwrite(descriptor, content, block * BLOCK_BYTES)
             return len(piece)
 
         with ThreadPoolExecutor(threads) as pool:
-            for done in _ahead(pool, write, _all_pieces(repository, manifest, damages), threads):
+            for done in ahead(pool, write, _all_pieces(repository, manifest, damages), threads):
                 progress(done)
+    return in_order(damages)
+
+
+def in_order(damages: Iterable[Damaged]) -> list[Damaged]:
+    """Damages by what they name."""
+    return sorted(damages, key=lambda each: each.what)
+
+
+@contextmanager
+def _image(manifest: Manifest, path: Path) -> Iterator[int]:
+    """The image as a descriptor; a note beside it says, while it is not done, of what it is."""
+    note = path.with_name(f"{path.name}.restoring")
+    if path.exists() and not (note.exists() and note.read_text() == manifest.name):
+        raise FileExistsError(f"{path} is there already.")
+    note.write_text(manifest.name)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        os.truncate(descriptor, blocks_of(manifest.volume["size_gib"]) * BLOCK_BYTES)
+        yield descriptor
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    return sorted(damages, key=lambda each: each.what)
+    note.unlink()
+
+
+def _is_there(descriptor: int, block: int, place: Place) -> bool:
+    content = os.pread(descriptor, BLOCK_BYTES, block * BLOCK_BYTES)
+    return not is_zeros(content) and digest_of(content) == place.digest
 
 
 def _is_of(name: str, snapshot: str) -> bool:
@@ -75,15 +100,18 @@ def _all_pieces(
     repository: Repository, manifest: Manifest, damages: list[Damaged]
 ) -> Iterator[Piece]:
     for found in manifest.pages:
-        yield from _pieces(repository, manifest, found, damages.append)
+        yield from pieces(repository, manifest, found, damages.append)
 
 
-def _pieces(
+def pieces(
     repository: Repository,
     manifest: Manifest,
     found: PagePlace,
     lose: Callable[[Damaged], None],
+    *,
+    stride: int = _STRIDE,
 ) -> Iterator[Piece]:
+    """The blocks of a page with their places, `stride` at a time; none of one that is damaged."""
     try:
         places = list(repository.page(found).items())
     except Damaged as damage:
@@ -92,13 +120,14 @@ def _pieces(
     if places and places[-1][0] >= blocks_of(manifest.volume["size_gib"]):
         lose(Damaged(f"page {found.page}", "its blocks lie beyond the volume"))
         return
-    for at in range(0, len(places), _STRIDE):
-        yield places[at : at + _STRIDE]
+    for at in range(0, len(places), stride):
+        yield places[at : at + stride]
 
 
-def _kept(
+def kept(
     repository: Repository, piece: Piece, lose: Callable[[Damaged], None]
 ) -> Iterator[tuple[int, bytes]]:
+    """The blocks of a piece that are whole; the others are told to `lose`."""
     for block, content in repository.blobs(piece):
         if isinstance(content, Damaged):
             lose(content)
@@ -106,9 +135,9 @@ def _kept(
             yield block, content
 
 
-def _ahead(
+def ahead(
     pool: ThreadPoolExecutor, work: Callable[[Piece], int], pieces: Iterator[Piece], threads: int
-) -> Iterator[int]:
+) -> Generator[int]:
     """The results in order, with no more begun than the threads and as many waiting."""
     begun: deque[Future[int]] = deque()
     for piece in pieces:

@@ -1,7 +1,7 @@
 """Writing: changes of a volume become packs and pages, and in the end a manifest.
 
 A range of pages is written by one `RangeWriter`, block after block. Whenever a pack has been
-stored it hands out a checkpoint, from which another writer goes on after a crash: at most one pack
+stored a checkpoint is told, from which another writer goes on after a crash: at most one pack
 is written again. Ranges are independent; any number of processes may share one copy.
 """
 
@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from cpm.archive import blobs, manifests, packs, pages
-from cpm.archive.blobs import Kind, Place
+from cpm.archive.blobs import Blob, Kind, Place
 from cpm.archive.manifests import Manifest, PagePlace
 from cpm.archive.packs import PackBuilder
 from cpm.archive.pages import Places
@@ -20,6 +20,9 @@ from cpm.kernel import clock
 
 # The page of a manifest that a copy goes on from, by its number.
 Base = Mapping[int, PagePlace]
+
+# Blocks of its own that a writer remembers, to name them again: 16 GiB of them, in some 8 MiB.
+_MOST_OWN = 32_768
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,28 +38,73 @@ class Checkpoint:
 
 
 class Known(Protocol):
-    """Where blocks of the repository are, which a copy may name again."""
+    """Where blocks of the repository are, which a copy may name again. Thread-safe."""
 
-    def find(self, digest: bytes) -> Place | None:
-        """The place of a block, if it may be named (`archive-format.md`, writing, rule 3)."""
+    def find(self, block: int, digest: bytes) -> Place | None:
+        """The place of such a block, if it may be named (`archive-format.md`, writing, rule 3).
+
+        `block` says which place of the volume it is for: the likeliest to hold it already.
+        """
         ...
 
 
 class Nothing:
     """Knows no block."""
 
-    def find(self, digest: bytes) -> Place | None:  # noqa: ARG002
+    def find(self, block: int, digest: bytes) -> Place | None:  # noqa: ARG002
         """None."""
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """A pack that is ready to be stored. One that has pages names packs before it."""
+
+    name: str
+    content: bytes
+    has_pages: bool
+
+
+class Shelf(Protocol):
+    """Where a writer's packs go, and what is told once they are there."""
+
+    def put(self, pack: Filled | None, checkpoint: Checkpoint) -> None:
+        """Store the pack, if there is one; then, and after all before it, tell the checkpoint."""
+        ...
+
+
+class AtOnce:
+    """Stores each pack before it goes on."""
+
+    def __init__(self, repository: Repository, tell: Callable[[Checkpoint], None]) -> None:
+        self._store = repository.store
+        self._tell = tell
+
+    def put(self, pack: Filled | None, checkpoint: Checkpoint) -> None:
+        """As `Shelf` says."""
+        if pack is not None:
+            self._store.write(pack.name, pack.content)
+        self._tell(checkpoint)
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A block that only needs a place: it is zeros, or known, or a blob to be stored."""
+
+    place: Place | None = None
+    blob: Blob | None = None
+
+
+ZEROS = Ready()
+
+
 class RangeWriter:
-    """Writes one range of pages. Not thread-safe."""
+    """Writes one range of pages. What changes it is one thread's; `ready` is anybody's."""
 
     def __init__(
         self,
         repository: Repository,
-        tell: Callable[[Checkpoint], None],
+        shelf: Shelf,
         *,
         base: Base | None = None,
         known: Known | None = None,
@@ -64,34 +112,54 @@ class RangeWriter:
         pack_bytes: int = packs.DEFAULT_PACK_BYTES,
         level: int = blobs.DEFAULT_LEVEL,
     ) -> None:
-        """`tell` is called with each checkpoint; `after` is the one to go on from."""
+        """`after` is the checkpoint to go on from."""
         self._repository = repository
-        self._tell = tell
+        self._shelf = shelf
         self._base = base or {}
         self._known = known or Nothing()
         self._pack_bytes = pack_bytes
         self._level = level
         self._pack = PackBuilder(repository.key)
-        self._in_pack: dict[bytes, Place] = {}
+        self._own: dict[bytes, Place] = {}
         self._done: dict[int, PagePlace | None] = {}
         self._page: int | None = None
         self._places: Places = {}
         self._next = 0
-        self.stored_bytes = 0
         if after is not None:
             self._go_on(after)
+
+    @property
+    def next(self) -> int:
+        """Everything before this block has been written."""
+        return self._next
 
     def skip(self, block: int) -> bool:
         """Whether the block was written before the checkpoint that this goes on from."""
         return block < self._next
 
+    def ready(self, block: int, content: bytes, digest: bytes | None = None) -> Ready:
+        """A block compressed, unless such a block has a place already: the costly part."""
+        if blobs.is_zeros(content):
+            return ZEROS
+        digest = digest or blobs.digest_of(content)
+        place = self._own.get(digest) or self._known.find(block, digest)
+        if place is not None:
+            return Ready(place)
+        blob = blobs.encode(Kind.BLOCK, content, level=self._level, digest=digest)
+        return Ready(blob=blob)
+
     def write(self, block: int, content: bytes | None) -> None:
         """What a block consists of now; None if it is no longer there. In the order of blocks."""
+        self.put(block, ZEROS if content is None else self.ready(block, content))
+
+    def put(self, block: int, ready: Ready) -> None:
+        """Give a block its place. In the order of blocks."""
         self._open(block)
-        if content is None or blobs.is_zeros(content):
+        place = ready.place or (self._stored(ready.blob) if ready.blob else None)
+        if place is None:
             self._places.pop(block, None)
         else:
-            self._places[block] = self._place_of(content)
+            self._places[block] = place
         self._next = block + 1
         if self._pack.size >= self._pack_bytes:
             self._flush()
@@ -101,14 +169,14 @@ class RangeWriter:
         self._close_page()
         self._flush()
 
-    def _place_of(self, block: bytes) -> Place:
-        """Where such a block is already, or will be."""
-        digest = blobs.digest_of(block)
-        known = self._in_pack.get(digest) or self._known.find(digest)
-        if known is not None:
-            return known
-        place = self._pack.add(blobs.encode(Kind.BLOCK, block, level=self._level, digest=digest))
-        self._in_pack[digest] = place
+    def _stored(self, blob: Blob) -> Place:
+        """Where the blob is already, or will be."""
+        own = self._own.get(blob.digest)
+        if own is not None:
+            return own
+        if len(self._own) >= _MOST_OWN:
+            self._own.clear()
+        place = self._own[blob.digest] = self._pack.add(blob)
         return place
 
     def _go_on(self, after: Checkpoint) -> None:
@@ -139,15 +207,17 @@ class RangeWriter:
         self._places = {}
 
     def _flush(self) -> None:
-        if not self._pack.is_empty:
-            content = self._pack.finish()
-            self._repository.store.write(packs.name_of(self._pack.id), content)
-            self.stored_bytes += len(content)
         open_page = pages.encode(self._places) if self._page is not None else b""
-        self._tell(Checkpoint(self._next, self._done, open_page))
+        checkpoint = Checkpoint(self._next, self._done, open_page)
+        self._shelf.put(self._filled(), checkpoint)
         self._pack = PackBuilder(self._repository.key)
-        self._in_pack = {}
         self._done = {}
+
+    def _filled(self) -> Filled | None:
+        if self._pack.is_empty:
+            return None
+        has_pages = any(place is not None for place in self._done.values())
+        return Filled(packs.name_of(self._pack.id), self._pack.finish(), has_pages)
 
 
 @dataclass(frozen=True, kw_only=True)
