@@ -1,5 +1,6 @@
 """Reading: the blocks of an archived snapshot, all of them verified."""
 
+import errno
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -75,7 +76,7 @@ def _image(manifest: Manifest, path: Path) -> Iterator[int]:
     """The image as a descriptor; a note beside it says, while it is not done, of what it is."""
     note = path.with_name(f"{path.name}.restoring")
     if path.exists() and not (note.exists() and note.read_text() == manifest.name):
-        raise FileExistsError(f"{path} is there already.")
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
     note.write_text(manifest.name)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
