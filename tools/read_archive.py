@@ -4,8 +4,9 @@
     python read_archive.py s3://bucket/prefix snap-0123456789abcdef0 --to disk.img
     python read_archive.py /a/copy/of/the/prefix snap-0123456789abcdef0 --to disk.img
 
-Needs Python 3.9 and zstandard; boto3 for S3 (with your usual credentials), and cryptography for
-encrypted repositories (`--passphrase-file`, or `--key-file` with the 32 bytes of the key).
+Needs Python 3.9 and zstandard; boto3 for S3 and KMS (with your usual credentials), and
+cryptography for encrypted repositories, whose key KMS opens, or a passphrase
+(`--passphrase-file`), or which is given itself (`--key-file`, 32 bytes).
 Without `--to` it lists what there is. Every block is verified; damaged ones are named on stderr,
 stay zeros, and make the exit status 1. The format: docs/design/archive-format.md.
 """
@@ -146,30 +147,49 @@ class Repository:
             raise Damage("it does not open with the key") from None
 
     def _unwrap(self, passphrase):
-        if passphrase is None:
-            raise SystemExit("The repository is encrypted: give --passphrase-file or --key-file.")
+        kept = [json.loads(self.store.read(f"keys/{name}")) for name in self.store.names("keys")]
+        why = "The repository is encrypted: give --passphrase-file or --key-file."
+        for each in kept:
+            try:
+                if each["wrapping"] == "kms":
+                    return self._by_kms(each)
+                if each["wrapping"] == "scrypt" and passphrase is not None:
+                    return self._by_passphrase(each, passphrase)
+            except Damage as reason:
+                why = str(reason)
+        raise SystemExit(why)
+
+    def _by_passphrase(self, kept, passphrase):
         from cryptography.exceptions import InvalidTag
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-        for name in self.store.names("keys"):
-            kept = json.loads(self.store.read(f"keys/{name}"))
-            if kept["wrapping"] != "scrypt":
-                continue
-            stretched = hashlib.scrypt(
-                passphrase.encode(),
-                salt=base64.b64decode(kept["salt"]),
-                n=kept["n"],
-                r=kept["r"],
-                p=kept["p"],
-                maxmem=2**31 - 1,
-                dklen=32,
-            )
-            nonce, wrapped = base64.b64decode(kept["nonce"]), base64.b64decode(kept["wrapped"])
-            try:
-                return AESGCM(stretched).decrypt(nonce, wrapped, self.id.encode())
-            except InvalidTag:
-                continue
-        raise SystemExit("The passphrase does not open this repository.")
+        stretched = hashlib.scrypt(
+            passphrase.encode(),
+            salt=base64.b64decode(kept["salt"]),
+            n=kept["n"],
+            r=kept["r"],
+            p=kept["p"],
+            maxmem=2**31 - 1,
+            dklen=32,
+        )
+        nonce, wrapped = base64.b64decode(kept["nonce"]), base64.b64decode(kept["wrapped"])
+        try:
+            return AESGCM(stretched).decrypt(nonce, wrapped, self.id.encode())
+        except InvalidTag:
+            raise Damage("The passphrase does not open this repository.") from None
+
+    def _by_kms(self, kept):
+        import boto3
+
+        key = kept["key_id"]
+        try:
+            return boto3.client("kms", region_name=key.split(":")[3]).decrypt(
+                KeyId=key,
+                CiphertextBlob=base64.b64decode(kept["wrapped"]),
+                EncryptionContext={"cpm-repository": self.id},
+            )["Plaintext"]
+        except Exception as error:
+            raise Damage(f"KMS does not open the repository: {error}") from None
 
 
 def _entries(page):

@@ -9,11 +9,11 @@ import pytest
 
 from cpm.archive import packs, reader, repository
 from cpm.archive.blobs import BLOCK_BYTES
-from cpm.archive.repository import Repository
+from cpm.archive.repository import KEYS, Repository
 from cpm.archive.s3 import S3Store
 from cpm.aws.budget import NoBudget
 from cpm.aws.credentials import StaticKeys
-from cpm.aws.sessions import Cloud
+from cpm.aws.sessions import Aws, Cloud
 from cpm.simulator.process import Simulator
 from tests.archive.volumes import Copier, noise, subject, text
 from tests.cli.commands import cpm
@@ -38,10 +38,15 @@ def keys(simulator: Simulator) -> StaticKeys:
 
 
 @pytest.fixture(scope="module")
-def repo(simulator: Simulator, keys: StaticKeys) -> Iterator[Repository]:
-    """An encrypted repository with two copies, in a bucket far from where it is asked for."""
+def aws(simulator: Simulator, keys: StaticKeys) -> Iterator[Aws]:
     cloud = Cloud(endpoint_url=simulator.endpoint, budget=NoBudget())
-    aws = cloud.aws(keys, REGION)
+    yield cloud.aws(keys, REGION)
+    cloud.close()
+
+
+@pytest.fixture(scope="module")
+def repo(aws: Aws) -> Repository:
+    """An encrypted repository with two copies, in a bucket far from where it is asked for."""
     where = {"LocationConstraint": REGION}
     aws.call("s3", "CreateBucket", Bucket="last-copies", CreateBucketConfiguration=where)
     store = S3Store(aws, "last-copies", "of/everything")
@@ -49,8 +54,7 @@ def repo(simulator: Simulator, keys: StaticKeys) -> Iterator[Repository]:
     copier = Copier(archive)
     first = copier.copy({0: text(0), 9: noise(9)}, subject("snap-1"))
     copier.copy({1: text(1)}, subject("snap-2"), first)
-    yield archive
-    cloud.close()
+    return archive
 
 
 @pytest.fixture
@@ -92,6 +96,26 @@ def test_a_snapshot_comes_back_as_an_image(archive: Archive, tmp_path: Path) -> 
         assert file.read(BLOCK_BYTES) == noise(9)
     again = archive("restore", "snap-2", "--to", str(image))
     assert (again.returncode, "File exists" in again.stderr) == (1, True)
+
+
+def test_more_keys_open_a_repository_whose_first_is_lost(
+    archive: Archive, repo: Repository, tmp_path: Path, aws: Aws
+) -> None:
+    (first,) = repo.store.list(KEYS)
+    kms = aws.call("kms", "CreateKey")["KeyMetadata"]["Arn"]
+    other = tmp_path / "other"
+    other.write_text("another horse")
+    assert archive("add-key").returncode == 2
+    added = archive("add-key", "--new-kms-key", kms, "--new-passphrase-file", str(other))
+    assert added.returncode == 0, added.stderr
+    assert added.stderr.count("opens the repository too") == 2
+    by_kms = archive("list", "--json", key=False)
+    assert len(json.loads(by_kms.stdout)) == 2
+    aws.call("kms", "DisableKey", KeyId=kms.rpartition("/")[2])
+    by_other = archive("list", "--json", "--passphrase-file", str(other), key=False)
+    assert by_other.stdout == by_kms.stdout
+    for added_key in set(repo.store.list(KEYS)) - {first}:
+        repo.store.delete(added_key.name)
 
 
 def test_what_is_not_there_is_told(archive: Archive, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
-from msgspec import UnsetType
+from msgspec import UNSET, UnsetType
 
 from cpm.api import answers, pages
 from cpm.api.flags import VALIDATE, flag
@@ -21,7 +21,10 @@ from cpm.services.repositories import FIELDS
 
 
 class S3Repository(Shown):
-    """Where snapshots are copied to: `aws_region` is null until AWS was asked."""
+    """Where snapshots are copied to: `aws_region` is null until AWS was asked.
+
+    `kms_key` is there where one opens what is encrypted before it is sent.
+    """
 
     id: int
     name: str
@@ -35,11 +38,13 @@ class S3Repository(Shown):
     size_bytes: int
     stored_bytes: int
     last_verified: Annotated[datetime | UnsetType | None, SINCE_1_2]
+    kms_key: Annotated[str | UnsetType, SINCE_1_2]
 
 
 def _build(*row: Any) -> S3Repository:
     repository = S3Repository(*row)
     repository.aws_region = repository.aws_region or None
+    repository.kms_key = repository.kms_key or UNSET
     return repository
 
 
@@ -47,7 +52,7 @@ SHAPE = Shape(
     S3Repository,
     (
         *("id", "name", "user", "account", "bucket_name", "prefix", "aws_region", "description"),
-        *("encryption", "size_bytes", "stored_bytes", "last_verified_at"),
+        *("encryption", "size_bytes", "stored_bytes", "last_verified_at", "kms_key"),
     ),
     _build,
 )

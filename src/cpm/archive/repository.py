@@ -6,16 +6,17 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from cpm.archive import manifests, packs, pages, sealing
+from cpm.archive import keys, manifests, packs, pages, sealing
 from cpm.archive.blobs import BLOCK_BYTES, Place, decode
-from cpm.archive.errors import Damaged, NotAnArchive, NotFound, WrongKey
+from cpm.archive.errors import Damaged, NotAnArchive, NotFound
+from cpm.archive.keys import Kms, Means, Passphrase
 from cpm.archive.manifests import Manifest, PagePlace
 from cpm.archive.sealing import CIPHER, Key, Seal
 from cpm.archive.store import Store
 from cpm.kernel import clock
 
 DESCRIPTION = "repository.json"
-KEYS = "keys/"
+KEYS = keys.PREFIX
 # One request for neighbours that are wanted together, as long as it stays this small.
 _READ_BYTES = 8 * 2**20
 
@@ -92,16 +93,16 @@ class Repository:
                 yield number, Damaged(f"{what} {number}", f"{damage.why}, in {name}")
 
 
-def create(store: Store, *, passphrase: str | None = None) -> Repository:
-    """Make a repository in an empty store, encrypted if there is a passphrase.
+def create(store: Store, *, passphrase: str | None = None, kms: Kms | None = None) -> Repository:
+    """Make a repository in an empty store, encrypted if there is anything to wrap its key with.
 
-    Raises `NameTaken` where there is one already.
+    With both, either opens it. Raises `NameTaken` where there is one already, and Fault.
     """
     identity = str(uuid.uuid4())
-    key = Key.new() if passphrase is not None else Key()
-    if passphrase is not None and key.secret is not None:
-        wrapped = sealing.wrap(key.secret, passphrase, identity)
-        store.write(f"{KEYS}{identity}.json", msgspec.json.encode(wrapped))
+    means = _means(passphrase, kms)
+    key = Key.new() if means else Key()
+    for each in means:
+        keys.add(store, key, each, identity)
     description = Description(
         id=identity,
         created_at=manifests.timestamp(clock.now()),
@@ -112,14 +113,17 @@ def create(store: Store, *, passphrase: str | None = None) -> Repository:
     return Repository(store, identity, key)
 
 
-def open_(store: Store, *, passphrase: str | None = None) -> Repository:
-    """The repository in a store. Raises `NotAnArchive` and `WrongKey`."""
+def open_(store: Store, *, passphrase: str | None = None, kms: Kms | None = None) -> Repository:
+    """The repository in a store. Raises `NotAnArchive`, `WrongKey`, and Fault."""
     description = _description(store)
     if description.encryption is None:
         return Repository(store, description.id, Key())
-    if passphrase is None:
-        raise WrongKey("The repository is encrypted, and there is no passphrase.")
-    return Repository(store, description.id, _unwrapped(store, passphrase, description.id))
+    key = keys.open_(store, _means(passphrase, kms), description.id)
+    return Repository(store, description.id, key)
+
+
+def _means(passphrase: str | None, kms: Kms | None) -> list[Means]:
+    return [*([Passphrase(passphrase)] if passphrase is not None else []), *([kms] if kms else [])]
 
 
 def _description(store: Store) -> Description:
@@ -135,18 +139,6 @@ def _description(store: Store) -> Description:
     if description.encryption not in (None, CIPHER):
         raise NotAnArchive(f"The repository is encrypted by {description.encryption}.")
     return description
-
-
-def _unwrapped(store: Store, passphrase: str, repository: str) -> Key:
-    for stored in store.list(KEYS):
-        wrapped = msgspec.json.decode(store.read(stored.name))
-        if wrapped.get("wrapping") != "scrypt":
-            continue
-        try:
-            return Key(sealing.unwrap(wrapped, passphrase, repository))
-        except WrongKey:
-            continue
-    raise WrongKey("The passphrase does not open this repository.")
 
 
 def _runs(wanted: Iterable[tuple[int, Place]]) -> Iterator[list[tuple[int, Place]]]:

@@ -40,9 +40,9 @@ class S3Store:
         self, aws: Aws, bucket: str, prefix: str, *, storage_class: str = STANDARD
     ) -> None:
         """Packs go into the storage class; the small things around them stay at hand."""
-        self._aws = aws
+        self.aws = aws
         self._bucket = bucket
-        self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+        self.prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         self._storage_class = storage_class
 
     def read(self, name: str) -> bytes:
@@ -83,11 +83,11 @@ class S3Store:
         """As `Store` says."""
         token: dict[str, str] = {}
         while True:
-            answer = self._aws.call(
-                "s3", "ListObjectsV2", Bucket=self._bucket, Prefix=self._prefix + prefix, **token
+            answer = self.aws.call(
+                "s3", "ListObjectsV2", Bucket=self._bucket, Prefix=self.prefix + prefix, **token
             )
             for found in answer.get("Contents", ()):
-                name = found["Key"].removeprefix(self._prefix)
+                name = found["Key"].removeprefix(self.prefix)
                 yield Stored(name, found["Size"], found["LastModified"])
             if not answer.get("IsTruncated"):
                 return
@@ -95,7 +95,7 @@ class S3Store:
 
     def now(self) -> datetime:
         """As `Store` says: by the date of an answer of S3's."""
-        answer = self._aws.call("s3", "HeadBucket", Bucket=self._bucket)
+        answer = self.aws.call("s3", "HeadBucket", Bucket=self._bucket)
         return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
 
     def _read(self, name: str, **more: Any) -> bytes:
@@ -112,6 +112,6 @@ class S3Store:
         return content
 
     def _call(self, operation: str, name: str, **parameters: Any) -> dict[str, Any]:
-        return self._aws.call(
-            "s3", operation, Bucket=self._bucket, Key=self._prefix + name, **parameters
+        return self.aws.call(
+            "s3", operation, Bucket=self._bucket, Key=self.prefix + name, **parameters
         )

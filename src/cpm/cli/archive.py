@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
-from cpm.archive import reader, repository
+from cpm.archive import keys, reader, repository
 from cpm.archive.blobs import BLOCK_BYTES
 from cpm.archive.checks import NOTHING, Check, Portion
 from cpm.archive.errors import ArchiveError
+from cpm.archive.keys import Kms, Means, Passphrase
 from cpm.archive.repository import Repository
 from cpm.archive.s3 import S3Store, region_of
 from cpm.aws.credentials import InstanceRole
@@ -116,19 +117,65 @@ def check(
         fail(f"{damages} damages.")
 
 
+@app.command("add-key")
+def add_key(
+    address: RepositoryArgument,
+    new_passphrase: Annotated[
+        Path | None,
+        typer.Option(
+            "--new-passphrase-file", help="The file with a passphrase that is to open it."
+        ),
+    ] = None,
+    new_kms_key: Annotated[
+        str | None, typer.Option(help="A KMS key that is to open it: its ARN, id or alias.")
+    ] = None,
+    passphrase: PassphraseOption = None,
+    region: RegionOption = "us-east-1",
+) -> None:
+    """Let one more secret open an encrypted repository, in case the others are lost."""
+    if new_passphrase is None and new_kms_key is None:
+        raise typer.BadParameter("--new-passphrase-file or --new-kms-key is needed")
+    with _reached(address, region) as store:
+        archive = _open(store, passphrase)
+        if new_passphrase is not None:
+            _add_key(archive, Passphrase(_secret_in(new_passphrase)))
+        if new_kms_key is not None:
+            _add_key(archive, Kms(store.aws, new_kms_key))
+
+
+def _add_key(archive: Repository, means: Means) -> None:
+    name = keys.add(archive.store, archive.key, means, archive.id)
+    say(f"{name} opens the repository too.")
+
+
 @contextmanager
 def _opened(address: str, passphrase: Path | None, region: str) -> Iterator[Repository]:
     """The repository; what is wrong with it ends the command in words."""
+    with _reached(address, region) as store:
+        yield _open(store, passphrase)
+
+
+def _open(store: S3Store, passphrase: Path | None) -> Repository:
+    secret = _secret_in(passphrase) if passphrase else None
+    # Whichever key of KMS the repository names: it is the caller who trusts his own bucket.
+    return repository.open_(store, passphrase=secret, kms=Kms(store.aws))
+
+
+def _secret_in(path: Path) -> str:
+    return path.read_text().rstrip("\n")
+
+
+@contextmanager
+def _reached(address: str, region: str) -> Iterator[S3Store]:
+    """The bucket below the prefix; failures of whatever is done with it end the command."""
     scheme, _, place = address.partition("://")
     bucket, _, prefix = place.strip("/").partition("/")
     if scheme != "s3" or not bucket:
         raise typer.BadParameter("it has to be s3://bucket/prefix", param_hint="ADDRESS")
     cloud = Cloud(endpoint_url=read_environment(None).aws_endpoint)
     try:
-        secret = passphrase.read_text().rstrip("\n") if passphrase else None
         aws = cloud.aws(InstanceRole(), region)
-        store = S3Store(aws.at(region_of(aws, bucket)), bucket, prefix)
-        yield repository.open_(store, passphrase=secret)
+        yield S3Store(aws.at(region_of(aws, bucket)), bucket, prefix)
     except (ArchiveError, Fault, OSError) as error:
         fail(str(error))
     finally:

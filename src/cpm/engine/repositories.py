@@ -4,12 +4,17 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
 
 from cpm.archive import repository as archive
 from cpm.archive import s3
 from cpm.archive.errors import ArchiveError, NameTaken, NotFound, WrongKey
+from cpm.archive.keys import Kms
 from cpm.archive.s3 import S3Store
 from cpm.aws.sessions import Aws
+from cpm.config.secrets import SealBroken
 from cpm.engine.accounts import aws_of
 from cpm.kernel import regions
 from cpm.kernel.faults import Fault, FaultKind
@@ -45,25 +50,42 @@ def look(repository: S3Repository) -> Bucket:
     return Bucket(region, encryption)
 
 
-def establish(repository: S3Repository, *, passphrase: str | None) -> None:
-    """Make the repository in its bucket, or open the one that is there.
+def establish(repository: S3Repository) -> None:
+    """Make the archive in its bucket, or open the one that is there; notes the key's full name.
 
     Raises `Invalid`, also where another repository or anything else is in the way.
     """
     aws = aws_of(repository.account, repository.aws_region)
+    if repository.kms_key:
+        repository.kms_key = _full_name(repository.kms_key, aws)
     try:
         _refuse_nesting(repository, aws)
-        store = store_of(repository, aws)
-        opened = _opened(store, passphrase)
+        opened = _opened(repository, store_of(repository, aws))
     except WrongKey as error:
-        raise Invalid(Problem("invalid", str(error), "passphrase")) from None
+        by_passphrase = repository.sealed_passphrase is not None or not repository.kms_key
+        field = "passphrase" if by_passphrase else "kms_key"
+        raise Invalid(Problem("invalid", str(error), field)) from None
     except ArchiveError as error:
         raise Invalid(Problem("invalid", str(error), "prefix")) from None
     except Fault as fault:
         raise Invalid(_failed("made into a repository", fault)) from None
-    if passphrase is not None and opened.key.secret is None:
+    if _should_be_sealed(repository, opened):
         message = "There is a repository already, and it is not encrypted."
         raise Invalid(Problem("invalid", message, "encryption"))
+
+
+def open_archive(repository: S3Repository, aws: Aws | None = None) -> archive.Repository:
+    """The archive of a row, with what the row has to open it; `aws` is of the bucket's region.
+
+    Takes a third of a second where there is a passphrase. Raises `ArchiveError`, and Fault.
+    """
+    aws = aws or aws_of(repository.account, repository.aws_region)
+    store = store_of(repository, aws)
+    opened = archive.open_(store, **_secrets_of(repository, aws))
+    if _should_be_sealed(repository, opened):
+        # Else whoever may write to the bucket could have everything sent to him in the clear.
+        raise WrongKey("The repository was encrypted when it was made, and is not now.")
+    return opened
 
 
 def store_of(repository: S3Repository, aws: Aws) -> S3Store:
@@ -105,16 +127,41 @@ def _try_out(store: S3Store) -> None:
         store.delete(probe)
 
 
-def _opened(store: S3Store, passphrase: str | None) -> archive.Repository:
+def _opened(repository: S3Repository, store: S3Store) -> archive.Repository:
+    secrets = _secrets_of(repository, store.aws)
     try:
         store.read(archive.DESCRIPTION)
     except NotFound:
         _refuse_occupied(store)
         try:
-            return archive.create(store, passphrase=passphrase)
+            return archive.create(store, **secrets)
         except NameTaken:  # somebody else was faster
             pass
-    return archive.open_(store, passphrase=passphrase)
+    return archive.open_(store, **secrets)
+
+
+def _secrets_of(repository: S3Repository, aws: Aws) -> dict[str, Any]:
+    """What opens the archive, by `archive.open_`'s names."""
+    sealed, key = repository.sealed_passphrase, repository.kms_key
+    try:
+        passphrase = settings.SEALER.open(bytes(sealed)) if sealed is not None else None
+    except SealBroken:
+        message = "The passphrase was sealed with another server's key; enter it again."
+        raise WrongKey(message) from None
+    return {"passphrase": passphrase, "kms": Kms(aws, key) if key else None}
+
+
+def _should_be_sealed(repository: S3Repository, opened: archive.Repository) -> bool:
+    return repository.encryption == Encryption.CLIENT_SIDE and opened.key.secret is None
+
+
+def _full_name(key: str, aws: Aws) -> str:
+    """The ARN of a KMS key; raises `Invalid`."""
+    try:
+        return Kms(aws, key).full_name()
+    except Fault as fault:
+        message = f"The KMS key cannot be used: {fault}"
+        raise Invalid(Problem("aws_error", message, "kms_key")) from None
 
 
 def _refuse_occupied(store: S3Store) -> None:

@@ -27,8 +27,9 @@ class S3Repository(models.Model):
     # Empty until AWS was asked.
     aws_region = models.CharField(max_length=32, blank=True, default="")
     encryption = models.CharField(max_length=1, choices=Encryption.choices, default=Encryption.S3)
-    # The passphrase of the archive's key.
+    # What opens the archive's key, either of both: a passphrase, and the ARN of a KMS key.
     sealed_passphrase = models.BinaryField(null=True)
+    kms_key = models.CharField(max_length=2048, blank=True, default="")
 
     # What its snapshots hold, and what is stored of it.
     size_bytes = models.BigIntegerField(default=0)

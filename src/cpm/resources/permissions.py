@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from cpm.archive import s3
+from cpm.archive import keys, s3
 from cpm.resources import registry, sns, tagged
 from cpm.resources.contract import Driver, Effect, Json
 
@@ -31,6 +31,8 @@ class Rights:
     plain: set[str] = field(default_factory=set)
     # Use of keys, which AWS makes in the caller's name: through which services.
     keys: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    # Use of keys for archives, which the server makes itself.
+    archive_keys: set[str] = field(default_factory=set)
     # To which services roles are handed.
     passed_to: set[str] = field(default_factory=set)
 
@@ -64,6 +66,7 @@ def documents(
         rights.read(tagged.PERMISSIONS)
         rights.read(sns.PERMISSIONS)
         rights.read(s3.PERMISSIONS)
+        rights.archive_keys.update(keys.PERMISSIONS)
     statements = list(_statements(rights))
     if roles:
         assume = _statement("AssumeRole", {"sts:AssumeRole"})
@@ -125,10 +128,14 @@ def _statements(rights: Rights) -> Iterator[Json]:
     for service, actions in sorted(by_service.items()):
         yield _statement(service.title(), actions)
     # What the server may do itself it need not be allowed again.
-    keys = {action: via for action, via in rights.keys.items() if action not in rights.plain}
-    if keys:
-        services = {service for via in keys.values() for service in via}
-        yield _statement("UseOfKeys", keys, "kms:ViaService", services, "{}.*")
+    used = {action: via for action, via in rights.keys.items() if action not in rights.plain}
+    if used:
+        services = {service for via in used.values() for service in via}
+        yield _statement("UseOfKeys", used, "kms:ViaService", services, "{}.*")
+    if rights.archive_keys:
+        # Of nothing else: what EBS and others have encrypted has no such context.
+        context = {"Null": {f"kms:EncryptionContext:{keys.CONTEXT}": "false"}}
+        yield {**_statement("ArchiveKeys", rights.archive_keys), "Condition": context}
     if rights.passed_to:
         # In China the names of services end otherwise.
         name = "{}.amazonaws.com*"

@@ -23,6 +23,7 @@ from cpm.services.kinds import choice, password, reference, text
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 # What every tool of S3 can spell.
 _PREFIX = re.compile(r"[A-Za-z0-9!_.*'()-]+(/[A-Za-z0-9!_.*'()-]+)*")
+_KMS_KEY = re.compile(r"[A-Za-z0-9:/_-]+")
 
 
 def _bucket_name(value: str) -> str:
@@ -39,6 +40,12 @@ def _prefix(value: str) -> str:
         message = "Only letters, digits and ! - _ . * ' ( ) between single slashes are allowed."
         raise Invalid(Problem("invalid", message))
     return prefix
+
+
+def _kms_key(value: str) -> str:
+    if not _KMS_KEY.fullmatch(value.strip()):
+        raise Invalid(Problem("invalid", "Enter the ARN, the id or an alias of a KMS key."))
+    return value.strip()
 
 
 FIELDS = Fields(
@@ -59,9 +66,17 @@ FIELDS = Fields(
             choice(*Encryption),
             fixed=True,
             description="S or K: by the bucket's default encryption, which has to be of that kind,"
-            " and is what counts where none is given; C: with a passphrase, before it is sent.",
+            " and is what counts where none is given; C: before it is sent, with a key that"
+            " `passphrase` or `kms_key` opens, or either of both.",
         ),
         Field("passphrase", password(), fixed=True, description="Of client-side encryption."),
+        Field(
+            "kms_key",
+            text(_kms_key, max_length=2048),
+            fixed=True,
+            description="Of client-side encryption: the ARN of a KMS key, or the id or alias of one"
+            " in the bucket's region.",
+        ),
     )
 )
 
@@ -75,7 +90,7 @@ def create(data: Mapping[str, object], *, actor: Person, validate: bool = True) 
     given = FIELDS.read(data)
     repository = S3Repository(user_id=access.choose_owner(given, actor))
     _refuse_foreign_account(given, repository)
-    passphrase = _passphrase(given)
+    _take_secrets(given, repository)
     _apply(given, repository)
     _refuse_taken(given, repository)
     given.check()
@@ -83,11 +98,9 @@ def create(data: Mapping[str, object], *, actor: Person, validate: bool = True) 
         bucket = engine.look(repository)
         _refuse_other_encryption(given, bucket.encryption)
         repository.aws_region = bucket.region
-        if passphrase is None:
+        if repository.encryption != Encryption.CLIENT_SIDE:
             repository.encryption = bucket.encryption
-        engine.establish(repository, passphrase=passphrase)
-    if passphrase is not None:
-        repository.sealed_passphrase = settings.SEALER.seal(passphrase)
+        engine.establish(repository)
     _save(repository, actor)
     return repository
 
@@ -135,14 +148,18 @@ def _refuse_foreign_account(given: Given, repository: S3Repository) -> None:
         repository.account = account
 
 
-def _passphrase(given: Given) -> str | None:
-    """The passphrase of client-side encryption, which needs one; others have none."""
-    passphrase: str | None = given.pop("passphrase", None)
+def _take_secrets(given: Given, repository: S3Repository) -> None:
+    """Note what opens the archive where it is encrypted before it is sent; others have nothing."""
+    passphrase, kms_key = given.pop("passphrase", None), given.pop("kms_key", "")
     if given.get("encryption") != Encryption.CLIENT_SIDE:
-        return None
-    if passphrase is None and "passphrase" not in {each.field for each in given.problems}:
-        given.refuse("passphrase", "required", "Client-side encryption needs a passphrase.")
-    return passphrase
+        return
+    if passphrase is not None:
+        repository.sealed_passphrase = settings.SEALER.seal(passphrase)
+    repository.kms_key = kms_key
+    refused = {each.field for each in given.problems}
+    if passphrase is None and not kms_key and not refused & {"passphrase", "kms_key"}:
+        message = "Client-side encryption needs a passphrase or a KMS key."
+        given.refuse("passphrase", "required", message)
 
 
 def _apply(given: Given, repository: S3Repository) -> None:

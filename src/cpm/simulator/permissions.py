@@ -30,12 +30,17 @@ def check(caller: Identity, operation: Operation, params: Mapping[str, Any]) -> 
     if str(operation) in _ALWAYS:
         return
     known = list(_policies(caller))
-    here = {"aws:RequestedRegion": operation.region}
+    here = {"aws:RequestedRegion": operation.region, **_context(operation, params)}
     asked = [(_action(operation), _resource(operation, params), here)]
     asked += [(action, None, here | more) for action, more in _also(operation, params)]
     for action, on, context in asked:
         if identity_verdict(known, action, on, context) is not Verdict.ALLOWED:
             raise denied(caller, operation)
+
+
+def _context(operation: Operation, params: Mapping[str, Any]) -> dict[str, str]:
+    given = params.get("EncryptionContext", {}) if operation.service == "kms" else {}
+    return {f"kms:EncryptionContext:{name}": value for name, value in given.items()}
 
 
 def _action(operation: Operation) -> str:

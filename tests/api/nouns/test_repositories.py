@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from cpm.archive.errors import WrongKey
+from cpm.engine import repositories as engine
 from cpm.models.audit import AuditEntry
 from cpm.models.repositories import S3Repository
 from tests.api.cast import Answer, Caller
@@ -139,6 +141,40 @@ def test_what_is_encrypted_before_it_is_sent_opens_with_its_passphrase_alone(
     assert managed.post(PATH, {**body, "name": "k", "encryption": "K"}).codes == {
         "encryption": ["invalid"]
     }
+
+
+def test_a_kms_key_opens_what_is_encrypted_before_it_is_sent(
+    managed: Caller, cloud: Cloud, body: dict[str, Any], bucket: str
+) -> None:
+    kms = cloud.client("kms", "eu-west-1")
+    arn = kms.create_key()["KeyMetadata"]["Arn"]
+    kms.create_alias(AliasName="alias/vault", TargetKeyId=arn)
+    sealed = {**body, "encryption": "C"}
+    absent = managed.post(PATH, {**sealed, "kms_key": "alias/none"})
+    assert absent.codes == {"kms_key": ["aws_error"]}
+    made = create(managed, PATH, {**sealed, "kms_key": "alias/vault"})
+    assert made["kms_key"] == arn
+    row = S3Repository.objects.select_related("account").get(pk=made["id"])
+    assert engine.open_archive(row).key.secret
+    assert managed.delete(f"{PATH}{made['id']}/").status == 204
+    other = kms.create_key()["KeyMetadata"]["Arn"]
+    assert managed.post(PATH, {**sealed, "kms_key": other}).codes == {"kms_key": ["invalid"]}
+    both = {**sealed, "name": "two", "kms_key": arn, "passphrase": "open sesame"}
+    create(managed, PATH, both)
+    assert sum("two/keys/" in key for key in keys_in(cloud, bucket)) == 2
+
+
+def test_what_was_encrypted_is_not_opened_without_encryption(
+    managed: Caller, cloud: Cloud, body: dict[str, Any], bucket: str
+) -> None:
+    made = create(managed, PATH, {**body, "encryption": "C", "passphrase": "open sesame"})
+    place = {"Bucket": bucket, "Key": "vault/repository.json"}
+    s3 = cloud.client("s3")
+    described = json.load(s3.get_object(**place)["Body"])
+    s3.put_object(**place, Body=json.dumps({**described, "encryption": None}))
+    row = S3Repository.objects.select_related("account").get(pk=made["id"])
+    with pytest.raises(WrongKey):
+        engine.open_archive(row)
 
 
 def test_a_repository_is_in_an_account_of_its_owner(
