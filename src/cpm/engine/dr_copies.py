@@ -10,6 +10,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Exists, OuterRef
 
+from cpm.aws.sessions import Aws
 from cpm.engine import accounts, bulk, closing, dr_means, dr_sharing, events, orders, turns, undoing
 from cpm.engine.queue import Overtaken
 from cpm.kernel import clock
@@ -132,10 +133,12 @@ def _why_late(copy: DrCopy) -> str:
 
 
 def _ask(backup: Backup, copies: Iterable[DrCopy], plans: _Plans) -> None:
-    """Ask the drivers how the copies are made, as long as AWS answers."""
+    """Ask the drivers how copies from one place are made, as long as AWS answers."""
+    aws: Aws | None = None
     for copy in copies:
         try:
-            plans.ordered.append((copy, _orders(copy)))
+            aws = aws or _aws_of_source(copy)
+            plans.ordered.append((copy, _orders(copy, aws)))
         except OptionRefused as refusal:
             plans.refused.append((copy, refusal.message))
         except Fault as fault:
@@ -147,14 +150,19 @@ def _ask(backup: Backup, copies: Iterable[DrCopy], plans: _Plans) -> None:
                 return
 
 
-def _orders(copy: DrCopy) -> list[Order]:
+def _aws_of_source(copy: DrCopy) -> Aws:
+    """Where the originals of the copies are; raises Fault."""
+    aws = accounts.aws_of(copy.original.account, copy.original.region)
+    return aws.on_behalf_of(f"dr-{copy.backup_id}")
+
+
+def _orders(copy: DrCopy, aws: Aws) -> list[Order]:
     """The steps of one copy; raises OptionRefused and Fault."""
     original, target = copy.original, copy.account
     source = original.account
     driver = registry.driver(original.kind)
     if source is None or target is None or driver.plan_copy is None:
         raise Fault(FaultKind.INVALID, "the account was deleted from the server")
-    aws = accounts.aws_of(source, original.region).on_behalf_of(f"dr-{copy.backup_id}")
     wish = CopyWish(
         original=orders.copied_of(original),
         source_account=accounts.number_of(source),

@@ -9,6 +9,7 @@ import json
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -26,11 +27,14 @@ from procrastinate.jobs import Job, Status
 from procrastinate.manager import JobManager
 from procrastinate.psycopg_connector import PsycopgConnector
 from procrastinate.retry import BaseRetryStrategy, RetryDecision
+from psycopg import AsyncConnection
+from psycopg.abc import PQGen
 from psycopg_pool import PoolTimeout
 
 log = structlog.get_logger(__name__)
 
 Function = TypeVar("Function", bound=Callable[..., object])
+Answer = TypeVar("Answer")
 
 # The queue of everything short, that of the server's own scripts, which may take hours, and that of
 # messages, whose receivers may be slow. Each has its own threads; workers may be told to serve some
@@ -46,6 +50,10 @@ LONGEST_BACK_OFF_SECONDS = 300
 DATABASE_TROUBLE = (ConnectorException, OperationalError, InterfaceError, PoolTimeout)
 # Long past by any clock: the queue's own is the database's, and cannot be moved by tests.
 _AT_ONCE = datetime.fromtimestamp(0, UTC)
+# How long a connection of the queue's own sleeps at a time.
+_WAIT_SECONDS = 5.0
+# How often whoever waits for the end of a worker looks whether it has ended by itself.
+_STILL_OPEN_SECONDS = 1.0
 
 
 class Overtaken(Exception):
@@ -153,7 +161,7 @@ def run_worker(
         try:
             loop.run_until_complete(app.open_async())
             work = loop.create_task(app.run_worker_async(**_options(queue, concurrency, pace)))
-            _cancel_when(stop, work, loop)
+            threading.Thread(target=_cancel_when, args=(stop, work, loop), daemon=True).start()
             loop.run_until_complete(work)
         except asyncio.CancelledError:
             log.info("worker.stopped")
@@ -237,10 +245,25 @@ class _BackOff(BaseRetryStrategy):
         return RetryDecision(retry_in={"seconds": wait_seconds})
 
 
+class _SleepingConnection(AsyncConnection[Any]):
+    """Waits for the database without waking up ten times a second.
+
+    psycopg does so to see an interrupt from the keyboard, which is the main thread's here.
+    """
+
+    async def wait(
+        self, gen: PQGen[Answer], interval: float = _WAIT_SECONDS, timeout: float | None = None
+    ) -> Answer:
+        return await super().wait(gen, interval=interval, timeout=timeout)
+
+
 def _worker_app() -> procrastinate.App:
     """An app that fetches jobs over connections of its own; jobs themselves use Django's."""
     connector = PsycopgConnector(
-        kwargs={**connector_params(), "prepare_threshold": 5}, min_size=1, max_size=4
+        connection_class=_SleepingConnection,
+        kwargs={**connector_params(), "prepare_threshold": 5},
+        min_size=1,
+        max_size=4,
     )
     app = procrastinate.App(
         connector=connector, worker_defaults={"task_middleware": [close_db_connections]}
@@ -275,10 +298,12 @@ def _options(queue: str, concurrency: int, pace: Pace) -> dict[str, Any]:
 def _cancel_when(
     stop: threading.Event, work: asyncio.Task[None], loop: asyncio.AbstractEventLoop
 ) -> None:
-    if stop.is_set():
-        work.cancel()
-    else:
-        loop.call_later(0.1, _cancel_when, stop, work, loop)
+    """In a thread of its own, so that the loop sleeps until there is work."""
+    while not stop.wait(_STILL_OPEN_SECONDS):
+        if loop.is_closed():
+            return
+    with suppress(RuntimeError):  # closed just now
+        loop.call_soon_threadsafe(work.cancel)
 
 
 def _put_back(job: Job) -> None:

@@ -56,13 +56,15 @@ def _tell_kept(policy: Policy, decisions: Iterable[Decision]) -> None:
 
 
 def _tell_expired(going: Sequence[Snapshot]) -> None:
-    for snapshot in going:
-        events.log(
+    events.log_all(
+        events.event(
             "snapshot_expired",
             backup=snapshot.backup,
             snapshot=snapshot.aws_ref,
             resource=snapshot.resource_id,
         )
+        for snapshot in going
+    )
     for backup_id, count in Counter(snapshot.backup_id for snapshot in going).items():
         cleanup_log.tell("record_expired", [backup_id], snapshots=count)
 

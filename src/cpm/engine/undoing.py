@@ -46,7 +46,8 @@ def order(steps: Sequence[Operation]) -> bool:
     ordered = {step.undoes_id for step in steps if step.undoes_id is not None}
     made = [step for step in reversed(steps) if step.refs and step.undoes_id is None]
     going = [step for step in made if step.pk not in ordered and _is_to_go(step, failed)]
-    _place(going)
+    if going:
+        _place(going)
     return bool(going)
 
 

@@ -179,9 +179,10 @@ def _log_outputs(seen: Iterable[Seen]) -> None:
     """What programs have written, for policies that collect it."""
     for each in seen:
         output = "".join(verdict.output for verdict in each.verdicts.values())
+        if not output or not each.is_decided:
+            continue
         backup = each.operation.backup
-        is_wanted = backup and backup.policy and backup.policy.collect_script_output
-        if output and each.is_decided and is_wanted:
+        if backup and backup.policy and backup.policy.collect_script_output:
             events.log(
                 "step_output",
                 backup=backup,
