@@ -60,6 +60,7 @@ def drop(world: World, images: Iterable[str]) -> None:
 
 def delete_now(snapshot: Snapshot) -> None:
     """As the API does it."""
+    deletions.claim(snapshot)
     deletions.delete_in_aws(snapshot)
     mark_deleted([snapshot.pk])
 
@@ -117,7 +118,9 @@ def test_a_lost_answer_is_asked_for_again(world: World) -> None:
 
 def test_a_deletion_whose_caller_dies_is_finished_by_cleanup(world: World) -> None:
     backup = backup_of(world)
-    deletions.delete_in_aws(backup.snapshots.get())
+    snapshot = backup.snapshots.get()
+    deletions.claim(snapshot)
+    deletions.delete_in_aws(snapshot)
     cleanup.run()
     world.drain()
     assert outcome(backup) == BackupOutcome.DELETED
@@ -302,7 +305,7 @@ def test_what_a_running_recovery_needs_is_kept(world: World) -> None:
     recovery = recover(needed)
     world.work()
     with pytest.raises(deletions.Kept, match="a recovery needs it"):
-        deletions.delete_in_aws(needed)
+        deletions.claim(needed)
     for choices in (
         deletions.of_backup(backup),
         deletions.of_policy(policy),

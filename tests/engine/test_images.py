@@ -214,7 +214,7 @@ class TestInitialAmi:
         policy = world.policy(instance_target(instance(world), backup_option="I"))
         (first,), (second,) = images_of(world.backup(policy)), images_of(world.backup(policy))
         with pytest.raises(deletions.Shared):
-            deletions.delete_in_aws(first)
+            deletions.claim(first)
         first.refresh_from_db()
         assert first.delete_requested_at is None
         assert set(images_in_aws(world)) == {second.aws_ref}

@@ -109,30 +109,33 @@ def discard(backup: Backup) -> None:
     settle_emptied(locked)
 
 
-def delete_in_aws(snapshot: Snapshot) -> None:
-    """Delete one snapshot while the caller waits, who then marks it deleted.
-
-    A deletion is safe to repeat: one whose caller dies meanwhile is finished by cleanup. Raises
-    Fault when AWS refuses, Kept, and Shared.
-    """
+@transaction.atomic
+def claim(snapshot: Snapshot) -> None:
+    """Mark one snapshot as wanted away, for `delete_in_aws`. Raises Kept, and Shared."""
     this = Snapshot.objects.filter(pk=snapshot.pk)
     (choice,) = choose(this, spare_frozen=False)
     if choice.kept_because is not None:
         raise Kept(choice.kept_because)
-    if not snapshot.aws_ref:
-        return
-    with transaction.atomic():
-        if not _claim(this):
-            raise Kept("a recovery or a copy needs it")
-        if sharing.others_need(snapshot):
-            raise Shared
-    if sharing.is_given(snapshot):
-        return
-    try:
+    if snapshot.aws_ref and not _claim(this):
+        raise Kept("a recovery or a copy needs it")
+    if snapshot.aws_ref and sharing.others_need(snapshot):
+        raise Shared
+
+
+def delete_in_aws(snapshot: Snapshot) -> None:
+    """Delete a claimed snapshot while the caller waits, who then marks it deleted.
+
+    It is safe to repeat: cleanup finishes what somebody who died meanwhile has begun. Raises Fault
+    when AWS refuses; the caller then lets go of it.
+    """
+    if snapshot.aws_ref and not sharing.is_given(snapshot):
         _delete_now(snapshot)
-    except Fault:
-        this.update(delete_requested_at=snapshot.delete_requested_at)
-        raise
+
+
+def let_go(snapshot: Snapshot) -> None:
+    """Want a snapshot away as little as before it was claimed."""
+    this = Snapshot.objects.filter(pk=snapshot.pk)
+    this.update(delete_requested_at=snapshot.delete_requested_at)
 
 
 @transaction.atomic

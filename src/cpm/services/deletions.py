@@ -11,10 +11,11 @@ from django.db import transaction
 from cpm.engine import deletions
 from cpm.engine.deleted import live_snapshots, mark_deleted
 from cpm.engine.deletions import Choice
+from cpm.kernel.faults import Fault
 from cpm.kernel.invalid import Invalid, Problem
 from cpm.models.backups import Backup, BackupPhase, CopyStatus
 from cpm.models.recoveries import RecoveryPhase
-from cpm.models.snapshots import SnapshotStatus
+from cpm.models.snapshots import Snapshot, SnapshotStatus
 from cpm.queries import accounts, backups, policies, snapshots
 from cpm.queries.errors import one
 from cpm.queries.people import Person
@@ -104,17 +105,29 @@ def snapshot(
     if dry_run:
         return deletions.preview(choices)
     if row.status != SnapshotStatus.DELETED:
-        try:
-            deletions.delete_in_aws(row)
-        except deletions.Kept as reason:
-            raise Conflict(f"The snapshot cannot be deleted: {reason}.") from None
-        except deletions.Shared:
-            message = f"Other backups need {row.aws_ref}, too."
-            raise Invalid(Problem("in_use", message)) from None
-        with transaction.atomic():
-            mark_deleted([row.pk])
-            audit.record(actor, "delete snapshot", row.aws_ref, str(row.backup))
+        _delete_in_aws(row, actor)
     return choices
+
+
+def _delete_in_aws(row: Snapshot, actor: Person) -> None:
+    """Delete a snapshot. That it was asked for is kept before AWS is, and what AWS refuses, too."""
+    try:
+        with transaction.atomic():
+            deletions.claim(row)
+            audit.record(actor, "delete snapshot", row.aws_ref, str(row.backup))
+    except deletions.Kept as reason:
+        raise Conflict(f"The snapshot cannot be deleted: {reason}.") from None
+    except deletions.Shared:
+        message = f"Other backups need {row.aws_ref}, too."
+        raise Invalid(Problem("in_use", message)) from None
+    try:
+        deletions.delete_in_aws(row)
+    except Fault as fault:
+        with transaction.atomic():
+            deletions.let_go(row)
+            audit.record(actor, "snapshot not deleted", row.aws_ref, str(fault))
+        raise
+    mark_deleted([row.pk])
 
 
 def _named(backup_id: int, actor: Person) -> Backup:

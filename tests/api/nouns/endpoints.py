@@ -73,6 +73,17 @@ with (Path(__file__).parent / "endpoints.tsv").open(newline="") as _file:
 THERE = tuple(each for each in ALL if not each.waits_for_s3)
 
 
+_SETTINGS: Mapping[str, dict[str, Any]] = {
+    "/settings/cleanup/": {"keep_records_days": 30},
+    "/settings/identifier/": {"cpm_name": "other"},
+    "/settings/identity_provider/": {"entity_id": "https://idp.example.com/"},
+    "/settings/license/": {"max_users": 50},
+    "/settings/proxy/": {"address": "proxy.example.com"},
+    "/settings/smtp/": {"address": "mail.example.com"},
+    "/settings/tagscan/": {"interval_hours": 12, "run": True},
+}
+
+
 def repository(estate: Estate, name: str) -> dict[str, Any]:
     """The body that makes an S3 repository."""
     bucket = {"name": name, "bucket_name": "archive"}
@@ -111,4 +122,12 @@ def bodies(estate: Estate, root_id: int) -> Mapping[tuple[str, str], dict[str, A
         f"{groups}delegates/": {**group, "original_user": root_id},
         **{f"/policies/{{}}/targets/{kind}/": target for kind in (*kinds, "dynamodb_tables")},
     }
-    return {("POST", path): body for path, body in found.items()}
+    changes = {each.place: _change(each) for each in THERE if each.method == "PUT"}
+    return {**changes, **{("POST", path): body for path, body in {**found, **_SETTINGS}.items()}}
+
+
+def _change(one: Endpoint) -> dict[str, Any]:
+    """The body that gives something another name, where it has one that can be changed."""
+    fields = {field.name: field for field in one.operation.body or ()}
+    is_named = "name" in fields and not fields["name"].fixed
+    return {"name": "renamed"} if is_named else {}

@@ -3,6 +3,7 @@
 from typing import Any
 
 from cpm.kernel import times
+from cpm.models.audit import AuditEntry
 from cpm.models.backups import Backup
 from cpm.models.users import UserKind
 from tests.api.cast import Caller, caller, make_user
@@ -315,6 +316,9 @@ def test_one_snapshot_is_deleted_in_aws_first(estate: Estate, cloud: Cloud) -> N
     assert gone["deleted_time"] is not None
     assert list(cloud.snapshots()) == [second["snapshot_id"]]
     assert estate.caller.delete(f"{path}{first['id']}/").status == 204
+    noted = AuditEntry.objects.filter(object=first["snapshot_id"]).order_by("pk")
+    asked = "delete snapshot"
+    assert [row.event_type for row in noted] == [asked, "snapshot not deleted", asked]
 
     # Somebody else was faster: that is success as well.
     cloud.ec2.delete_snapshot(SnapshotId=second["snapshot_id"])
