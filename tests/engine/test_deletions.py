@@ -61,7 +61,11 @@ def drop(world: World, images: Iterable[str]) -> None:
 def delete_now(snapshot: Snapshot) -> None:
     """As the API does it."""
     deletions.claim(snapshot)
-    deletions.delete_in_aws(snapshot)
+    try:
+        deletions.delete_in_aws(snapshot)
+    except Fault:
+        deletions.let_go(snapshot)
+        raise
     mark_deleted([snapshot.pk])
 
 

@@ -4,9 +4,13 @@ It applies every policy's retention, asks AWS again for deletions that it has re
 records of which nothing is left. One that is interrupted stays due, and begins anew.
 """
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from itertools import groupby
+from operator import attrgetter
 
 from django.contrib.sessions.models import Session
+from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
 from cpm.engine import cleanup_log, deletions, dr_copies, events, jobs, retention, trail
@@ -99,10 +103,19 @@ def _forget_old_records(days: int) -> int:
     """Drop records of which nothing has been left for so many days."""
     old = list(_forgettable(clock.now() - timedelta(days=days)).values_list("pk", flat=True))
     for first in range(0, len(old), _RECORDS_AT_ONCE):
-        batch = old[first : first + _RECORDS_AT_ONCE]
-        cleanup_log.tell("record_forgotten", batch, days=days)
-        Backup.objects.filter(pk__in=batch).delete()
+        _forget(old[first : first + _RECORDS_AT_ONCE], days)
     return len(old)
+
+
+@transaction.atomic
+def _forget(ids: Sequence[int], days: int) -> None:
+    cleanup_log.tell("record_forgotten", ids, days=days)
+    rows = Backup.objects.filter(pk__in=ids)
+    records = rows.select_related("user").order_by("user", "pk")
+    for owner, his in groupby(records, key=attrgetter("user")):
+        why = f"nothing has been left of it for {days} days"
+        trail.record(owner, "delete backup", ((str(record), why) for record in his))
+    rows.delete()
 
 
 def _forgettable(oldest: datetime) -> QuerySet[Backup]:

@@ -6,11 +6,12 @@ What AWS refuses stays wanted away, becomes one alert, and is asked for again by
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from operator import attrgetter
 
 from django.db import transaction
 from django.db.models import QuerySet
 
-from cpm.engine import accounts, jobs, sharing
+from cpm.engine import accounts, jobs, sharing, trail
 from cpm.engine.deleted import is_only_marked, live_snapshots, settle_emptied
 from cpm.kernel import clock, times
 from cpm.kernel.faults import Fault
@@ -21,6 +22,7 @@ from cpm.models.operations import Operation, OperationPhase
 from cpm.models.policies import Policy
 from cpm.models.recoveries import Recovery, RecoveryPhase
 from cpm.models.snapshots import Snapshot
+from cpm.models.users import User
 from cpm.resources import registry
 from cpm.resources.contract import Ask, SnapshotCollection
 
@@ -96,6 +98,15 @@ def request(choices: Iterable[Choice]) -> int:
     asked = Operation.objects.filter(snapshot__in=first)
     jobs.defer_operations(asked.exclude(phase=OperationPhase.CLOSED))
     return len(claimed)
+
+
+@transaction.atomic
+def give_up(choices: Sequence[Choice], owner: User, why: str) -> int:
+    """Request them of the server's own accord, which the owner's trail says; how many those are."""
+    records = {choice.snapshot.backup for choice in choices if choice.kept_because is None}
+    described = ((str(backup), why) for backup in sorted(records, key=attrgetter("pk")))
+    trail.record(owner, "delete snapshots of backup", described)
+    return request(choices)
 
 
 @transaction.atomic

@@ -224,4 +224,4 @@ def _give_up_originals(backup: Backup) -> None:
                 snapshot=snapshot.aws_ref,
                 resource=snapshot.resource_id,
             )
-    deletions.request(choices)
+    deletions.give_up(choices, backup.user, "copied, and not to be kept beside the copies")

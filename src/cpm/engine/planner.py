@@ -13,7 +13,7 @@ from typing import Any
 
 from django.db import transaction
 
-from cpm.engine import accounts, alerts, bulk, events, orders, sharing, transitions
+from cpm.engine import accounts, alerts, bulk, events, orders, sharing, trail, transitions
 from cpm.kernel import clock
 from cpm.kernel.faults import Fault, FaultKind
 from cpm.models.alerts import AlertCategory, AlertSeverity
@@ -194,6 +194,7 @@ def _note_missing(group: Group, target: BackupTarget) -> None:
     policy = group.backup.policy
     if policy is None:
         return
+    what = f"{group.driver.label} {target.resource_id}"
     its_target = policy.targets.filter(
         kind=target.kind, resource_id=target.resource_id, region=target.region
     )
@@ -203,8 +204,9 @@ def _note_missing(group: Group, target: BackupTarget) -> None:
         code, severity, fate = "target_missing", AlertSeverity.ERROR, "cannot be protected"
     else:
         its_target.delete()
+        gone = f"{what} in {target.region}, which does not exist any longer"
+        trail.record(policy.user, "delete target", [(policy.name, gone)])
         code, severity, fate = "target_removed", AlertSeverity.WARNING, "was taken out of it"
-    what = f"{group.driver.label} {target.resource_id}"
     events.log(
         code,
         backup=group.backup,

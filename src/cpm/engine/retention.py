@@ -6,6 +6,7 @@ What is decided here, records show: `cpm.queries.retention` says the same of eac
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
+from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
 
 from cpm.engine import cleanup_log, deletions, events, jobs
@@ -33,15 +34,17 @@ _KEPT = {
 @jobs.APPLY_RETENTION.runs
 def apply(policy_id: int) -> int:
     """Have the snapshots deleted that the policy does not keep any longer; says how many."""
-    policy = Policy.objects.filter(pk=policy_id).first()
+    policy = Policy.objects.select_related("user").filter(pk=policy_id).first()
     if policy is None:
         return 0
     decisions = decide(policy)
     _tell_kept(policy, decisions)
     expired = [decision.record_id for decision in decisions if decision.expires]
     choices = deletions.choose(kept_snapshots().filter(backup__in=expired))
-    _tell_expired([choice.snapshot for choice in choices if choice.kept_because is None])
-    return deletions.request(choices)
+    with transaction.atomic():
+        _tell_expired([choice.snapshot for choice in choices if choice.kept_because is None])
+        why = f"beyond the {policy.generations} generations of policy {policy.name}"
+        return deletions.give_up(choices, policy.user, why)
 
 
 def _tell_kept(policy: Policy, decisions: Iterable[Decision]) -> None:
