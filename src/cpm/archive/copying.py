@@ -27,7 +27,7 @@ from cpm.archive.writer import (
     RangeWriter,
     Ready,
 )
-from cpm.aws.patience import never, patiently
+from cpm.aws.patience import never
 
 # Neighbours that one thread gets one after the other: a task for each block would cost more.
 _PIECE = 4
@@ -160,8 +160,7 @@ class _Shelf:
             return 0
         for each in before:
             each.result()
-        # Nobody else has the name: storing it again after a lost answer does no harm.
-        patiently(lambda: self._store.write(pack.name, pack.content))
+        self._store.write(pack.name, pack.content)
         return len(pack.content)
 
 

@@ -1,16 +1,17 @@
 """S3 as a store."""
 
-from collections.abc import Iterator
+import zlib
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
-
-from botocore.exceptions import BotoCoreError
-from urllib3.exceptions import HTTPError
+from urllib.parse import quote
 
 from cpm.archive.errors import Locked, NameTaken, NotFound
 from cpm.archive.store import Stored
-from cpm.aws.errors import fault_of
+from cpm.aws.lean import Lean, Request
+from cpm.aws.patience import patiently
 from cpm.aws.sessions import Aws
 from cpm.kernel.faults import Fault, FaultKind
 
@@ -44,6 +45,7 @@ class S3Store:
         self._bucket = bucket
         self.prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         self._storage_class = storage_class
+        self._lean = Lean(aws, "s3", "GetObject", "/x", Bucket=bucket, Key="x")
 
     def read(self, name: str) -> bytes:
         """As `Store` says."""
@@ -52,21 +54,18 @@ class S3Store:
     def read_range(self, name: str, offset: int, length: int) -> bytes:
         """As `Store` says."""
         try:
-            return self._read(name, Range=f"bytes={offset}-{offset + length - 1}")
+            return self._read(name, {"range": f"bytes={offset}-{offset + length - 1}"})
         except Fault as fault:
             if fault.code == "InvalidRange":
                 return b""
             raise
 
     def write(self, name: str, content: bytes, *, only_new: bool = False) -> None:
-        """As `Store` says. S3 compares a checksum of its own with what has arrived."""
-        more: dict[str, Any] = {"IfNoneMatch": "*"} if only_new else {}
-        if name.startswith("packs/") and self._storage_class != STANDARD:
-            more["StorageClass"] = self._storage_class
+        """As `Store` says. S3 compares the checksum with what has arrived."""
         try:
-            self._call("PutObject", name, Body=content, ChecksumAlgorithm="SHA256", **more)
+            patiently(self._put_new(name, content) if only_new else self._put(name, content))
         except Fault as fault:
-            if fault.code in _EXISTS:
+            if only_new and fault.code in _EXISTS:
                 raise NameTaken(name) from None
             raise
 
@@ -98,18 +97,45 @@ class S3Store:
         answer = self.aws.call("s3", "HeadBucket", Bucket=self._bucket)
         return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
 
-    def _read(self, name: str, **more: Any) -> bytes:
+    def _put_new(self, name: str, content: bytes) -> Callable[[], None]:
+        """Attempts of a put; what an earlier one has put without knowing it is no other's."""
+        put, doubts = self._put(name, content, {"if-none-match": "*"}), list[Fault]()
+
+        def attempt() -> None:
+            try:
+                put()
+            except Fault as fault:
+                if not (fault.code in _EXISTS and doubts and self._read(name) == content):
+                    doubts.append(fault)
+                    raise
+
+        return attempt
+
+    def _put(
+        self, name: str, content: bytes, more: Mapping[str, str] | None = None
+    ) -> Callable[[], None]:
+        crc = zlib.crc32(content).to_bytes(4, "big")
+        headers = {"x-amz-checksum-crc32": b64encode(crc).decode(), **(more or {})}
+        if name.startswith("packs/") and self._storage_class != STANDARD:
+            headers["x-amz-storage-class"] = self._storage_class
+        request = Request("PutObject", "PUT", self._path(name), headers=headers, body=(content,))
+
+        def attempt() -> None:
+            self._lean.send(request)
+
+        return attempt
+
+    def _read(self, name: str, headers: Mapping[str, str] | None = None) -> bytes:
+        request = Request("GetObject", "GET", self._path(name), headers=headers or {})
         try:
-            answer = self._call("GetObject", name, **more)
+            return patiently(lambda: self._lean.send(request)).body
         except Fault as fault:
             if fault.code == "NoSuchKey":
                 raise NotFound(name) from None
             raise
-        try:
-            content: bytes = answer["Body"].read()
-        except (BotoCoreError, HTTPError, OSError) as error:
-            raise fault_of(error, "s3:GetObject", is_read=True) from error
-        return content
+
+    def _path(self, name: str) -> str:
+        return quote(f"/{self.prefix}{name}", safe="/-_.~")
 
     def _call(self, operation: str, name: str, **parameters: Any) -> dict[str, Any]:
         return self.aws.call(

@@ -5,16 +5,11 @@ is final.
 """
 
 import threading
-from base64 import b64encode
 from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol
 
-from botocore.exceptions import BotoCoreError
-from urllib3.exceptions import HTTPError
-
-from cpm.archive.blobs import BLOCK_BYTES, digest_of
+from cpm.archive.direct import Blocks
 from cpm.archive.errors import LineageBroken
-from cpm.aws.errors import fault_of
 from cpm.aws.patience import patiently
 from cpm.aws.sessions import Aws
 from cpm.kernel.faults import Fault, FaultKind
@@ -63,6 +58,7 @@ class EbsSource:
 
     def __init__(self, aws: Aws, snapshot_id: str, since: str | None = None) -> None:
         self._aws = aws
+        self._blocks = Blocks(aws)
         self._snapshot_id = snapshot_id
         self._since = since
         self._renewing = threading.Lock()
@@ -151,32 +147,8 @@ class EbsSource:
             return self._renewed.get(block)
 
     def _get(self, block: int, token: str) -> Block:
-        answer = self._aws.call(
-            "ebs",
-            "GetSnapshotBlock",
-            SnapshotId=self._snapshot_id,
-            BlockIndex=block,
-            BlockToken=token,
-        )
-        try:
-            content: bytes = answer["BlockData"].read()
-        except (BotoCoreError, HTTPError, OSError) as error:
-            raise fault_of(error, "ebs:GetSnapshotBlock", is_read=True) from error
-        return _verified(block, content, answer.get("Checksum", ""))
+        return Block(*self._blocks.get(self._snapshot_id, block, token))
 
     def _call(self, operation: str, **parameters: Any) -> dict[str, Any]:
         wanted = {"MaxResults": _PAGE, **parameters}
         return patiently(lambda: self._aws.call("ebs", operation, **wanted))
-
-
-def _verified(block: int, content: bytes, checksum: str) -> Block:
-    """The block, if it is what AWS says that it is; else what has spoilt it will pass."""
-    digest = digest_of(content)
-    if len(content) == BLOCK_BYTES and checksum == b64encode(digest).decode():
-        return Block(content, digest)
-    raise Fault(
-        FaultKind.TRANSIENT,
-        f"block {block} has arrived with {len(content)} bytes and another checksum",
-        operation="ebs:GetSnapshotBlock",
-        code="ChecksumMismatch",
-    )

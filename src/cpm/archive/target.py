@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cpm.archive import reader
-from cpm.archive.blobs import digest_of
 from cpm.archive.copying import USUAL, Limits, Progress
+from cpm.archive.direct import Blocks
 from cpm.archive.errors import Damaged
 from cpm.archive.manifests import Manifest
 from cpm.archive.pages import PAGE_BLOCKS
@@ -161,7 +161,7 @@ class _Putter:
     def __init__(
         self, aws: Aws, snapshot_id: str, percent: Callable[[], int] | None, progress: Progress
     ) -> None:
-        self._aws = aws
+        self._blocks = Blocks(aws)
         self._snapshot_id = snapshot_id
         self._percent = percent
         self._progress = progress
@@ -169,25 +169,13 @@ class _Putter:
 
     def put(self, block: int, content: bytes) -> None:
         """Put one block; raises Fault when it does not pass."""
-        checksum = b64encode(digest_of(content)).decode()
-        patiently(lambda: self._put(block, content, checksum), passing=_PASSING)
+        percent = self._percent() if self._percent else None
+        patiently(
+            lambda: self._blocks.put(self._snapshot_id, block, content, percent), passing=_PASSING
+        )
         with self._lock:
             self._progress.blocks += 1
             self._progress.stored_bytes += len(content)
-
-    def _put(self, block: int, content: bytes, checksum: str) -> None:
-        more = {} if self._percent is None else {"Progress": self._percent()}
-        self._aws.call(
-            "ebs",
-            "PutSnapshotBlock",
-            SnapshotId=self._snapshot_id,
-            BlockIndex=block,
-            BlockData=content,
-            DataLength=len(content),
-            Checksum=checksum,
-            ChecksumAlgorithm="SHA256",
-            **more,
-        )
 
 
 def _pieces(

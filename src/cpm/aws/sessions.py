@@ -27,6 +27,7 @@ from botocore.utils import parse_timestamp
 
 from cpm.aws.bounded import Bounded
 from cpm.aws.budget import Budget, MemoryBudget, price
+from cpm.aws.connections import Connections
 from cpm.aws.credentials import AssumedRole, Credentials, Keys, Wallet
 from cpm.aws.errors import classify, fault_of, is_expired
 from cpm.kernel import clock, counters, regions
@@ -62,7 +63,7 @@ _OPEN_TO_ALL = frozenset(
     }
 )
 
-_USER_AGENT = f"cpm-server/{version('cpm-server')}"
+USER_AGENT = f"cpm-server/{version('cpm-server')}"
 
 log = structlog.get_logger("cpm.aws")
 
@@ -94,6 +95,7 @@ class Cloud:
         self._endpoint_url = endpoint_url or None
         self._proxy = proxy
         self._session = _new_session()
+        self.connections = Connections(self._session.get_config_variable("ca_bundle"))
         self._session_lock = threading.Lock()
         self._clients: Bounded[tuple[Keys, str, str, bool], Any] = Bounded(_MOST_CLIENTS)
         self._wallet = Wallet(self._assume, self._own_keys)
@@ -124,10 +126,16 @@ class Cloud:
         """Close the connections of all clients."""
         for client in self._clients.empty():
             client.close()
+        self.connections.close()
+
+    @property
+    def proxies(self) -> dict[str, str] | None:
+        """The configured proxy by scheme, for the SDK; None leaves it to the environment."""
+        url = self._proxy.url() if self._proxy else None
+        return {"http": url, "https": url} if url else None
 
     def _new_client(self, keys: Keys, region: str, service: str, is_read: bool) -> Any:
         attempts = _READ_ATTEMPTS if is_read else 1
-        proxy = self._proxy.url() if self._proxy else None
         client = self._session.create_client(
             service,
             region_name=region,
@@ -139,9 +147,9 @@ class Cloud:
                 connect_timeout=CONNECT_SECONDS,
                 read_timeout=READ_SECONDS,
                 retries={"mode": "standard", "total_max_attempts": attempts},
-                proxies={"http": proxy, "https": proxy} if proxy else None,
+                proxies=self.proxies,
                 max_pool_connections=_POOLED_CONNECTIONS,
-                user_agent_extra=_USER_AGENT,
+                user_agent_extra=USER_AGENT,
             ),
         )
         client.meta.events.register_last("request-created", _name_the_caller)
@@ -287,20 +295,23 @@ class Aws:
             answer: Json = getattr(client, xform_name(operation))(**parameters)
         except (BotoCoreError, ClientError, ResponseParserError, OSError) as error:
             fault = fault_of(error, f"{service}:{operation}", is_read=is_read)
-            self._log(fault.operation, began, fault.code)
-            _count(service, operation, fault.kind.value)
+            self.record(service, operation, began, fault)
             raise fault from error
         finally:
             _calling.reset(marker)
-        self._log(f"{service}:{operation}", began, "")
-        _count(service, operation, "ok")
+        self.record(service, operation, began)
         return answer
 
-    def _log(self, operation: str, began: float, code: str) -> None:
+    def record(
+        self, service: str, operation: str, began: float, fault: Fault | None = None
+    ) -> None:
+        """Log and count a call that began then (`clock.monotonic`) and has just ended."""
+        outcome, code = (fault.kind.value, fault.code) if fault else ("ok", "")
+        counters.count("cpm_aws_calls_total", service=service, action=operation, outcome=outcome)
         tell = log.warning if code else log.debug
         tell(
             "aws.call",
-            operation=operation,
+            operation=f"{service}:{operation}",
             account=self.account_number,
             region=self.region,
             seconds=round(clock.monotonic() - began, 3),
@@ -312,10 +323,6 @@ class Aws:
 def identify(aws: Aws) -> str:
     """The number of the account that the credentials belong to; raises Fault."""
     return str(aws.call("sts", "GetCallerIdentity")["Account"])
-
-
-def _count(service: str, operation: str, outcome: str) -> None:
-    counters.count("cpm_aws_calls_total", service=service, action=operation, outcome=outcome)
 
 
 def _next_page(answer: Json) -> Json | None:
