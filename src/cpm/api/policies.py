@@ -81,7 +81,7 @@ SHAPE = Shape(
     Policy,
     (
         *("id", "user", "account", "name", "description", "enabled", "generations"),
-        *("schedule_ids", "auto_remove_resource", "dr_enabled", "copy_to_s3_enabled"),
+        *("schedule_ids", "auto_remove_resource", "dr_enabled", "s3_enabled"),
         "modified_at",
         *("last_backup_id", "last_backup_outcome", "last_backup_started_at"),
     ),

@@ -24,7 +24,6 @@ def begin(user: User) -> None:
     PolicySchedule.objects.filter(policy__user=user).delete()
     Backup.objects.filter(user=user, retry_at__isnull=False).update(retry_at=None)
     user.channels.all().delete()
-    user.s3_repositories.all().delete()
     user.workers.all().delete()
     # Whatever comes to look at one of his accounts meanwhile cannot get in.
     Account.objects.filter(user=user).update(
@@ -49,6 +48,7 @@ def remove(user_id: int) -> None:
             jobs.defer_removal(user_id)
             return
         Policy.objects.filter(user=user).delete()
+        user.s3_repositories.all().delete()
         user.delete()
 
 

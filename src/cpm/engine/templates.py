@@ -7,7 +7,7 @@ from cpm.kernel import clock
 from cpm.models.policies import Policy, PolicySchedule
 
 # What belongs to the template alone; successes are counted anew.
-_NOT_COPIED = frozenset({"id", "name", "modified_at", "dr_successes"})
+_NOT_COPIED = frozenset({"id", "name", "modified_at", "dr_successes", "s3_successes"})
 
 
 def copy(template: Policy, name: str) -> Policy:

@@ -7,7 +7,7 @@ from heapq import merge
 from itertools import groupby
 
 from django.contrib.postgres.expressions import ArraySubquery
-from django.db.models import OuterRef, QuerySet, Subquery, Value
+from django.db.models import OuterRef, QuerySet, Subquery
 
 from cpm.engine.schedules import arithmetic_of
 from cpm.kernel import clock
@@ -31,14 +31,10 @@ def visible_to(viewer: Person) -> QuerySet[Policy]:
 
 
 def listed(viewer: Person) -> QuerySet[Policy]:
-    """The same, with the ids of their schedules and what there is to say of the last backup.
-
-    No policy can ask for copies in S3 yet.
-    """
+    """The same, with the ids of their schedules and what there is to say of the last backup."""
     last = Backup.objects.filter(policy=OuterRef("pk"), discarded_at=None).order_by("-id")
     links = PolicySchedule.objects.filter(policy=OuterRef("pk")).order_by("schedule_id")
     return visible_to(viewer).annotate(
-        copy_to_s3_enabled=Value(False),
         schedule_ids=ArraySubquery(links.values("schedule_id")),
         last_backup_id=Subquery(last.values("id")[:1]),
         last_backup_outcome=Subquery(last.values("outcome")[:1]),

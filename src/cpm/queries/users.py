@@ -21,6 +21,7 @@ def has_work_in_progress(user: User) -> bool:
     return (
         Backup.objects.filter(user=user).exclude(phase=BackupPhase.CLOSED).exists()
         or Backup.objects.filter(user=user, dr_due_at__isnull=False).exists()
+        or Backup.objects.filter(user=user, s3_due_at__isnull=False).exists()
         or Recovery.objects.filter(user=user).exclude(phase=RecoveryPhase.CLOSED).exists()
         or operations.filter(account__user=user).exists()
         or operations.filter(backup__user=user).exists()

@@ -17,6 +17,7 @@ from cpm.kernel.invalid import Invalid, Problem
 from cpm.models.accounts import Account, Authentication
 from cpm.models.dr_copies import DrCopy, DrCopyPhase
 from cpm.models.recoveries import Recovery, RecoveryPhase
+from cpm.models.s3_copies import S3Copy, S3CopyPhase
 from cpm.queries import accounts
 from cpm.queries.errors import one
 from cpm.queries.people import Person
@@ -29,9 +30,6 @@ from cpm.services.kinds import array, boolean, choice, password, reference, regi
 
 DEFAULT_REGION = "us-east-1"
 DEFAULT_SCAN_REGIONS = [2]
-
-# How many users of an account a refusal names.
-_MOST_NAMED = 20
 
 _ACCOUNT_NUMBER = re.compile(r"[0-9]{12}")
 # A role's name, with or without the path before it.
@@ -136,14 +134,15 @@ def delete(account_id: int, *, is_dr: bool, actor: Person) -> None:
     access.require(actor, Action.DELETE_ACCOUNTS)
     account = one(accounts.of_kind(actor, is_dr=is_dr).select_for_update(of=("self",)), account_id)
     if uses := accounts.uses_of(account):
-        others = len(uses) - _MOST_NAMED
-        named = [*uses[:_MOST_NAMED], *([f"{others} others"] if others > 0 else [])]
-        raise Invalid(Problem("in_use", f"The account is used by {', '.join(named)}."))
+        raise references.in_use("account", uses)
     if Recovery.objects.filter(account=account).exclude(phase=RecoveryPhase.CLOSED).exists():
         raise Conflict("A recovery in this account is under way.")
     copies = DrCopy.objects.filter(Q(account=account) | Q(original__account=account))
     if copies.exclude(phase=DrCopyPhase.CLOSED).exists():
         raise Conflict("Copies to or from this account are under way.")
+    archived = S3Copy.objects.filter(original__account=account)
+    if archived.exclude(phase=S3CopyPhase.CLOSED).exists():
+        raise Conflict("Copies of this account's snapshots in S3 are under way.")
     name = account.name
     alerts.resolve_about(f"account:{account.pk}")
     account.delete()

@@ -1,12 +1,18 @@
 """References to what is not in the body: other objects, and regions."""
 
+from collections.abc import Sequence
+
 from django.db.models import QuerySet
 
 from cpm.kernel import regions
+from cpm.kernel.invalid import Invalid, Problem
 from cpm.models.accounts import Account
 from cpm.services.fields import Kind
 from cpm.services.given import Given
 from cpm.services.kinds import region
+
+# Users of what is to be deleted that a refusal names.
+_MOST_NAMED = 20
 
 
 def refuse(given: Given, field: str, value: object) -> None:
@@ -21,6 +27,13 @@ def refuse_foreign_account(given: Given, own: QuerySet[Account]) -> None:
         return
     if not own.select_for_update(no_key=True).filter(pk=given["account"]).exists():
         refuse(given, "account", given["account"])
+
+
+def in_use(what: str, uses: Sequence[str]) -> Invalid:
+    """Why something cannot be deleted: the error that names what uses it, in words."""
+    others = len(uses) - _MOST_NAMED
+    named = [*uses[:_MOST_NAMED], *([f"{others} others"] if others > 0 else [])]
+    return Invalid(Problem("in_use", f"The {what} is used by {', '.join(named)}."))
 
 
 def region_name() -> Kind:

@@ -124,9 +124,16 @@ def update(repository_id: int, data: Mapping[str, object], *, actor: Person) -> 
 
 @transaction.atomic
 def delete(repository_id: int, *, actor: Person) -> None:
-    """Forget a repository; what is in the bucket stays. Raises `Forbidden` and `NotFound`."""
+    """Forget a repository; what is in the bucket stays.
+
+    Raises `Forbidden`, `NotFound`, and `Invalid` while a policy uses it or copies remain.
+    """
     access.require(actor, Action.CHANGE_BACKUPS)
     repository = _locked(repository_id, actor)
+    if uses := repositories.uses_of(repository):
+        raise references.in_use("repository", uses)
+    # What is left of copies that are gone is told by their snapshots.
+    repository.copies.all().delete()
     name = repository.name
     repository.delete()
     audit.record(actor, "delete S3 repository", name)

@@ -38,6 +38,7 @@ REFERENCES = {
     "account": "accounts/backup",
     "assume_from_account": "accounts/backup",
     "cross_account_dr_account": "accounts/dr",
+    "repository": "s3_repositories",
     "schedules": "^schedules",
     "policy": "policies",
     "backup": "backups",
