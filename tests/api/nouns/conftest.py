@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -106,3 +107,12 @@ def everything(
     }
     known = {**ids, "users": stranger.id, **{key: one["id"] for key, one in made.items()}}
     return found_by_listing(root, OPERATIONS, known)
+
+
+@pytest.fixture
+def terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder in which somebody types commands, about a database that he is connected with."""
+    monkeypatch.setenv("CPM_DATA", str(tmp_path))
+    monkeypatch.setenv("CPM_LOG_LEVEL", "DEBUG")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://localhost/cpm")
+    return tmp_path

@@ -5,6 +5,7 @@ as one of these operations is, a test asks for the rule that excuses them to go.
 """
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from cpm.api import versions
 from cpm.api.routes import OPERATIONS
 from cpm.services import tokens
 from tests.api.cast import Answer, Caller
+from tests.api.nouns.commands import arguments, commands, have_a_worker, run
 from tests.api.nouns.endpoints import ALL, OURS, STATUS, THERE, Endpoint, bodies, place
 from tests.api.nouns.estate import Estate, create, keys
 from tests.api.nouns.everything import address_of, taken_back
@@ -26,6 +28,13 @@ LATER = "1.7"
 REFRESH = "/token/refresh/"
 # What clients write for the versions.
 SPELLINGS = {"1": "1.0.0", "1.0.0": "1.0.0", "1.1": "1.1.0", "1.2.0": "1.2.0", LATER: "1.2.0"}
+# The commands that are known to write; the others are held to the same when they do.
+WRITING = {
+    *("policy run", "backup freeze", "backup delete", "scan", "cleanup"),
+    *("user create", "user password", "apikey create", "apikey revoke"),
+    *("recover volume", "recover instance", "recover rds-database", "recover rds-cluster"),
+    *("recover redshift-cluster", "recover dynamodb-table"),
+}
 
 
 @pytest.fixture
@@ -107,8 +116,9 @@ def test_no_form_or_version_but_its_own_can_be_had(root: Caller) -> None:
 
 
 def test_every_operation_does_what_it_is_for_and_refuses_nonsense(
-    root: Caller, estate: Estate, everything: Ids, writes: Writes
+    root: Caller, estate: Estate, everything: Ids, writes: Writes, terminal: Path
 ) -> None:
+    check_commands(arguments(root, everything, terminal), writes)
     sent = bodies(estate, root.id)
     # What has gone in AWS does not come back: it goes last.
     for one in sorted(THERE, key=lambda each: each.effect == "deletes in AWS"):
@@ -153,6 +163,20 @@ def check_all_or_nothing(
 def deletes_at_once(one: Endpoint) -> bool:
     """Whether it is the deletion of one snapshot."""
     return one.method == "DELETE" and bool(re.fullmatch(r"/backups/{\w+}/snapshots/.+", one.path))
+
+
+def check_commands(given: dict[str, str], writes: Writes) -> None:
+    """What a command of `cpm` writes has its line in the audit trail, too."""
+    writing = set()
+    for command in commands():
+        if not command.is_process:
+            with taken_back():
+                have_a_worker()
+                with writes.noted() as written:
+                    _, said = run(command.line(given))
+                assert ("cpm_auditentry" in written) == bool(written), (command.name, said)
+                writing |= {command.name} if written else set()
+    assert writing >= WRITING, WRITING - writing
 
 
 def check_refusals(root: Caller, one: Endpoint, path: str) -> None:

@@ -6,7 +6,8 @@ import io
 import json
 import logging
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,12 @@ from django.conf import settings as django_settings
 from django.db import connection
 
 from cpm.api.routes import OPERATIONS
+from cpm.config import urls as addresses
+from cpm.console import urls as console
 from cpm.services import groups, own_certificate, tokens
-from tests.api.cast import ADDRESS, Caller
+from tests.api.cast import ADDRESS, PASSWORD, Caller
 from tests.api.nouns.cloud import Cloud
+from tests.api.nouns.commands import arguments, commands, have_a_worker, run
 from tests.api.nouns.endpoints import THERE, Endpoint, bodies
 from tests.api.nouns.estate import Estate, create, keys, work_on
 from tests.api.nouns.everything import (
@@ -28,6 +32,7 @@ from tests.api.nouns.everything import (
     make_one_of_each,
     taken_back,
 )
+from tests.console.browser import Browser
 
 MOST_LOOKS = 60
 
@@ -36,7 +41,7 @@ PLANTED = {
     what: f'{what}+/&"<é>-Tr0ub4dor'
     for what in (
         *("account", "refused", "proxy", "smtp", "webhook", "user", "delegate", "reset"),
-        *("changed", "nonsense", "passphrase", "worker"),
+        *("changed", "nonsense", "passphrase", "worker", "database"),
     )
 }
 
@@ -190,15 +195,69 @@ def dump(witness: Witness) -> None:
                 witness.hear(f"table {table}", b"".join(bytes(row) for row in rows))
 
 
+@contextmanager
+def broken_database() -> Iterator[None]:
+    """A table is missing meanwhile, so that most of what is done ends in an error of our own."""
+    with taken_back():
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE cpm_user RENAME TO cpm_gone")
+        yield
+
+
+def visit(witness: Witness, browser: Browser) -> None:
+    """Look at every page of the console, and at what machines look at."""
+    for one in (*console.urlpatterns, *addresses.urlpatterns[1:4]):
+        path = f"/{one.pattern}"
+        with taken_back():
+            seen = browser.get(path)
+        witness.hear(f"page {path}", f"{seen.headers}".encode() + b"".join(seen))
+
+
+def use_console(witness: Witness, usernames: Iterable[str]) -> None:
+    """Log in, change a password as wrongly as can be, and see what becomes of it."""
+    for username in usernames:
+        browser = Browser()
+        for password in (PLANTED["nonsense"], PASSWORD):
+            witness.hear("page of log-in", browser.log_in(username, password).content)
+        visit(witness, browser)
+        old, new = PLANTED["nonsense"], PLANTED["changed"]
+        for fields in ({"again": new}, {"again": old}, {"new_password": "1", "again": "1"}):
+            sent = {"old_password": old, "new_password": new, **fields}
+            refused = browser.send("/password/", "/password/", **sent)
+            witness.hear("page of password", refused.content)
+    with broken_database():
+        visit(witness, browser)
+
+
+def use_commands(witness: Witness, given: dict[str, str]) -> None:
+    """Type every command: rightly, wrongly, and where the server's database is broken."""
+    nowhere = dict.fromkeys(given, "999999999")
+    for command in commands():
+        lines = [[*command.words, "--help"]]
+        if not command.is_process:
+            lines += [command.line(given), command.line(nowhere)]
+            with broken_database():
+                _, said = run(command.line(given), PLANTED["changed"])
+                witness.hear(f"{command.name} without a table", said.encode())
+        for line in lines:
+            with taken_back():
+                _, said = run(line, PLANTED["changed"])
+                witness.hear(f"command {line}", said.encode())
+
+
 def test_no_secret_comes_out_again(
     witness: Witness,
+    terminal: Path,
     root: Caller,
     managed: Caller,
     delegate: Caller,
     stranger: Caller,
     cloud: Cloud,
     capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    login = f"cpm:{quote(PLANTED['database'], safe='')}"
+    monkeypatch.setenv("DATABASE_URL", f"postgresql://{login}@localhost/cpm")
     assert root.user
     key = tokens.create_key(root.user, actor=None)
     pair = tokens.obtain(key, ADDRESS)
@@ -216,6 +275,11 @@ def test_no_secret_comes_out_again(
             body = bodies(estate, root.id).get(one.place, {})
             ask(witness, root, one, address_of(one.path, found), body)
     refuse(witness, root, estate, found)
+    use_console(witness, ("root", "mia", "dora"))
+    have_a_worker()
+    given = arguments(root, found, terminal)
+    Path(given["passphrase"]).write_text(PLANTED["passphrase"])
+    use_commands(witness, given)
     dump(witness)
     witness.hear("output", "".join(capfd.readouterr()).encode())
     private_key = own_certificate.key_pair().key.splitlines()[3]
