@@ -120,8 +120,12 @@ class Mover:
             )
             assert restored.is_finished
             assert {each.what for each in restored.damages} <= set(lost)
-        target.complete(self.repository, manifest, self.aws, snapshot, lost=set(lost))
+        self.complete(manifest, snapshot, lost=lost)
         return snapshot
+
+    def complete(self, manifest: Manifest, snapshot: str, *, lost: Iterable[str] = ()) -> None:
+        """Seal a snapshot into which the copy was put, but for what is lost."""
+        target.complete(self.repository, manifest, self.aws, snapshot, lost=set(lost))
 
 
 def told(checkpoints: Iterable[Checkpoint]) -> dict[int, PagePlace | None]:

@@ -12,33 +12,11 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 from cpm.archive import manifests, packs, repository, writer
 from cpm.archive.blobs import Place
 from cpm.archive.collector import GRACE, MOST_COPY, collect
-from cpm.archive.errors import Damaged, Locked
+from cpm.archive.errors import Damaged
 from cpm.archive.manifests import Manifest, PagePlace
 from cpm.archive.repository import Repository
-from cpm.archive.store import MemoryStore
 from cpm.archive.writer import AtOnce, Checkpoint, RangeWriter
-from tests.archive.volumes import Copier, came_back, noise, subject, text
-
-
-class Bucket(MemoryStore):
-    """A store with a clock of its own, and with locks."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.time = datetime.fromisoformat("2026-11-29T06:45:00+00:00")
-        self.is_locked = False
-
-    def now(self) -> datetime:
-        return self.time
-
-    def write(self, name: str, content: bytes, *, only_new: bool = False) -> None:
-        super().write(name, content, only_new=only_new)
-        self.objects[name] = (content, self.time)
-
-    def delete(self, name: str) -> None:
-        if self.is_locked:
-            raise Locked(name)
-        super().delete(name)
+from tests.archive.volumes import Bucket, Copier, came_back, noise, subject, text
 
 
 @pytest.fixture

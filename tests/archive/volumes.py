@@ -8,13 +8,35 @@ from functools import lru_cache
 
 from cpm.archive import reader, writer
 from cpm.archive.blobs import BLOCK_BYTES
-from cpm.archive.errors import Damaged
+from cpm.archive.errors import Damaged, Locked
 from cpm.archive.manifests import Manifest, PagePlace
 from cpm.archive.repository import Repository
+from cpm.archive.store import MemoryStore
 from cpm.archive.writer import AtOnce, Checkpoint, Known, RangeWriter, Subject
 
 # None is a block that is not there, in changes as in AWS's answers.
 Blocks = Mapping[int, bytes | None]
+
+
+class Bucket(MemoryStore):
+    """A store with a clock of its own, and with locks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.time = datetime.fromisoformat("2026-11-29T06:45:00+00:00")
+        self.is_locked = False
+
+    def now(self) -> datetime:
+        return self.time
+
+    def write(self, name: str, content: bytes, *, only_new: bool = False) -> None:
+        super().write(name, content, only_new=only_new)
+        self.objects[name] = (content, self.time)
+
+    def delete(self, name: str) -> None:
+        if self.is_locked:
+            raise Locked(name)
+        super().delete(name)
 
 
 @lru_cache(64)

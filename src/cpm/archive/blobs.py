@@ -11,7 +11,8 @@ from cpm.archive.errors import Damaged
 
 BLOCK_BYTES = 524_288
 DIGEST_BYTES = 32
-DEFAULT_LEVEL = 3
+# Half as fast again as zstd's own default, 3, for 3 % more bytes (bench/archive).
+DEFAULT_LEVEL = 2
 
 _ZEROS = bytes(BLOCK_BYTES)
 
