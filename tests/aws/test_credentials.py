@@ -83,6 +83,18 @@ def test_a_role_is_assumed_once_for_all_calls_and_regions(
     assert simulator.counts() == {"sts:AssumeRole": 1, "ec2:DescribeVolumes": 25}
 
 
+def test_each_call_is_signed_by_the_keys_of_whoever_makes_it(
+    cloud: Cloud, simulator: Simulator
+) -> None:
+    opened = [simulator.account(f"5555000000{number}") for number in range(10, 18)]
+    each = [
+        cloud.aws(StaticKeys(one.access_key_id, one.secret_access_key), REGION) for one in opened
+    ]
+    with ThreadPoolExecutor(len(each)) as threads:
+        found = list(threads.map(identify, each * 4))
+    assert found == [one.account for one in opened] * 4
+
+
 def test_temporary_keys_are_replaced_shortly_before_they_end(
     cloud: Cloud, role: Roles, simulator: Simulator
 ) -> None:

@@ -19,6 +19,7 @@ from botocore.parsers import ResponseParserError, create_parser
 from botocore.utils import get_environ_proxies
 
 from cpm.aws import signing
+from cpm.aws.callers import signed_by
 from cpm.aws.connections import Origin, proxy_headers
 from cpm.aws.credentials import Keys
 from cpm.aws.errors import fault_of, is_expired
@@ -114,7 +115,7 @@ class Lean:
         except (OSError, HTTPException) as error:
             raise self._unanswered(error, request) from error
         if response.status >= _HTTP_ERRORS:
-            raise self._refused(keys, request, response, body)
+            raise self._refused(request, response, body)
         return Answer(response.headers, body)
 
     def _sending(self, keys: Keys, request: Request) -> "_Sending":
@@ -171,11 +172,12 @@ class Lean:
         return self._found
 
     def _address(self, keys: Keys) -> str:
-        client = self._client(keys)
+        client = self._client()
         client.meta.events.register_first("before-send", _only_tell, unique_id="cpm-address")
         marker = _asking.set(True)
         try:
-            getattr(client, xform_name(self._probe))(**self._parameters)
+            with signed_by(keys):
+                getattr(client, xform_name(self._probe))(**self._parameters)
         except _Address as address:
             return address.url
         except (BotoCoreError, ClientError) as error:
@@ -184,8 +186,8 @@ class Lean:
             _asking.reset(marker)
         raise AssertionError("a call that was to be kept from being sent was sent")
 
-    def _client(self, keys: Keys) -> Any:
-        return self._aws.cloud.client(keys, self._aws.region, self._service, is_read=False)
+    def _client(self) -> Any:
+        return self._aws.cloud.client(self._aws.region, self._service, is_read=False)
 
     def _unanswered(self, error: Exception, request: Request) -> Fault:
         operation = f"{self._service}:{request.operation}"
@@ -194,10 +196,10 @@ class Lean:
         kind = FaultKind.TRANSIENT if request.method == "GET" else FaultKind.UNKNOWN
         return Fault(kind, str(error), operation=operation, code=type(error).__name__)
 
-    def _refused(self, keys: Keys, request: Request, response: HTTPResponse, body: bytes) -> Fault:
+    def _refused(self, request: Request, response: HTTPResponse, body: bytes) -> Fault:
         """AWS's refusal, read by the SDK's own parser."""
         operation = f"{self._service}:{request.operation}"
-        model = self._client(keys).meta.service_model
+        model = self._client().meta.service_model
         answer = {
             "status_code": response.status,
             "headers": {name.lower(): value for name, value in response.headers.items()},

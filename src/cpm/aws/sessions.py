@@ -27,6 +27,7 @@ from botocore.utils import parse_timestamp
 
 from cpm.aws.bounded import Bounded
 from cpm.aws.budget import Budget, MemoryBudget, price
+from cpm.aws.callers import Caller, signed_by
 from cpm.aws.connections import Connections
 from cpm.aws.credentials import AssumedRole, Credentials, Keys, Wallet
 from cpm.aws.errors import classify, fault_of, is_expired
@@ -39,7 +40,7 @@ Json = dict[str, Any]
 PATIENCE_SECONDS = 60.0
 CONNECT_SECONDS = 5
 READ_SECONDS = 40
-# A client is 1 to 2 MiB and takes 25 ms to build.
+# A client is 1 to 2 MiB and takes up to 25 ms to build: all accounts share it.
 _MOST_CLIENTS = 160
 _READ_ATTEMPTS = 3
 _POOLED_CONNECTIONS = 20
@@ -95,9 +96,10 @@ class Cloud:
         self._endpoint_url = endpoint_url or None
         self._proxy = proxy
         self._session = _new_session()
+        self._own_session = Session()
         self.connections = Connections(self._session.get_config_variable("ca_bundle"))
         self._session_lock = threading.Lock()
-        self._clients: Bounded[tuple[Keys, str, str, bool], Any] = Bounded(_MOST_CLIENTS)
+        self._clients: Bounded[tuple[str, str, bool], Any] = Bounded(_MOST_CLIENTS)
         self._wallet = Wallet(self._assume, self._own_keys)
 
     def aws(self, credentials: Credentials, region: str, account_number: str = "") -> "Aws":
@@ -117,9 +119,12 @@ class Cloud:
         """Drop temporary keys that AWS no longer takes; False when there are no others."""
         return self._wallet.forget(credentials, keys)
 
-    def client(self, keys: Keys, region: str, service: str, *, is_read: bool) -> Any:
-        """The SDK's client, which repeats by itself only what is safe to repeat."""
-        key = (keys, region, service, is_read)
+    def client(self, region: str, service: str, *, is_read: bool) -> Any:
+        """The SDK's client, which repeats by itself only what is safe to repeat.
+
+        All accounts share it; `signed_by` says whose call it is.
+        """
+        key = (region, service, is_read)
         return self._clients.get(key, lambda: self._new_client(*key))
 
     def close(self) -> None:
@@ -134,15 +139,12 @@ class Cloud:
         url = self._proxy.url() if self._proxy else None
         return {"http": url, "https": url} if url else None
 
-    def _new_client(self, keys: Keys, region: str, service: str, is_read: bool) -> Any:
+    def _new_client(self, region: str, service: str, is_read: bool) -> Any:
         attempts = _READ_ATTEMPTS if is_read else 1
         client = self._session.create_client(
             service,
             region_name=region,
             endpoint_url=self._endpoint_url,
-            aws_access_key_id=keys.access_key_id,
-            aws_secret_access_key=keys.secret_access_key,
-            aws_session_token=keys.session_token,
             config=Config(
                 connect_timeout=CONNECT_SECONDS,
                 read_timeout=READ_SECONDS,
@@ -159,7 +161,7 @@ class Cloud:
     def _own_keys(self) -> Keys:
         try:
             with self._session_lock:
-                found = self._session.get_credentials()
+                found = self._own_session.get_credentials()
             keys = found.get_frozen_credentials() if found else None
         except (BotoCoreError, OSError) as error:
             raise fault_of(error, "sts:InstanceRole", is_read=True) from error
@@ -291,8 +293,9 @@ class Aws:
         began = clock.monotonic()
         marker = _calling.set(self)
         try:
-            client = self.cloud.client(keys, self.region, service, is_read=is_read)
-            answer: Json = getattr(client, xform_name(operation))(**parameters)
+            client = self.cloud.client(self.region, service, is_read=is_read)
+            with signed_by(keys):
+                answer: Json = getattr(client, xform_name(operation))(**parameters)
         except (BotoCoreError, ClientError, ResponseParserError, OSError) as error:
             fault = fault_of(error, f"{service}:{operation}", is_read=is_read)
             self.record(service, operation, began, fault)
@@ -334,6 +337,7 @@ def _next_page(answer: Json) -> Json | None:
 
 def _new_session() -> Session:
     session = Session()
+    session.register_component("credential_provider", Caller())
     session.set_config_variable("sts_regional_endpoints", "regional")
     session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_time)
     return session
