@@ -64,7 +64,10 @@ class TestState:
                 KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
                 BillingMode="PAY_PER_REQUEST",
             )
-            kms_key = connect(first, "kms", key).create_key()["KeyMetadata"]["KeyId"]
+            kms = connect(first, "kms", key)
+            pair = {"KeySpec": "ECC_NIST_P256", "KeyUsage": "SIGN_VERIFY"}
+            kms_key = kms.create_key(**pair)["KeyMetadata"]["KeyId"]
+            public_key = kms.get_public_key(KeyId=kms_key)["PublicKey"]
         assert state_file.stat().st_mode & 0o777 == 0o600
         with Simulator(tmp_path, state_file=state_file) as second:
             assert second.account(ACCOUNT) == key
@@ -82,7 +85,8 @@ class TestState:
             connect(second, "iam", key).get_user(UserName="operator")
             connect(second, "rds", key).describe_db_instances(DBInstanceIdentifier="orders")
             connect(second, "dynamodb", key).describe_table(TableName="kept")
-            connect(second, "kms", key).describe_key(KeyId=kms_key)
+            known = connect(second, "kms", key).get_public_key(KeyId=kms_key)
+            assert known["PublicKey"] == public_key
 
     def test_what_exists_survives_a_kill_soon_after_it_was_made(
         self, tmp_path: Path, state_file: Path

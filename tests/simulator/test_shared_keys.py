@@ -117,3 +117,10 @@ def test_what_the_default_key_encrypts_is_never_shared(ec2: Any, other: Credenti
             OperationType="add",
             UserIds=[other.account],
         )
+
+
+def test_only_a_key_that_is_a_pair_has_a_public_one(kms: Any) -> None:
+    pair = kms.create_key(KeySpec="RSA_2048", KeyUsage="SIGN_VERIFY")["KeyMetadata"]["KeyId"]
+    assert kms.get_public_key(KeyId=pair)["PublicKey"]
+    with refused("UnsupportedOperationException", 400):
+        kms.get_public_key(KeyId=make_key(kms))

@@ -23,6 +23,9 @@ _EVERYTHING = (
 )
 _SESSIONS_KEPT = 20_000
 
+# To look for a key in all accounts takes the longer the more there are.
+_found_in: dict[str, str] = {}
+
 
 @dataclass(frozen=True)
 class Identity:
@@ -204,20 +207,29 @@ def _authenticate_session(request: Request, claim: Signature, session: Session) 
 
 
 def _user_key(access_key_id: str) -> AccessKey | None:
-    for account in list(iam_backends):
-        key = _iam(account).access_keys.get(access_key_id)
-        if key is not None and key.user_name is not None:
-            return key
-    return None
+    account = _account_of(access_key_id)
+    key = _iam(account).access_keys[access_key_id] if account else None
+    return key if key is not None and key.user_name is not None else None
 
 
 def _user_identity(key: AccessKey) -> Identity:
+    account = _account_of(str(key.access_key_id))
+    if account is None:
+        raise LookupError(f"the key {key.access_key_id} has no user")
+    user = _iam(account).users[str(key.user_name)]
+    return Identity(account, str(user.arn), str(user.id), user_name=str(user.name))
+
+
+def _account_of(access_key_id: str) -> str | None:
+    """The account that has the key: mostly where it was the last time."""
+    known = _found_in.get(access_key_id)
+    if known is not None and known in iam_backends and access_key_id in _iam(known).access_keys:
+        return known
     for account in list(iam_backends):
-        backend = _iam(account)
-        if key.access_key_id in backend.access_keys:
-            user = backend.users[str(key.user_name)]
-            return Identity(account, str(user.arn), str(user.id), user_name=str(user.name))
-    raise LookupError(f"the key {key.access_key_id} has no user")
+        if access_key_id in _iam(account).access_keys:
+            _found_in[access_key_id] = account
+            return account
+    return None
 
 
 def _iam(account: str) -> IAMBackend:

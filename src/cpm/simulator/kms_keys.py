@@ -1,11 +1,26 @@
 """KMS keys as other services meet them: which key is meant, whose it is, and who may use it."""
 
-from moto.kms.models import Key, KmsBackend, kms_backends
+from typing import Any
 
+from moto.core.exceptions import JsonRESTError
+from moto.kms import models
+from moto.kms.models import Key, KmsBackend, kms_backends
+from moto.kms.utils import KeySpec, generate_private_key
+
+from cpm.simulator.calls import Handlers
 from cpm.simulator.credentials import Identity
+from cpm.simulator.patches import replace
 from cpm.simulator.policies import Verdict, trust_verdict
 
 _AWS_ALIAS = "alias/aws/"
+_ONE_KEY = frozenset({KeySpec.SYMMETRIC_DEFAULT.value, *KeySpec.hmac_key_specs()})
+_get_public_key = KmsBackend.get_public_key
+
+
+def install(_handlers: Handlers) -> None:
+    """Give a pair of keys only to a key that is one: moto makes all pairs, which takes long."""
+    replace(models, "generate_private_key", _pair)
+    replace(KmsBackend, "get_public_key", _public_key)
 
 
 def backend(account: str, region: str) -> KmsBackend:
@@ -68,3 +83,15 @@ def _grant_allows(caller: Identity, key: Key, operation: str) -> bool:
         grant.grantee_principal in caller.names and operation in grant.operations
         for grant in key.grants.values()
     )
+
+
+def _pair(key_spec: str) -> Any:
+    return None if key_spec in _ONE_KEY else generate_private_key(key_spec)
+
+
+def _public_key(kms: KmsBackend, key_id: str) -> tuple[Key, bytes]:
+    key = kms.describe_key(key_id)
+    if key.key_spec in _ONE_KEY:
+        text = f"{key.arn} has no public key: its spec is {key.key_spec}"
+        raise JsonRESTError("UnsupportedOperationException", text)
+    return _get_public_key(kms, key_id)
