@@ -6,8 +6,6 @@ from datetime import timedelta
 from functools import cached_property
 from typing import Any
 
-import boto3
-
 from cpm.engine import tagscan
 from cpm.engine.settings import TagScanning
 from cpm.kernel.tagspec import KEYS
@@ -34,16 +32,6 @@ class Tagging:
         self._last_line = 0
 
     # --- AWS ------------------------------------------------------------------------------
-
-    def client(self, service: str, region: str = REGION) -> Any:
-        """Another service, as the account's owner sees it."""
-        return boto3.client(
-            service,  # type: ignore[call-overload]  # whichever the test wants
-            region_name=region,
-            endpoint_url=self.world.simulator.endpoint,
-            aws_access_key_id=self.world.credentials.access_key_id,
-            aws_secret_access_key=self.world.credentials.secret_access_key,
-        )
 
     @cached_property
     def ec2(self) -> Any:
@@ -81,7 +69,7 @@ class Tagging:
 
     def cluster(self, name: str, value: str | None = None) -> str:
         """A Redshift cluster."""
-        self.client("redshift").create_cluster(
+        self.world.client("redshift").create_cluster(
             ClusterIdentifier=name,
             NodeType="ra3.xlplus",
             NumberOfNodes=2,
@@ -94,7 +82,7 @@ class Tagging:
 
     def table(self, name: str, value: str | None = None) -> str:
         """A DynamoDB table."""
-        self.client("dynamodb").create_table(
+        self.world.client("dynamodb").create_table(
             TableName=name,
             KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
             AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
@@ -109,14 +97,14 @@ class Tagging:
         if not member_of:
             login = {"MasterUsername": "admin", "MasterUserPassword": "secret-secret"}
             wanted = {"Engine": "mysql", "AllocatedStorage": 20, **login}
-        self.client("rds").create_db_instance(
+        self.world.client("rds").create_db_instance(
             DBInstanceIdentifier=name, DBInstanceClass="db.t3.medium", Tags=_listed(value), **wanted
         )
         return name
 
     def aurora(self, name: str, value: str | None = None) -> str:
         """An Aurora cluster without members."""
-        self.client("rds").create_db_cluster(
+        self.world.client("rds").create_db_cluster(
             DBClusterIdentifier=name,
             Engine="aurora-mysql",
             MasterUsername="admin",
@@ -128,7 +116,7 @@ class Tagging:
     def tag_database(self, noun: str, name: str, value: str | None) -> None:
         """Write the tag of an instance (`db`) or a cluster; no value takes it away."""
         arn = f"arn:aws:rds:{REGION}:{self.world.credentials.account}:{noun}:{name}"
-        rds = self.client("rds")
+        rds = self.world.client("rds")
         rds.remove_tags_from_resource(ResourceName=arn, TagKeys=[KEY])
         if value is not None:
             rds.add_tags_to_resource(ResourceName=arn, Tags=_listed(value))

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import boto3
 import pytest
 
 from cpm.engine import tick
@@ -19,13 +18,7 @@ from tests.engine.world import REGION, World, log_of, start_recovery
 @pytest.fixture
 def rds(world: World) -> Any:
     """RDS as the owner of the account sees it."""
-    return boto3.client(
-        "rds",
-        region_name=REGION,
-        endpoint_url=world.simulator.endpoint,
-        aws_access_key_id=world.credentials.access_key_id,
-        aws_secret_access_key=world.credentials.secret_access_key,
-    )
+    return world.client("rds")
 
 
 def targets(world: World, **estate: Any) -> list[Target]:

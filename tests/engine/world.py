@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-import boto3
 from django.conf import settings
 from django.db import connection
 from django.db.models import Min
@@ -30,6 +29,7 @@ from cpm.models.users import User, UserKind
 from cpm.resources import options, registry
 from cpm.resources.contract import Driver
 from cpm.simulator.process import Credentials, Simulator
+from tests import owners
 
 T = TypeVar("T")
 
@@ -55,7 +55,6 @@ class World:
     account: Account
     credentials: Credentials
     offset: timedelta = field(default_factory=timedelta)
-    clients: dict[tuple[str, ...], Any] = field(default_factory=dict)
 
     # --- AWS ------------------------------------------------------------------------------
 
@@ -64,21 +63,8 @@ class World:
         return self.client("ec2", region)
 
     def client(self, service: str, region: str = REGION, *, of: Credentials | None = None) -> Any:
-        """The account, or that of these keys, as its owner sees it, beside the product.
-
-        A client is slow to make, so one is kept.
-        """
-        keys = of or self.credentials
-        known = (service, region, keys.access_key_id)
-        if known not in self.clients:
-            self.clients[known] = boto3.client(
-                service,  # type: ignore[call-overload]  # whichever the test wants
-                region_name=region,
-                endpoint_url=self.simulator.endpoint,
-                aws_access_key_id=keys.access_key_id,
-                aws_secret_access_key=keys.secret_access_key,
-            )
-        return self.clients[known]
+        """The account, or that of these keys, as its owner sees it, beside the product."""
+        return owners.client(self.simulator.endpoint, service, of or self.credentials, region)
 
     def seed(self, *, region: str = REGION, **estate: Any) -> dict[str, Any]:
         """Make an estate in the account."""

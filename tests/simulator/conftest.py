@@ -2,15 +2,16 @@
 
 import itertools
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import pytest
 from botocore.config import Config
 
 from cpm.simulator.config import Limits
 from cpm.simulator.process import Credentials, Simulator
+from tests import owners
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
@@ -22,11 +23,16 @@ Later = Callable[[float], None]
 
 _numbers = itertools.count(1)
 _CLOCK_FILE = "clock.offset"
-_ONE_ATTEMPT = Config(
-    retries={"total_max_attempts": 1, "mode": "standard"},
-    connect_timeout=5,
-    parameter_validation=False,
-)
+
+
+@cache
+def _one_attempt(read_timeout: int) -> Config:
+    return Config(
+        retries={"total_max_attempts": 1, "mode": "standard"},
+        connect_timeout=5,
+        read_timeout=read_timeout,
+        parameter_validation=False,
+    )
 
 
 @pytest.fixture(scope="session")
@@ -90,15 +96,8 @@ def client(simulator: Simulator) -> Clients:
         token: str = "",
         read_timeout: int = 20,
     ) -> Any:
-        return boto3.client(  # type: ignore[call-overload] # the service is a variable here
-            service,
-            region_name=region,
-            endpoint_url=simulator.endpoint,
-            aws_access_key_id=key.access_key_id,
-            aws_secret_access_key=key.secret_access_key,
-            aws_session_token=token or None,
-            config=_ONE_ATTEMPT.merge(Config(read_timeout=read_timeout)),
-        )
+        config = _one_attempt(read_timeout)
+        return owners.client(simulator.endpoint, service, key, region, token=token, config=config)
 
     return make
 

@@ -2,9 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-import boto3
-
 from cpm.simulator.process import Credentials, Simulator
+from tests import owners
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
@@ -16,13 +15,7 @@ WINDOWS_IMAGE = "ami-0fedcba0987654321"
 
 def connect(simulator: Simulator, service: str, key: Credentials) -> Any:
     """A client of a simulator that the test itself runs."""
-    return boto3.client(  # type: ignore[call-overload] # the service is a variable here
-        service,
-        region_name="us-east-1",
-        endpoint_url=simulator.endpoint,
-        aws_access_key_id=key.access_key_id,
-        aws_secret_access_key=key.secret_access_key,
-    )
+    return owners.client(simulator.endpoint, service, key)
 
 
 def make_volume(ec2: "EC2Client", size: int = 8, **more: Any) -> str:

@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-import boto3
-
 from cpm.simulator.process import Credentials, Simulator
+from tests import owners
 
 REGION = "us-east-1"
 
@@ -18,13 +17,7 @@ class Cloud:
     keys: Credentials
 
     def client(self, service: str, region: str = REGION) -> Any:
-        return boto3.client(
-            service,  # type: ignore[call-overload]  # whichever the test wants
-            region_name=region,
-            endpoint_url=self.simulator.endpoint,
-            aws_access_key_id=self.keys.access_key_id,
-            aws_secret_access_key=self.keys.secret_access_key,
-        )
+        return owners.client(self.simulator.endpoint, service, self.keys, region)
 
     @property
     def number(self) -> str:
