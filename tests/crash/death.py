@@ -18,6 +18,8 @@ from botocore.httpsession import URLLib3Session
 from django.db import connection
 
 _READ = re.compile(r"\s*(SELECT|SHOW)\b", re.IGNORECASE)
+# What says an action is shorter; what is longer is data.
+_LONGEST = 65_536
 _READ_ONLY = ("Describe", "Get", "List")
 # The queue claims and closes jobs by functions.
 _QUEUE = re.compile(r"procrastinate_(fetch|finish|retry|defer)_")
@@ -88,5 +90,7 @@ def _operation(request: Any) -> str:
         name = target.decode() if isinstance(target, bytes) else str(target)
         return name.rpartition(".")[2]
     body = request.body or b""
-    text = body.decode() if isinstance(body, bytes) else str(body)
-    return parse_qs(text).get("Action", ["?"])[0]
+    text = body.decode(errors="replace") if isinstance(body, bytes) else str(body)
+    # Services with REST say it by the method alone.
+    verb = {"GET": "Get", "HEAD": "Get"}.get(request.method, "?")
+    return parse_qs(text).get("Action", [verb])[0] if len(text) < _LONGEST else verb

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from cpm.aws import tags
-from cpm.engine import queue, sweep, tick
+from cpm.engine import tick
 from cpm.kernel import regions
 from cpm.models.backups import Backup, BackupOutcome, CopyStatus
 from cpm.models.snapshots import SnapshotStatus
@@ -53,9 +53,7 @@ class DrStory(Story):
         """What comes before is another story."""
         self.backup = tick.run_now(self.policy)
         while self.backup.dr_status == CopyStatus.NONE:
-            sweep.sweep()
-            if not queue.run_next():
-                assert self.world.next_look()
+            self.world.step()
             self.backup.refresh_from_db()
 
     def ask(self) -> None:

@@ -11,6 +11,7 @@ from cpm.models.budgets import ApiBudget
 from tests.crash.death import Fate, Killed, mortal
 from tests.crash.dr_stories import DrStory, EncryptedDrStory, MovingStory, UndoneDrStory
 from tests.crash.notice_stories import NoticeStory
+from tests.crash.s3_stories import S3Story
 from tests.crash.stories import (
     BackupStory,
     DeletionStory,
@@ -25,6 +26,7 @@ from tests.crash.stories import (
 )
 from tests.crash.tag_stories import CleanupStory, ScanStory
 from tests.crash.time import TimedWorld
+from tests.engine.archiving import Vault
 
 # A story that has not come to its end after so many points does not get on at all.
 MOST_POINTS = 1000
@@ -79,6 +81,12 @@ def test_copies_elsewhere_survive_a_crash_at_every_point(
     world: TimedWorld, make: Callable[[TimedWorld], Story]
 ) -> None:
     crash_at_every_point(world, lambda: make(world))
+
+
+def test_a_copy_in_s3_survives_a_crash_at_every_point(world: TimedWorld) -> None:
+    vault = Vault.of(world)
+    # Two of its points in three lie in the two claims and ends of each job.
+    crash_at_every_point(world, lambda: S3Story(world, vault), stride=2)
 
 
 def test_a_launch_of_an_initial_ami_survives_crashes_all_along(world: TimedWorld) -> None:

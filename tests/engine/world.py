@@ -22,6 +22,7 @@ from cpm.models.notifications import Delivery, Notice
 from cpm.models.operations import Operation, OperationPhase
 from cpm.models.policies import Policy, PolicySchedule, Target, TargetVolume
 from cpm.models.recoveries import Recovery, RecoveryPhase
+from cpm.models.s3_copies import S3Copy, S3CopyRange
 from cpm.models.schedules import Schedule
 from cpm.models.snapshots import Snapshot
 from cpm.models.tagscan import TagScan
@@ -132,6 +133,12 @@ class World:
         sweep.sweep()
         while queue.run_next():
             pass
+
+    def step(self) -> None:
+        """Do one job, or move the clock to when there is one."""
+        sweep.sweep()
+        if not queue.run_next():
+            assert self.next_look()
 
     def pass_time(self, span: timedelta) -> None:
         """Let time pass and do what comes due meanwhile."""
@@ -278,6 +285,9 @@ def next_due(*, with_waiting: bool = False) -> datetime | None:
         Backup.objects.exclude(phase=BackupPhase.CLOSED).aggregate(at=Min("due_at"))["at"],
         Recovery.objects.exclude(phase=RecoveryPhase.CLOSED).aggregate(at=Min("due_at"))["at"],
         Backup.objects.aggregate(at=Min("dr_due_at"))["at"],
+        Backup.objects.aggregate(at=Min("s3_due_at"))["at"],
+        S3Copy.objects.aggregate(at=Min("due_at"))["at"],
+        S3CopyRange.objects.aggregate(at=Min("due_at"))["at"],
         TagScan.objects.aggregate(at=Min("due_at"))["at"],
         Notice.objects.aggregate(at=Min("due_at"))["at"],
         Delivery.objects.aggregate(at=Min("due_at"))["at"],
@@ -290,11 +300,13 @@ def next_due(*, with_waiting: bool = False) -> datetime | None:
 
 def describe_open() -> str:
     """What is still open, for whoever reads a failed test."""
-    rows: list[Operation | Backup | Recovery] = [
+    rows: list[Operation | Backup | Recovery | S3Copy] = [
         *Operation.objects.exclude(phase=OperationPhase.CLOSED),
         *Backup.objects.exclude(phase=BackupPhase.CLOSED),
         *Recovery.objects.exclude(phase=RecoveryPhase.CLOSED),
         *Backup.objects.exclude(dr_due_at=None),
+        *Backup.objects.exclude(s3_due_at=None),
+        *S3Copy.objects.exclude(due_at=None),
     ]
     return "\n".join(f"{row} {row.phase} {row.due_at}" for row in rows)
 

@@ -123,8 +123,10 @@ def delete(request: Request, account_id: int, *, is_dr: bool) -> HttpResponse:
 
 def delete_snapshots(request: Request, account_id: int, *, is_dr: bool) -> HttpResponse:
     """Delete every snapshot of an account in the background, but for those of frozen backups."""
-    dry_run = deletions.is_dry_run(request, in_bulk=True)
-    choices = services.of_account(account_id, is_dr=is_dr, actor=request.person, dry_run=dry_run)
+    dry_run, with_s3 = deletions.is_dry_run(request), deletions.includes_s3(request)
+    choices = services.of_account(
+        account_id, is_dr=is_dr, actor=request.person, dry_run=dry_run, with_s3=with_s3
+    )
     return deletions.answer(choices, dry_run=dry_run)
 
 

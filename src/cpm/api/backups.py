@@ -75,6 +75,7 @@ _OWN = (
     *("id", "user", "account", "policy", "policy_name", "name", "description"),
     *("started_at", "finished_at", "outcome"),
     *("dr_status", "dr_finished_at", "s3_status", "s3_finished_at"),
+    "s3_repository",
     *("is_frozen", "attempt", "trigger", "scheduled_at", "progress"),
 )
 
@@ -94,6 +95,7 @@ def _build(  # noqa: PLR0917 - the columns, in their order
     dr_finished_at: datetime | None,
     s3_status: CopyStatus,
     s3_finished_at: datetime | None,
+    s3_repository: int | None,
     is_frozen: bool,
     attempt: int,
     trigger: Trigger,
@@ -113,7 +115,7 @@ def _build(  # noqa: PLR0917 - the columns, in their order
         finished_at,
         status(outcome),
         DrStatus(dr_status, dr_finished_at),
-        S3CopyStatus(s3_status, s3_finished_at, None),
+        S3CopyStatus(s3_status, s3_finished_at, s3_repository),
         is_frozen,
         attempt > 0,
         trigger,
@@ -201,15 +203,15 @@ def delete(request: Request, backup_id: int) -> HttpResponse:
 
 def delete_snapshots(request: Request, backup_id: int) -> HttpResponse:
     """Delete the snapshots of a backup in the background; the record stays."""
-    dry_run = deletions.is_dry_run(request, in_bulk=True)
-    choices = services.of_backup(backup_id, actor=request.person, dry_run=dry_run)
+    dry_run, with_s3 = deletions.is_dry_run(request), deletions.includes_s3(request)
+    choices = services.of_backup(backup_id, actor=request.person, dry_run=dry_run, with_s3=with_s3)
     return deletions.answer(choices, dry_run=dry_run)
 
 
 def delete_snapshots_of_policy(request: Request, policy_id: int) -> HttpResponse:
     """Delete the snapshots of a policy in the background, but for frozen ones."""
-    dry_run = deletions.is_dry_run(request, in_bulk=True)
-    choices = services.of_policy(policy_id, actor=request.person, dry_run=dry_run)
+    dry_run, with_s3 = deletions.is_dry_run(request), deletions.includes_s3(request)
+    choices = services.of_policy(policy_id, actor=request.person, dry_run=dry_run, with_s3=with_s3)
     return deletions.answer(choices, dry_run=dry_run)
 
 

@@ -37,11 +37,14 @@ def operation(path: str, view: View, action: Action, *, in_bulk: bool = False) -
     )
 
 
-def is_dry_run(request: Request, *, in_bulk: bool = False) -> bool:
+def is_dry_run(request: Request) -> bool:
     """Whether nothing is to be deleted; raises `Invalid` for what makes no sense."""
-    if in_bulk:
-        flag(request, "include_s3", default=False)
     return flag(request, "dry_run", default=False)
+
+
+def includes_s3(request: Request) -> bool:
+    """Whether copies in S3 are to go as well; raises `Invalid` likewise."""
+    return flag(request, "include_s3", default=False)
 
 
 def answer(choices: Sequence[Choice], *, dry_run: bool) -> HttpResponse:

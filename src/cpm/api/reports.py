@@ -207,9 +207,9 @@ def _snapshot(*row: Any) -> SnapshotLine:
 
 
 def _newcomers(version: Version) -> tuple[Hashable, ...]:
-    """The kinds of which a version knows nothing yet."""
-    drivers = registry.drivers()
-    return (tuple(each.kind for each in drivers if Version(each.reported_since) > version),)
+    """The collections of which a version knows nothing yet."""
+    collections = (each for driver in registry.drivers() for each in driver.snapshot_collections)
+    return (tuple(each.name for each in collections if Version(each.reported_since) > version),)
 
 
 SNAPSHOTS = Report(

@@ -47,11 +47,20 @@ class Snapshot(Shown):
     snapshot_type: str | UnsetType
 
 
+class ArchivedSnapshot(Snapshot):
+    """A copy in S3: what its blocks hold, and how much was stored for it beside what was there."""
+
+    repository: int | None
+    size_bytes: int | None
+    stored_bytes: int | None
+
+
 _COLUMNS = (
     *("id", "backup", "aws_ref", "status", "region", "account", "resource_id", "resource_name"),
     *("started_at", "finished_at", "deleted_at", "size_gib", "encrypted", "progress_percent"),
     *("error", "volume_device", "instance_id", "source_snapshot", "collection"),
 )
+_ARCHIVED = tuple(f"s3_copy__{name}" for name in ("repository", "size_bytes", "stored_bytes"))
 _SOURCE = "source_snapshot"
 _APPLICABLE = ("volume_device", "instance_id", _SOURCE)
 _FILTERS = {
@@ -68,16 +77,17 @@ _ORDERING = {
 }
 
 
-def listing_of(collection: SnapshotCollection) -> Listing[Snapshot]:
+def listing_of(collection: SnapshotCollection) -> Listing[Any]:
     """What the snapshots of one kind look like."""
     missing = _inapplicable(collection)
+    struct, more = (ArchivedSnapshot, _ARCHIVED) if collection.is_archive else (Snapshot, ())
 
     def build(*row: Any) -> Snapshot:
-        snapshot = _snapshot(row, missing)
+        snapshot = _made(struct(*row), missing)
         snapshot.snapshot_type = UNSET
         return snapshot
 
-    return Listing(Shape(Snapshot, _COLUMNS, build), _FILTERS, _SEARCH, _ORDERING)
+    return Listing(Shape(struct, (*_COLUMNS, *more), build), _FILTERS, _SEARCH, _ORDERING)
 
 
 def listing_of_all() -> Listing[Snapshot]:
@@ -89,14 +99,13 @@ def listing_of_all() -> Listing[Snapshot]:
     }
 
     def build(*row: Any) -> Snapshot:
-        return _snapshot(row, missing[row[-1]])
+        return _made(Snapshot(*row), missing[row[-1]])
 
     by_type = {"snapshot_type": choice("collection", missing)}
     return Listing(Shape(Snapshot, _COLUMNS, build), _FILTERS | by_type, _SEARCH, _ORDERING)
 
 
-def _snapshot(row: Sequence[Any], missing: Sequence[str]) -> Snapshot:
-    snapshot = Snapshot(*row)
+def _made(snapshot: Snapshot, missing: Sequence[str]) -> Snapshot:
     snapshot.snapshot_id = snapshot.snapshot_id or None
     snapshot.error = snapshot.error or None
     for key in missing:
@@ -227,8 +236,9 @@ def _of_collection(collection: SnapshotCollection) -> Iterator[Operation]:
         return bound(function, collection=collection.name, listing=listing)
 
     yield Operation("GET", many, view(index), Action.READ, listing=listing)
-    yield Operation("GET", one, view(show), Action.READ, answer=Snapshot)
-    yield deletions.operation(one, view(delete), Action.CHANGE_BACKUPS)
+    yield Operation("GET", one, view(show), Action.READ, answer=listing.shape.struct)
+    if not collection.is_archive:
+        yield deletions.operation(one, view(delete), Action.CHANGE_BACKUPS)
 
 
 def _of_resources(driver: Driver) -> Iterator[Operation]:

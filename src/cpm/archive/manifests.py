@@ -75,6 +75,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     snapshot: dict[str, Any]
     volume: dict[str, Any]
     instance: dict[str, Any] | None = None
+    origin: dict[str, Any] | None = None
     blocks: int
     pages: list[PagePlace]
 

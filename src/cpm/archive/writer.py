@@ -222,11 +222,12 @@ class RangeWriter:
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """What is archived, in AWS's words."""
+    """What is archived, in AWS's words, and for what: in the words of whoever archives it."""
 
     snapshot: dict[str, Any]
     volume: dict[str, Any]
     instance: dict[str, Any] | None = None
+    origin: dict[str, Any] | None = None
 
 
 def publish(
@@ -252,6 +253,7 @@ def publish(
         snapshot=subject.snapshot,
         volume=subject.volume,
         instance=subject.instance,
+        origin=subject.origin,
         blocks=sum(each.blocks for each in ordered),
         pages=ordered,
     )

@@ -31,5 +31,6 @@ def worker(
             queues=[name.strip() for name in queues.split(",") if name.strip()],
             concurrency=concurrency or settings.worker_concurrency,
             script_concurrency=settings.script_concurrency,
+            archive_concurrency=settings.archive_concurrency,
             pace=Pace.stalling_after(settings.worker_stalled_seconds),
         )

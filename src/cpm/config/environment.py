@@ -71,6 +71,15 @@ class Environment:
     )
     script_concurrency: int = _setting(20, "Scripts that each worker process runs at once.")
 
+    archive_concurrency: int = _setting(
+        2, "Ranges of volumes that each worker process copies to S3, or back, at once."
+    )
+    archive_memory_mib: int = _setting(
+        512, "What they take together for blocks on their way (MiB), in each process."
+    )
+    archive_connections: int = _setting(8, "Blocks that each of them reads at once.")
+    archive_level: int = _setting(3, "How hard zstd tries on blocks, from 1 to 19.")
+
     access_token_minutes: int = _setting(60, "How long an access token lives.")
     refresh_token_hours: int = _setting(24, "How long a refresh token lives.")
     bad_tokens: int = _setting(10, "Bad keys and tokens that one address may send.")
@@ -177,6 +186,10 @@ def _check(environment: Environment) -> None:
         raise BadEnvironment("CPM_AWS_BUDGET_SHARE must be above 0 and at most 1")
     if environment.worker_stalled_seconds < 1:
         raise BadEnvironment("CPM_WORKER_STALLED_SECONDS must be at least 1")
+    if environment.archive_concurrency < 1 or environment.archive_connections < 1:
+        raise BadEnvironment("CPM_ARCHIVE_CONCURRENCY and .._CONNECTIONS must be at least 1")
+    if not 1 <= environment.archive_level <= 19:
+        raise BadEnvironment("CPM_ARCHIVE_LEVEL must be between 1 and 19")
     if not 0 <= environment.port < 65536:
         raise BadEnvironment("CPM_PORT must be between 0 and 65535")
     if bool(environment.tls_certificate) != bool(environment.tls_key):

@@ -21,6 +21,11 @@ def dr_cause(policy_id: int) -> str:
     return f"policy:{policy_id}:dr"
 
 
+def s3_cause(policy_id: int) -> str:
+    """The cause of alerts about copies in S3 that fail."""
+    return f"policy:{policy_id}:s3"
+
+
 def left_cause(policy_id: int) -> str:
     """The cause of alerts about what could not be taken back after copying."""
     return f"policy:{policy_id}:dr_left"
@@ -69,6 +74,26 @@ def review_dr(backup: Backup, *, is_clean: bool) -> None:
     _alert_dr(policy, backup)
     if _runs_without_success(policy) >= policy.generations:
         _alert_unprotected(policy)
+
+
+def review_s3(backup: Backup) -> None:
+    """Raise and resolve what follows from copies in S3 that are over."""
+    policy = backup.policy
+    if policy is None:
+        return
+    if backup.s3_status not in _FAILED_COPIES:
+        alerts.resolve(s3_cause(policy.pk))
+        return
+    is_partial = backup.s3_status == CopyStatus.PARTIAL
+    alerts.raise_alert(
+        s3_cause(policy.pk),
+        user=policy.user,
+        category=AlertCategory.S3_COPY,
+        severity=AlertSeverity.WARNING if is_partial else AlertSeverity.ERROR,
+        title=f"S3 copy of policy {policy.name} {'partially ' if is_partial else ''}failed",
+        message=f"See the log of backup {backup.pk}.",
+        policy=policy,
+    )
 
 
 def _alert_dr(policy: Policy, backup: Backup) -> None:

@@ -3,9 +3,11 @@
 from datetime import datetime, timedelta
 
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 
 from cpm.engine import (
     backup_alerts,
+    copy_to_s3,
     dr,
     events,
     jobs,
@@ -19,6 +21,7 @@ from cpm.engine.progress import Tally
 from cpm.kernel import clock
 from cpm.models.backups import Backup, BackupOutcome, BackupPhase, BackupTarget, Trigger
 from cpm.models.operations import OperationPhase
+from cpm.models.policies import Policy
 from cpm.models.scripts import Hook
 
 # A backup is woken when something happens to it; this is when it looks whether it was forgotten.
@@ -117,7 +120,7 @@ def _reason(result: Tally) -> str:
 
 def _close(backup: Backup, result: Tally, retry_at: datetime | None, reason: str) -> None:
     with transaction.atomic():
-        policy = dr.locked_policy(backup)
+        policy = _locked_policy(backup)
         transitions.move(
             backup,
             BackupPhase.CLOSED,
@@ -141,9 +144,20 @@ def _close(backup: Backup, result: Tally, retry_at: datetime | None, reason: str
         scripts.let_go_on(backup)
         if policy is not None:
             dr.begin(backup, policy)
+            copy_to_s3.begin(backup, policy)
         backup_alerts.review(backup, missing_targets=result.missing_targets)
         if backup.policy_id is not None:
             jobs.defer_retention(backup.policy_id)
+
+
+def _locked_policy(backup: Backup) -> Policy | None:
+    """The backup's policy if it wants copies, locked until the transaction ends.
+
+    Whoever starts a backup locks the policy first, so who closes one must, too.
+    """
+    wants_copies = Policy.objects.filter(Q(dr_enabled=True) | Q(s3_enabled=True), backups=backup)
+    policies = wants_copies.select_related("dr_account", "s3_repository__account")
+    return policies.select_for_update(of=("self",), no_key=True).first()
 
 
 _CODES = {

@@ -6,11 +6,14 @@ clocks differ would take from each other's future. See `cpm.aws.budget` for the 
 """
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.db.models.functions import Now
+from psycopg.errors import LockNotAvailable
 
 from cpm.aws.budget import LESSON_SECONDS, RECOVERY_SECONDS, Rate, halved, learnt, published
 from cpm.models.budgets import ApiBudget
@@ -18,6 +21,7 @@ from cpm.models.budgets import ApiBudget
 # A slot is taken here before the call arrives there, where a full bucket gains nothing meanwhile:
 # of a burst, the last calls wait for so long.
 LATENESS_SECONDS = 0.5
+_LOCK_TIMEOUT = "200ms"
 
 # The rate now: what the last throttle brought it down to, and what quiet has restored since.
 _RATE = f"""\
@@ -57,22 +61,49 @@ class SharedBudget:
     ) -> float:
         """See `Budget`."""
         values = {**_values(account, region, operation, tokens), "patience": patience_seconds}
-        while (taken := _one_number(_RESERVE, values)) is None:
-            wait = _one_number(_WAIT, values)
-            if wait is None:
-                _run(_CREATE, values)
-            elif wait > patience_seconds:
-                return wait
-            # Else somebody has made the bucket just now: its slots have yet to be taken.
-        return max(0.0, taken)
+        try:
+            with _connected():
+                return _reserve(values, patience_seconds)
+        except OperationalError as error:
+            if isinstance(error.__cause__, LockNotAvailable):
+                return 0.0
+            raise
 
     def throttled(self, account: str, region: str, operation: str) -> None:
         """See `Budget`."""
         values = _values(account, region, operation)
-        _run(_CREATE, values)
-        with transaction.atomic():
+        with _connected(), transaction.atomic():
+            _run(_CREATE, values)
             row = ApiBudget.objects.select_for_update().annotate(now=Now()).get(key=values["key"])
             _learn(row, row.now, _rate(operation))
+
+
+@contextmanager
+def _connected() -> Iterator[None]:
+    """A connection, which threads that only call AWS do not keep.
+
+    These wait for nobody's transaction: it may be one that waits for them.
+    """
+    if connection.connection is not None:
+        yield
+        return
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT set_config('lock_timeout', %s, false)", [_LOCK_TIMEOUT])
+        yield
+    finally:
+        connection.close()
+
+
+def _reserve(values: dict[str, float | str], patience_seconds: float) -> float:
+    while (taken := _one_number(_RESERVE, values)) is None:
+        wait = _one_number(_WAIT, values)
+        if wait is None:
+            _run(_CREATE, values)
+        elif wait > patience_seconds:
+            return wait
+        # Else somebody has made the bucket just now: its slots have yet to be taken.
+    return max(0.0, taken)
 
 
 def _learn(row: ApiBudget, now: datetime, full: Rate) -> None:

@@ -11,7 +11,7 @@ from operator import attrgetter
 
 from django.contrib.sessions.models import Session
 from django.db import transaction
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from cpm.engine import cleanup_log, deletions, dr_copies, events, jobs, retention, trail
 from cpm.engine.deleted import live_snapshots, wanted_away
@@ -91,7 +91,7 @@ def _retry_deletions() -> int:
         phase=OperationPhase.CLOSED
     )
     # They were wanted away for a reason that may have spared no frozen ones.
-    refused = wanted_away().filter(~Exists(being_asked))
+    refused = wanted_away(with_s3=True).filter(~Exists(being_asked))
     choices = deletions.choose(refused, spare_frozen=False)
     for why in sorted({choice.kept_because for choice in choices if choice.kept_because}):
         needed = {each.snapshot.backup_id for each in choices if each.kept_because == why}
@@ -120,7 +120,7 @@ def _forget(ids: Sequence[int], days: int) -> None:
 
 def _forgettable(oldest: datetime) -> QuerySet[Backup]:
     of_record = {"backup": OuterRef("pk")}
-    left = live_snapshots().filter(**of_record)
+    left = live_snapshots(with_s3=True).filter(**of_record)
     lately = Snapshot.objects.filter(**of_record, deleted_at__gte=oldest)
     return Backup.objects.filter(
         ~Exists(left),
@@ -128,6 +128,4 @@ def _forgettable(oldest: datetime) -> QuerySet[Backup]:
         phase=BackupPhase.CLOSED,
         finished_at__lt=oldest,
         retry_at=None,
-        # Copies in S3 are worth the record.
-        s3_status__in=[CopyStatus.NONE, CopyStatus.DELETED, CopyStatus.FAILED],
-    ).exclude(dr_status=CopyStatus.IN_PROGRESS)
+    ).exclude(Q(dr_status=CopyStatus.IN_PROGRESS) | Q(s3_status=CopyStatus.IN_PROGRESS))

@@ -17,9 +17,10 @@ from cpm.models.snapshots import Snapshot, SnapshotStatus
 from cpm.resources import registry
 
 
-def live_snapshots() -> QuerySet[Snapshot]:
-    """Snapshots that AWS keeps for us, good ones and others."""
-    return Snapshot.objects.exclude(status=SnapshotStatus.DELETED).exclude(aws_ref="")
+def live_snapshots(*, with_s3: bool = False) -> QuerySet[Snapshot]:
+    """Snapshots that AWS keeps for us, good ones and others; copies in S3 only if wanted."""
+    live = Snapshot.objects.exclude(status=SnapshotStatus.DELETED).exclude(aws_ref="")
+    return live if with_s3 else live.exclude(collection__in=archives())
 
 
 def kept_snapshots() -> QuerySet[Snapshot]:
@@ -37,15 +38,25 @@ def shared_collections() -> list[str]:
     ]
 
 
+def archives() -> list[str]:
+    """The collections of copies in S3."""
+    return [
+        collection.name
+        for driver in registry.drivers()
+        for collection in driver.snapshot_collections
+        if collection.is_archive
+    ]
+
+
 def is_only_marked(snapshot: Snapshot) -> bool:
     """Whether its account forbids deleting it, so that it is marked as expired instead."""
     _, collection = registry.by_snapshot_collection(snapshot.collection)
     return bool(collection.expire) and accounts.forbids_deleting(snapshot.account)
 
 
-def wanted_away() -> QuerySet[Snapshot]:
+def wanted_away(*, with_s3: bool = False) -> QuerySet[Snapshot]:
     """Snapshots whose deletion was asked for, and that AWS still has."""
-    return live_snapshots().filter(delete_requested_at__isnull=False)
+    return live_snapshots(with_s3=with_s3).filter(delete_requested_at__isnull=False)
 
 
 @transaction.atomic
@@ -149,24 +160,25 @@ def settle_emptied(backup: Backup) -> None:
         return
     cleanup_log.tell("record_emptied", [backup.pk])
     if backup.discarded_at is not None:
-        if not left.exists():
+        if not live_snapshots(with_s3=True).filter(backup=backup).exists():
             backup.delete()
     elif backup.outcome in {BackupOutcome.SUCCEEDED, BackupOutcome.PARTIAL}:
         Backup.objects.filter(pk=backup.pk).update(outcome=BackupOutcome.DELETED)
 
 
 def _settle_copies(backup: Backup) -> None:
-    """Let the record say that none of its copies in other places is left."""
-    collections = [
+    """Let the record say that none of its copies in other places, or in S3, is left."""
+    elsewhere = [
         collection.name
         for driver in registry.drivers()
         for collection in driver.snapshot_collections
         if collection.is_copy
     ]
-    copies = Snapshot.objects.filter(backup=backup, collection__in=collections)
-    left = live_snapshots().filter(pk__in=copies.values("pk"))
-    if backup.dr_status in _COPIED and copies.exists() and not left.exists():
-        Backup.objects.filter(pk=backup.pk).update(dr_status=CopyStatus.DELETED)
+    for column, collections in (("dr_status", elsewhere), ("s3_status", archives())):
+        copies = Snapshot.objects.filter(backup=backup, collection__in=collections)
+        left = live_snapshots(with_s3=True).filter(pk__in=copies.values("pk"))
+        if getattr(backup, column) in _COPIED and copies.exists() and not left.exists():
+            Backup.objects.filter(pk=backup.pk).update(**{column: CopyStatus.DELETED})
 
 
 _COPIED = (CopyStatus.SUCCEEDED, CopyStatus.PARTIAL)

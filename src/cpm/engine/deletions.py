@@ -9,10 +9,10 @@ from datetime import timedelta
 from operator import attrgetter
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import F, Q, QuerySet
 
-from cpm.engine import accounts, jobs, sharing, trail
-from cpm.engine.deleted import is_only_marked, live_snapshots, settle_emptied
+from cpm.engine import accounts, events, jobs, sharing, trail
+from cpm.engine.deleted import archives, is_only_marked, live_snapshots, settle_emptied
 from cpm.kernel import clock, times
 from cpm.kernel.faults import Fault
 from cpm.models.accounts import Account
@@ -21,6 +21,7 @@ from cpm.models.dr_copies import DrCopy, DrCopyPhase
 from cpm.models.operations import Operation, OperationPhase
 from cpm.models.policies import Policy
 from cpm.models.recoveries import Recovery, RecoveryPhase
+from cpm.models.s3_copies import S3Copy, S3CopyPhase
 from cpm.models.snapshots import Snapshot
 from cpm.models.users import User
 from cpm.resources import registry
@@ -51,19 +52,24 @@ class Choice:
     kept_because: str | None
 
 
-def of_backup(backup: Backup) -> list[Choice]:
+def of_backup(backup: Backup, *, with_s3: bool = False) -> list[Choice]:
     """All snapshots of a record; naming a frozen one is how one gives it up."""
-    return choose(live_snapshots().filter(backup=backup), spare_frozen=False)
+    return choose(live_snapshots(with_s3=with_s3).filter(backup=backup), spare_frozen=False)
 
 
-def of_policy(policy: Policy) -> list[Choice]:
+def of_policy(policy: Policy, *, with_s3: bool = False) -> list[Choice]:
     """All snapshots of a policy, but for frozen records."""
-    return choose(live_snapshots().filter(backup__policy=policy))
+    return choose(live_snapshots(with_s3=with_s3).filter(backup__policy=policy))
 
 
-def of_account(account: Account) -> list[Choice]:
-    """All snapshots that an account holds, but for frozen records."""
-    return choose(live_snapshots().filter(account=account))
+def of_account(account: Account, *, with_s3: bool = False) -> list[Choice]:
+    """All snapshots that an account holds, but for frozen records.
+
+    Copies in S3 are those of its own resources, whichever account has the bucket.
+    """
+    its_own = Q(account=account) & ~Q(collection__in=archives())
+    copies = Q(backup__account=account, collection__in=archives())
+    return choose(live_snapshots(with_s3=with_s3).filter(its_own | copies))
 
 
 def choose(snapshots: QuerySet[Snapshot], *, spare_frozen: bool = True) -> list[Choice]:
@@ -92,12 +98,27 @@ def request(choices: Iterable[Choice]) -> int:
     """Have those that may go deleted in the background; says how many that are."""
     chosen = [choice.snapshot.pk for choice in choices if choice.kept_because is None]
     claimed = _claim(Snapshot.objects.filter(pk__in=chosen))
-    going = sharing.let_go(claimed)
+    going = _retire_copies(sharing.let_go(claimed))
     Operation.objects.bulk_create(map(_operation, going), batch_size=500, ignore_conflicts=True)
     first = [snapshot.pk for snapshot in going[:_MOST_DEFERRED]]
     asked = Operation.objects.filter(snapshot__in=first)
     jobs.defer_operations(asked.exclude(phase=OperationPhase.CLOSED))
     return len(claimed)
+
+
+def give_up_originals(originals: QuerySet[Snapshot], owner: User) -> None:
+    """Have those deleted that their copies make superfluous, unless something needs them."""
+    choices = choose(originals)
+    for choice in choices:
+        snapshot = choice.snapshot
+        if choice.kept_because is None:
+            events.log(
+                "original_goes",
+                backup=snapshot.backup,
+                snapshot=snapshot.aws_ref,
+                resource=snapshot.resource_id,
+            )
+    give_up(choices, owner, "copied, and not to be kept beside the copies")
 
 
 @transaction.atomic
@@ -116,7 +137,7 @@ def discard(backup: Backup) -> None:
     locked.discarded_at = clock.now()
     locked.retry_at = None
     locked.save(update_fields=["discarded_at", "retry_at"])
-    request(of_backup(locked))
+    request(of_backup(locked, with_s3=True))
     settle_emptied(locked)
 
 
@@ -147,6 +168,18 @@ def let_go(snapshot: Snapshot) -> None:
     """Want a snapshot away as little as before it was claimed."""
     this = Snapshot.objects.filter(pk=snapshot.pk)
     this.update(delete_requested_at=snapshot.delete_requested_at)
+
+
+def _retire_copies(going: Iterable[Snapshot]) -> list[Snapshot]:
+    """Have copies in S3 taken out of their archives; answers the others."""
+    names = set(archives())
+    others = [each for each in going if each.collection not in names]
+    copies = S3Copy.objects.filter(
+        snapshot__in=[each.pk for each in going if each.collection in names]
+    )
+    copies.update(due_at=clock.now(), version=F("version") + 1)
+    jobs.defer_s3_copies(copies.values_list("pk", flat=True)[:_MOST_DEFERRED])
+    return others
 
 
 @transaction.atomic
@@ -181,12 +214,18 @@ def _delete_now(snapshot: Snapshot) -> None:
 
 
 def _needed(snapshots: QuerySet[Snapshot]) -> set[int]:
-    """Those that a recovery starts from, or of which a copy is being made."""
+    """Those that a recovery starts from, or of which a copy is being made or goes on."""
     recovered = snapshots.filter(
         recoveries__in=Recovery.objects.exclude(phase=RecoveryPhase.CLOSED)
     )
     copied = snapshots.filter(dr_copies__in=DrCopy.objects.exclude(phase=DrCopyPhase.CLOSED))
-    return {pk for rows in (recovered, copied) for pk in rows.values_list("pk", flat=True)}
+    archiving = S3Copy.objects.exclude(phase=S3CopyPhase.CLOSED)
+    archived = snapshots.filter(s3_copies__in=archiving)
+    compared = snapshots.filter(
+        aws_ref__in=archiving.exclude(compared_with="").values("compared_with")
+    )
+    sources = (recovered, copied, archived, compared)
+    return {pk for rows in sources for pk in rows.values_list("pk", flat=True)}
 
 
 def _why_kept(snapshot: Snapshot, needed: set[int], *, spare_frozen: bool) -> str | None:
@@ -195,7 +234,7 @@ def _why_kept(snapshot: Snapshot, needed: set[int], *, spare_frozen: bool) -> st
     if CopyStatus.IN_PROGRESS in {snapshot.backup.dr_status, snapshot.backup.s3_status}:
         return "copies of its backup are under way"
     if snapshot.pk in needed:
-        return "a recovery needs it"
+        return "a recovery or a copy needs it"
     if spare_frozen and snapshot.backup.is_frozen:
         return "its backup is frozen"
     return None

@@ -40,19 +40,10 @@ _PROGRESS_LINES = 10
 _ROWS_PER_INSERT = 500
 
 
-def locked_policy(backup: Backup) -> Policy | None:
-    """The backup's policy if it wants copies, locked until the transaction ends.
-
-    Whoever starts a backup locks the policy first, so who closes one must, too.
-    """
-    policies = Policy.objects.filter(backups=backup, dr_enabled=True).select_related("dr_account")
-    return policies.select_for_update(of=("self",), no_key=True).first()
-
-
 def begin(backup: Backup, policy: Policy) -> None:
     """Have the run that ends with this backup copied, if that is due; the policy is locked."""
-    if backup.retry_at is not None:
-        return  # the run goes on
+    if backup.retry_at is not None or not policy.dr_enabled:
+        return
     is_due = policy.dr_successes % policy.dr_frequency == 0
     if backup.outcome == BackupOutcome.SUCCEEDED:
         # What was protected in part is copied when that is due, but the next run still has to be.
@@ -128,7 +119,7 @@ def _copied_collections() -> dict[str, SnapshotCollection]:
         for driver in registry.drivers()
         if driver.plan_copy is not None
         for collection in driver.snapshot_collections
-        if not collection.is_copy
+        if not collection.is_copy and not collection.is_archive
     }
 
 
@@ -182,7 +173,8 @@ def _finish(backup: Backup) -> None:
     backup.refresh_from_db(fields=["dr_status", "dr_finished_at", "dr_due_at", "version"])
     undone = Operation.objects.filter(dr_copy__backup=backup, undoes__isnull=False)
     backup_alerts.review_dr(backup, is_clean=not undoing.left_behind(undone.order_by("pk")))
-    _give_up_originals(backup)
+    give_up_originals(backup)
+    jobs.wake_s3([backup.pk])
     if backup.policy_id is not None:
         jobs.defer_retention(backup.policy_id)
 
@@ -204,24 +196,15 @@ _CODES = {
 }
 
 
-def _give_up_originals(backup: Backup) -> None:
+def give_up_originals(backup: Backup) -> None:
     """Have originals deleted that are not to be kept beside their copies, if these are complete.
 
-    What records share stays: it rotates by its own setting.
+    What records share stays: it rotates by its own setting. One that is still being copied to S3
+    goes when that is over.
     """
     missing = backup.dr_copies.filter(original=OuterRef("original")).exclude(
         outcome=DrCopyOutcome.SUCCEEDED, snapshot__isnull=False
     )
     copied = backup.dr_copies.filter(~Exists(missing), keeps_original=False)
     originals = live_snapshots().filter(pk__in=copied.values("original"), delete_requested_at=None)
-    choices = deletions.choose(originals.exclude(collection__in=shared_collections()))
-    for choice in choices:
-        snapshot = choice.snapshot
-        if choice.kept_because is None:
-            events.log(
-                "original_goes",
-                backup=snapshot.backup,
-                snapshot=snapshot.aws_ref,
-                resource=snapshot.resource_id,
-            )
-    deletions.give_up(choices, backup.user, "copied, and not to be kept beside the copies")
+    deletions.give_up_originals(originals.exclude(collection__in=shared_collections()), backup.user)

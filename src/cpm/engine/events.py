@@ -100,6 +100,25 @@ CATALOGUE = {
     "dr_succeeded": Line(INFO, "DR successful: {copies} copies."),
     "dr_partial": Line(WARNING, "DR partially successful: {copies} copies, {failed} failed."),
     "dr_failed": Line(ERROR, "DR failed: none of {failed} copies could be made."),
+    "s3_waits": Line(INFO, "Copying to S3 waits for copies that are under way."),
+    "s3_started": Line(INFO, "Copying {copies} EBS snapshots to S3 repository {repository}."),
+    "s3_copy_started": Line(INFO, "Copying {snapshot} of {resource} to S3: {what}."),
+    "s3_reads_all": Line(WARNING, "Of {snapshot} of {resource} everything has to be read: {error}"),
+    "s3_copy_refused": Line(
+        WARNING, "Copying {snapshot} of {resource} to S3 failed, trying again: {error}"
+    ),
+    "s3_copy_failed": Line(ERROR, "{snapshot} of {resource} could not be copied to S3: {error}"),
+    "s3_copy_succeeded": Line(
+        INFO, "{snapshot} of {resource} is in S3: {size} MiB, for which {stored} MiB were stored."
+    ),
+    "s3_copy_expired": Line(INFO, "{snapshot} of {resource} has expired in S3 and will go."),
+    "s3_progress": Line(
+        INFO, "{percent} % is copied to S3, at {rate} MiB/s; the rest takes {eta}."
+    ),
+    "s3_nothing": Line(INFO, "There was nothing to copy to S3."),
+    "s3_succeeded": Line(INFO, "Copied to S3: {copies} snapshots."),
+    "s3_partial": Line(WARNING, "Copied to S3 in part: {copies} snapshots, {failed} failed."),
+    "s3_failed": Line(ERROR, "Copying to S3 failed: none of {failed} snapshots was copied."),
     "original_goes": Line(
         INFO, "{snapshot} of {resource} will be deleted, as its copies are complete."
     ),

@@ -8,11 +8,12 @@ from collections.abc import Iterable
 
 from django.db.models import F
 
-from cpm.engine.queue import NOTICES, SCRIPTS, Task
+from cpm.engine.queue import ARCHIVE, NOTICES, SCRIPTS, Task
 from cpm.kernel import clock
 from cpm.models.backups import Backup, BackupPhase
 from cpm.models.operations import Operation
 from cpm.models.recoveries import Recovery, RecoveryPhase
+from cpm.models.s3_copies import S3Copy, S3CopyPhase
 
 # Who waits for a person comes first; what merely frees space comes last.
 LOOK_AT_POLICY = Task("look_at_policy", priority=90)
@@ -24,7 +25,10 @@ RETRY_BACKUP = Task("retry_backup", priority=50)
 RUN_SCRIPT = Task("run_script", priority=50, queue=SCRIPTS)
 NOTIFY = Task("notify", priority=50, queue=NOTICES)
 LOOK_AT_DR = Task("look_at_dr", priority=45)
+LOOK_AT_S3 = Task("look_at_s3", priority=45)
+LOOK_AT_S3_COPY = Task("look_at_s3_copy", priority=45)
 LOOK_AT_SNAPSHOT = Task("look_at_snapshot", priority=40)
+COPY_S3_RANGE = Task("copy_s3_range", priority=40, queue=ARCHIVE)
 SUMMARIZE = Task("summarize", priority=30)
 SCAN_TAGS = Task("scan_tags", priority=30)
 APPLY_RETENTION = Task("apply_retention", priority=20)
@@ -83,6 +87,21 @@ def defer_backups(backup_ids: Iterable[int]) -> None:
 def defer_dr(backup_ids: Iterable[int]) -> None:
     """Have the copies of these runs looked at."""
     LOOK_AT_DR.defer_all({f"dr:{pk}": {"backup_id": pk} for pk in backup_ids})
+
+
+def defer_s3(backup_ids: Iterable[int]) -> None:
+    """Have the copies of these runs in S3 looked at."""
+    LOOK_AT_S3.defer_all({f"s3:{pk}": {"backup_id": pk} for pk in backup_ids})
+
+
+def defer_s3_copies(copy_ids: Iterable[int]) -> None:
+    """Have these copies in S3 looked at."""
+    LOOK_AT_S3_COPY.defer_all({f"s3_copy:{pk}": {"copy_id": pk} for pk in copy_ids})
+
+
+def defer_s3_ranges(range_ids: Iterable[int]) -> None:
+    """Have these ranges copied to S3."""
+    COPY_S3_RANGE.defer_all({f"s3_range:{pk}": {"range_id": pk} for pk in range_ids})
 
 
 def defer_retries(backup_ids: Iterable[int]) -> None:
@@ -174,6 +193,21 @@ def wake_dr(copy_ids: Iterable[int]) -> None:
     still_open = Backup.objects.filter(pk__in=ids, dr_due_at__isnull=False)
     if still_open.update(dr_due_at=clock.now(), version=F("version") + 1):
         defer_dr(ids)
+
+
+def wake_s3(backup_ids: Iterable[int]) -> None:
+    """Something that the runs wait for has happened; those whose copies are over sleep on."""
+    ids = sorted(set(backup_ids))
+    still_open = Backup.objects.filter(pk__in=ids, s3_due_at__isnull=False)
+    if still_open.update(s3_due_at=clock.now(), version=F("version") + 1):
+        defer_s3(ids)
+
+
+def wake_s3_copy(copy_id: int) -> None:
+    """The last of its ranges is there; a copy that is over sleeps on."""
+    running = S3Copy.objects.filter(pk=copy_id, phase=S3CopyPhase.RUNNING)
+    if running.update(due_at=clock.now(), version=F("version") + 1):
+        defer_s3_copies([copy_id])
 
 
 def wake_recovery(recovery_id: int) -> None:

@@ -7,9 +7,9 @@ and may be lost or run twice without harm, because rows decide what is done.
 import asyncio
 import json
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -36,12 +36,13 @@ log = structlog.get_logger(__name__)
 Function = TypeVar("Function", bound=Callable[..., object])
 Answer = TypeVar("Answer")
 
-# The queue of everything short, that of the server's own scripts, which may take hours, and that of
-# messages, whose receivers may be slow. Each has its own threads; workers may be told to serve some
-# queues only.
+# The queue of everything short, that of the server's own scripts, which may take hours, that of
+# messages, whose receivers may be slow, and that of the data that goes to S3 and comes back. Each
+# has its own threads; workers may be told to serve some queues only.
 ENGINE = "engine"
 SCRIPTS = "scripts"
 NOTICES = "notices"
+ARCHIVE = "archive"
 
 # A job that fails by a defect, or kills its worker, is tried again for some twenty minutes.
 MOST_ATTEMPTS = 12
@@ -154,7 +155,7 @@ def run_worker(
 
     Returns early, or raises, when the database goes away; the caller starts it again.
     """
-    with ThreadPoolExecutor(concurrency, thread_name_prefix="job") as threads:
+    with _served(stop), ThreadPoolExecutor(concurrency, thread_name_prefix="job") as threads:
         loop = asyncio.new_event_loop()
         loop.set_default_executor(threads)
         app = _worker_app()
@@ -168,6 +169,11 @@ def run_worker(
         finally:
             loop.run_until_complete(app.close_async())
             loop.close()
+
+
+def is_stopping() -> bool:
+    """Whether a worker of this process was told to stop: long jobs end where they can go on."""
+    return any(stop.is_set() for stop in _stops)
 
 
 def take_over_stalled(silent_seconds: float) -> int:
@@ -210,7 +216,7 @@ def backlogs() -> list[Backlog]:
             " WHERE status = 'todo' AND coalesce(scheduled_at, now()) <= now() GROUP BY queue_name"
         )
         found = {name: Backlog(name, jobs, max(0.0, age or 0.0)) for name, jobs, age in cursor}
-    return [found.get(name, Backlog(name)) for name in (ENGINE, SCRIPTS, NOTICES)]
+    return [found.get(name, Backlog(name)) for name in (ENGINE, SCRIPTS, NOTICES, ARCHIVE)]
 
 
 def run_next() -> bool:
@@ -232,6 +238,17 @@ def run_next() -> bool:
     return True
 
 
+@contextmanager
+def _served(stop: threading.Event) -> Iterator[None]:
+    _stops.append(stop)
+    try:
+        yield
+    finally:
+        _stops.remove(stop)
+
+
+# Of the queues that this process serves.
+_stops: list[threading.Event] = []
 _tasks: dict[str, Task] = {}
 _jobs = JobManager(DjangoConnector())
 

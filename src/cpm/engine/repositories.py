@@ -10,7 +10,7 @@ from django.conf import settings
 
 from cpm.archive import repository as archive
 from cpm.archive import s3
-from cpm.archive.errors import ArchiveError, NameTaken, NotFound, WrongKey
+from cpm.archive.errors import ArchiveError, NameTaken, NotAnArchive, NotFound, WrongKey
 from cpm.archive.keys import Kms
 from cpm.archive.s3 import S3Store
 from cpm.aws.sessions import Aws
@@ -74,13 +74,18 @@ def establish(repository: S3Repository) -> None:
         raise Invalid(Problem("invalid", message, "encryption"))
 
 
-def open_archive(repository: S3Repository, aws: Aws | None = None) -> archive.Repository:
+def open_archive(
+    repository: S3Repository, aws: Aws | None = None, *, storage_class: str = s3.STANDARD
+) -> archive.Repository:
     """The archive of a row, with what the row has to open it; `aws` is of the bucket's region.
 
-    Takes a third of a second where there is a passphrase. Raises `ArchiveError`, and Fault.
+    At its first use it is made. Takes a third of a second where there is a passphrase. Raises
+    `ArchiveError`, and Fault.
     """
+    if not repository.aws_region:
+        _use_first(repository)
     aws = aws or aws_of(repository.account, repository.aws_region)
-    store = store_of(repository, aws)
+    store = store_of(repository, aws, storage_class)
     opened = archive.open_(store, **_secrets_of(repository, aws))
     if _should_be_sealed(repository, opened):
         # Else whoever may write to the bucket could have everything sent to him in the clear.
@@ -88,9 +93,21 @@ def open_archive(repository: S3Repository, aws: Aws | None = None) -> archive.Re
     return opened
 
 
-def store_of(repository: S3Repository, aws: Aws) -> S3Store:
+def store_of(repository: S3Repository, aws: Aws, storage_class: str = s3.STANDARD) -> S3Store:
     """The objects of a repository; `aws` is of the bucket's region."""
-    return S3Store(aws, repository.bucket_name, repository.prefix)
+    return S3Store(aws, repository.bucket_name, repository.prefix, storage_class=storage_class)
+
+
+def _use_first(repository: S3Repository) -> None:
+    """Make an archive that nobody has tried out yet. Raises `NotAnArchive`, and Fault."""
+    repository.aws_region = _region_of(repository)
+    try:
+        establish(repository)
+    except Invalid as invalid:
+        raise NotAnArchive(str(invalid)) from None
+    S3Repository.objects.filter(pk=repository.pk).update(
+        aws_region=repository.aws_region, kms_key=repository.kms_key
+    )
 
 
 def _region_of(repository: S3Repository) -> str:

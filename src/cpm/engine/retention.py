@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
 
-from cpm.engine import cleanup_log, deletions, events, jobs
+from cpm.engine import cleanup_log, deletions, events, jobs, s3_retention
 from cpm.engine.deleted import kept_snapshots
 from cpm.kernel import retention
 from cpm.kernel.retention import Decision, Reason, Record
@@ -44,7 +44,8 @@ def apply(policy_id: int) -> int:
     with transaction.atomic():
         _tell_expired([choice.snapshot for choice in choices if choice.kept_because is None])
         why = f"beyond the {policy.generations} generations of policy {policy.name}"
-        return deletions.give_up(choices, policy.user, why)
+        going = deletions.give_up(choices, policy.user, why)
+    return going + s3_retention.apply(policy)
 
 
 def _tell_kept(policy: Policy, decisions: Iterable[Decision]) -> None:

@@ -19,6 +19,7 @@ from cpm.models.backups import Backup
 from cpm.models.operations import Operation, OperationPhase
 from cpm.models.policies import PolicySchedule
 from cpm.models.recoveries import Recovery
+from cpm.models.s3_copies import S3Copy, S3CopyPhase, S3CopyRange
 from cpm.models.scripts import ScriptRun
 from cpm.models.tagscan import TagScan
 from cpm.models.users import User, UserKind
@@ -109,6 +110,11 @@ def _operations(now: datetime) -> QuerySet[Any, Any]:
     return due.only("recovery", "snapshot")
 
 
+def _s3_ranges(now: datetime) -> QuerySet[Any, Any]:
+    due = S3CopyRange.objects.filter(due_at__lte=now, copy__phase=S3CopyPhase.RUNNING)
+    return due.order_by("pk").values_list("pk", flat=True)
+
+
 # In the order of their jobs.
 _SOURCES: Mapping[str, Source] = {
     "scans": Source(_ids(TagScan.objects), jobs.defer_scans),
@@ -118,6 +124,9 @@ _SOURCES: Mapping[str, Source] = {
     "backups": Source(_ids(Backup.objects), jobs.defer_backups),
     "scripts": Source(_ids(ScriptRun.objects), jobs.defer_scripts),
     "dr": Source(_ids(Backup.objects, "dr_due_at"), jobs.defer_dr),
+    "s3": Source(_ids(Backup.objects, "s3_due_at"), jobs.defer_s3),
+    "s3_copies": Source(_ids(S3Copy.objects), jobs.defer_s3_copies),
+    "s3_ranges": Source(_s3_ranges, jobs.defer_s3_ranges),
     "retries": Source(_ids(Backup.objects, "retry_at"), jobs.defer_retries),
     "notices": Source(notices.due, jobs.defer_notices),
     "summaries": Source(summaries.due, jobs.defer_summaries),

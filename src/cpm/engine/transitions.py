@@ -16,6 +16,7 @@ from cpm.models.notifications import Delivery, DeliveryPhase
 from cpm.models.operations import Operation, OperationPhase
 from cpm.models.policies import Policy
 from cpm.models.recoveries import Recovery, RecoveryPhase
+from cpm.models.s3_copies import S3Copy, S3CopyPhase
 from cpm.models.scripts import ScriptPhase, ScriptRun
 
 Table = Mapping[str, frozenset[str]]
@@ -45,6 +46,12 @@ SCRIPT: Table = {
     ScriptPhase.RUNNING: frozenset({ScriptPhase.CLOSED}),
     ScriptPhase.CLOSED: frozenset(),
 }
+S3_COPY: Table = {
+    S3CopyPhase.PLANNED: frozenset({S3CopyPhase.RUNNING, S3CopyPhase.CLOSED}),
+    # Back to planned when it cannot go on from what it was planned with.
+    S3CopyPhase.RUNNING: frozenset({S3CopyPhase.PLANNED, S3CopyPhase.CLOSED}),
+    S3CopyPhase.CLOSED: frozenset(),
+}
 DELIVERY: Table = {
     DeliveryPhase.WAITING: frozenset({DeliveryPhase.CLOSED}),
     DeliveryPhase.CLOSED: frozenset(),
@@ -54,11 +61,12 @@ TABLES: Mapping[type[Model], Table] = {
     Backup: BACKUP,
     Recovery: RECOVERY,
     ScriptRun: SCRIPT,
+    S3Copy: S3_COPY,
     Delivery: DELIVERY,
 }
 
-Row = Operation | Backup | Recovery | ScriptRun | Delivery
-AnyRow = TypeVar("AnyRow", Operation, Backup, Recovery, ScriptRun, Delivery)
+Row = Operation | Backup | Recovery | ScriptRun | S3Copy | Delivery
+AnyRow = TypeVar("AnyRow", Operation, Backup, Recovery, ScriptRun, S3Copy, Delivery)
 
 
 class IllegalTransition(Exception):

@@ -12,6 +12,7 @@ from cpm.engine import (
     agents,
     backups,
     cleanup,
+    copy_to_s3,
     deliveries,
     discovery,
     dr,
@@ -23,6 +24,8 @@ from cpm.engine import (
     recoveries,
     removal,
     retention,
+    s3_copies,
+    s3_ranges,
     scripts,
     summaries,
     sweep,
@@ -47,6 +50,7 @@ LOOKS = (
     agents,
     backups,
     cleanup,
+    copy_to_s3,
     discovery,
     deliveries,
     dr,
@@ -55,6 +59,8 @@ LOOKS = (
     recoveries,
     removal,
     retention,
+    s3_copies,
+    s3_ranges,
     scripts,
     summaries,
     tagscan,
@@ -69,6 +75,7 @@ def run(
     queues: Sequence[str] = (),
     concurrency: int = 10,
     script_concurrency: int = 20,
+    archive_concurrency: int = 2,
     pace: Pace | None = None,
 ) -> None:
     """Serve `queues` (all if empty) until `stop` is set, whatever happens to the database."""
@@ -77,6 +84,7 @@ def run(
         queue.ENGINE: concurrency,
         queue.SCRIPTS: script_concurrency,
         queue.NOTICES: NOTICE_CONCURRENCY,
+        queue.ARCHIVE: archive_concurrency,
     }
     threads = [threading.Thread(target=_sweep_until, args=(stop, pace), name="sweep")]
     for name in queues or threads_by_queue:

@@ -176,7 +176,7 @@ class Schedule:
         if k == 0:
             return self._first
         if self.every_unit is Unit.MONTHS:
-            local = _add_months(self._first_local, k * self.every_how_many)
+            local = add_months(self._first_local, k * self.every_how_many)
         else:
             local = self._first_local + k * self._interval
         return local.astimezone(UTC)
@@ -218,7 +218,7 @@ def _months(local: datetime) -> int:
     return local.year * 12 + local.month - 1
 
 
-def _add_months(local: datetime, months: int) -> datetime:
+def add_months(local: datetime, months: int) -> datetime:
     """The same day `months` later, or the month's last day where it has no such day."""
     year, month0 = divmod(_months(local) + months, 12)
     last_day = calendar.monthrange(year, month0 + 1)[1]

@@ -97,6 +97,8 @@ class Backup(models.Model):
     )
     # As `dr_due_at`.
     s3_due_at = models.DateTimeField(null=True)
+    # Null while its turn has yet to come: of a policy one run is copied at a time.
+    s3_started_at = models.DateTimeField(null=True)
 
     class Meta:
         constraints = [
@@ -115,6 +117,11 @@ class Backup(models.Model):
                 fields=["policy"],
                 condition=~Q(phase=BackupPhase.CLOSED),
                 name="backup_one_running",
+            ),
+            models.UniqueConstraint(
+                fields=["policy"],
+                condition=Q(s3_due_at__isnull=False, s3_started_at__isnull=False),
+                name="backup_one_copied_to_s3",
             ),
             models.UniqueConstraint(
                 fields=["policy", "scheduled_at"],

@@ -35,23 +35,38 @@ class S3Copy(models.Model):
     """
 
     # The record that completed the run. The original may be that of an earlier record of it.
-    backup = models.ForeignKey(Backup, models.CASCADE, related_name="s3_copies")
-    original = models.ForeignKey(Snapshot, models.CASCADE, related_name="s3_copies")
+    backup = models.ForeignKey(Backup, models.SET_NULL, null=True, related_name="s3_copies")
+    original = models.ForeignKey(Snapshot, models.SET_NULL, null=True, related_name="s3_copies")
+    # What AWS calls the original, where it is, and when it was taken.
+    original_ref = models.CharField(max_length=64, default="")
+    original_region = models.CharField(max_length=32, default="")
+    taken_at = models.DateTimeField(null=True)
     snapshot = models.OneToOneField(Snapshot, models.CASCADE, related_name="s3_copy")
     repository = models.ForeignKey(S3Repository, models.RESTRICT, related_name="copies")
     storage_class = models.CharField(max_length=32)
+    timeout_hours = models.PositiveSmallIntegerField(default=24)
+    retry_count = models.PositiveSmallIntegerField(default=3)
+    deletes_original = models.BooleanField(default=False)
 
     # The manifest from which it goes on, and the snapshot with which AWS compares; empty for none.
     based_on = models.CharField(max_length=255, blank=True, default="")
     compared_with = models.CharField(max_length=64, blank=True, default="")
+    # AWS could not compare, or the manifest is damaged: everything is read.
+    reads_all = models.BooleanField(default=False)
 
     phase = models.CharField(max_length=8, choices=S3CopyPhase.choices, default=S3CopyPhase.PLANNED)
     outcome = models.CharField(max_length=1, choices=S3CopyOutcome.choices, blank=True, default="")
     error = models.TextField(blank=True, default="")
+    # How often it has failed for good, and begun where it was all the same.
     attempts = models.PositiveSmallIntegerField(default=0)
     # By the repository's own clock: from here on the archive's rules give a copy its time.
     began_at = models.DateTimeField(null=True)
-    deadline_at = models.DateTimeField()
+    # Counts from when its turn has come.
+    deadline_at = models.DateTimeField(null=True)
+    # When to look again, every open copy whose turn has come has such a time; a closed one has it
+    # while it is to be deleted.
+    due_at = models.DateTimeField(null=True)
+    version = models.PositiveIntegerField(default=0)
 
     # What its blocks hold, and what was stored for it.
     size_bytes = models.BigIntegerField(default=0)
@@ -66,10 +81,19 @@ class S3Copy(models.Model):
                 | (~Q(phase=S3CopyPhase.CLOSED) & Q(outcome="")),
             ),
         ]
-        indexes = [models.Index(fields=["backup", "phase"])]
+        indexes = [
+            models.Index(fields=["backup", "phase"]),
+            models.Index(fields=["due_at"], condition=Q(due_at__isnull=False), name="s3_copy_due"),
+            # What a snapshot is compared with must not go meanwhile.
+            models.Index(
+                fields=["compared_with"],
+                condition=~Q(phase=S3CopyPhase.CLOSED),
+                name="s3_copy_compared",
+            ),
+        ]
 
     def __str__(self) -> str:
-        return f"copy of {self.original_id} in {self.repository_id}"
+        return f"copy of {self.original_ref} in repository {self.repository_id}"
 
 
 class S3CopyRange(models.Model):

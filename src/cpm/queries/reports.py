@@ -25,10 +25,10 @@ def backups(viewer: Person) -> QuerySet[Backup]:
 def snapshots(viewer: Person, without: Collection[str] = ()) -> QuerySet[Snapshot]:
     """The snapshots of all records, with the name of the instance that they belong to.
 
-    Those of the kinds in `without` are left out.
+    Those of the collections in `without` are left out.
     """
     visible = Snapshot.objects.filter(owned_by(viewer, "backup__user"), backup__discarded_at=None)
-    visible = visible.exclude(kind__in=without)
+    visible = visible.exclude(collection__in=without)
     is_of_instance = Q(target__resource_id=F("instance_id"))
     return visible.annotate(
         instance_name=Case(When(is_of_instance, then=F("target__resource_name")))

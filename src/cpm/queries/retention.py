@@ -24,7 +24,7 @@ from django.db.models import (
 )
 from django.db.models.sql.compiler import SQLCompiler
 
-from cpm.engine.deleted import kept_snapshots
+from cpm.engine.deleted import archives, kept_snapshots
 from cpm.engine.retention import DR_OPEN
 from cpm.kernel.retention import Reason
 from cpm.models.backups import Backup, BackupOutcome, BackupPhase, CopyStatus
@@ -106,7 +106,8 @@ def _first_that_holds(*cases: When, default: Any) -> Case:
 # A run has one record of full success at most, so these records stand for the complete runs. They
 # are successes as long as anything is left of them; those of which all is wanted away are few, and
 # PostgreSQL finds them once for a statement.
-_COMPLETE = """
+_ARCHIVES = ", ".join(f"'{name}'" for name in archives())
+_COMPLETE = f"""
     generation.outcome = 'B' AND NOT generation.is_frozen AND generation.discarded_at IS NULL
     AND generation.dr_status IN ('N', 'S', 'D')
     AND generation.id NOT IN (
@@ -115,9 +116,10 @@ _COMPLETE = """
         AND NOT EXISTS (
             SELECT FROM cpm_snapshot AS kept WHERE kept.backup_id = going.backup_id
             AND kept.status <> 'D' AND kept.aws_ref <> '' AND kept.delete_requested_at IS NULL
+            AND kept.collection NOT IN ({_ARCHIVES})
         )
     )
-"""
+"""  # noqa: S608 - no part of it comes from outside
 _GENERATIONS = f"""
     SELECT generation.id FROM cpm_backup AS generation
     WHERE generation.policy_id = {{policy}} AND {_COMPLETE}

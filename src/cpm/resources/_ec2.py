@@ -86,6 +86,12 @@ def tags_of(described: Json) -> dict[str, str]:
     return tags.from_aws(described.get("Tags"))
 
 
+def in_words(facts: Json, words: Mapping[str, str]) -> Json:
+    """Facts that say something, by what EC2 calls them, and the tags."""
+    said = {word: facts[name] for name, word in words.items() if facts.get(name) not in (None, "")}
+    return {**said, "Tags": tags.to_aws(facts.get("tags", {}))}
+
+
 def zone_names(aws: Aws) -> list[str]:
     """The region's zones that can take volumes; ordinary ones before local zones."""
     zones = aws.call("ec2", "DescribeAvailabilityZones")["AvailabilityZones"]

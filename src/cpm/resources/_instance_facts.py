@@ -23,6 +23,38 @@ _CPU = ("CoreCount", "ThreadsPerCore", "AmdSevSnp", "NestedVirtualization")
 _PLACEMENT = ("GroupName", "PartitionNumber", "Tenancy")
 
 
+_WORDS = {
+    "image_id": "ImageId",
+    "instance_type": "InstanceType",
+    "key_name": "KeyName",
+    "ebs_optimized": "EbsOptimized",
+    "placement": "Placement",
+    "cpu": "CpuOptions",
+    "metadata": "MetadataOptions",
+    "platform_details": "PlatformDetails",
+    "usage_operation": "UsageOperation",
+    "architecture": "Architecture",
+    "root_device": "RootDeviceName",
+    "boot_mode": "BootMode",
+    "ena": "EnaSupport",
+    "vpc_id": "VpcId",
+    "subnet_id": "SubnetId",
+    "private_ip": "PrivateIpAddress",
+}
+
+
+def in_aws_words(facts: Json) -> Json:
+    """What `DescribeInstances` said of the instance, as far as it makes another like it."""
+    words = _ec2.in_words(facts, _WORDS)
+    groups = [{"GroupId": group} for group in facts.get("security_groups", ())]
+    profile = facts.get("iam_profile_arn")
+    return {
+        **words,
+        **({"SecurityGroups": groups} if groups else {}),
+        **({"IamInstanceProfile": {"Arn": profile}} if profile else {}),
+    }
+
+
 def resource(
     instance: Json, volumes: Mapping[str, Resource], images: Mapping[str, Json], region: str
 ) -> Resource:

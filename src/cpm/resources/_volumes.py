@@ -18,6 +18,8 @@ KIND = "ebs_volume"
 COLLECTION = "volumes"
 # The collection of their copies in other regions and accounts.
 COPIES = "dr_volumes"
+# That of their copies in S3.
+ARCHIVED = "copy_to_s3"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,22 @@ def facts(volume: Json) -> Json:
         "delete_on_termination": attached.get("DeleteOnTermination", False),
         "tags": _ec2.tags_of(volume),
     }
+
+
+_WORDS = {
+    "volume_type": "VolumeType",
+    "iops": "Iops",
+    "throughput": "Throughput",
+    "encrypted": "Encrypted",
+    "kms_key_id": "KmsKeyId",
+    "availability_zone": "AvailabilityZone",
+    "multi_attach": "MultiAttachEnabled",
+}
+
+
+def in_aws_words(facts: Json) -> Json:
+    """What `DescribeVolumes` said of the volume, as far as it makes another like it."""
+    return _ec2.in_words(facts, _WORDS)
 
 
 def resource(volume: Json, region: str) -> Resource:

@@ -189,8 +189,7 @@ class Watch:
     permissions: tuple[str, ...]
     # Answers for every ref it is given; a call that fails raises and decides nothing.
     poll: Callable[[Aws, Sequence[str]], Mapping[str, Verdict]]
-    # How many refs one call can answer for.
-    batch: int = 1000
+    batch: int = 1000  # how many refs one call can answer for
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,8 +198,7 @@ class SnapshotCollection:
 
     name: str
     label: str
-    # Keys beside the common ones: `volume_device`, `instance_id`.
-    extra_keys: tuple[str, ...] = ()
+    extra_keys: tuple[str, ...] = ()  # beside the common ones: `volume_device`, `instance_id`
     can_recover: bool = False
     # Whether recovering is an operation of the published guide or one of ours [1.2].
     recover_is_published: bool = True
@@ -212,6 +210,9 @@ class SnapshotCollection:
     is_copy: bool = False
     # The collection that lists copies of these in other regions and accounts.
     copied_as: str = ""
+    archived_as: str = ""  # likewise, copies of their data in S3
+    reported_since: str = "1.0.0"  # the version whose report of snapshots has them
+    is_archive: bool = False  # it lists copies in S3, which the driver's effects do not concern
     # The effect that only marks one as expired, where the account forbids deleting. Its spec is
     # that of `delete` with `expired_at`, the time as on the wire.
     expire: str = ""
@@ -375,14 +376,13 @@ class Driver:
     # How a snapshot gets a copy elsewhere, as a chain of which one step has the copy as its part;
     # what AWS can merely share has no part. May read the source's AWS, raises OptionRefused.
     plan_copy: Callable[[Aws, CopyWish], list[Order]] | None = None
+    in_aws_words: Callable[[Json], Json] | None = None  # its facts, for manifests of archives
     # All copies in the region that carry the marks of the server of that id, paged to the end.
     inventory: Callable[[Aws, str], Iterator[Owned]] | None = None
     # The agents of those of the ids that have one; targets that want theirs say `agent_enabled`.
     agents: Callable[[Aws, Sequence[str]], Iterator[Agent]] | None = None
     # How tags protect its resources; None where they cannot.
     tag_rules: TagRules | None = None
-    # The version of the API from which on the report of snapshots shows its own.
-    reported_since: str = "1.0.0"
 
     @property
     def is_recovered_whole(self) -> bool:

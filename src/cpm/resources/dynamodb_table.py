@@ -40,7 +40,12 @@ DRIVER = Driver(
     target_id_alias="table",
     recovery_type="D",
     snapshot_collections=(
-        SnapshotCollection(name=_dynamodb.COLLECTION, label="DynamoDB backups", can_recover=True),
+        SnapshotCollection(
+            name=_dynamodb.COLLECTION,
+            label="DynamoDB backups",
+            can_recover=True,
+            reported_since="1.1.0",
+        ),
     ),
     effects=(
         _dynamodb_backups.CREATE,
@@ -68,5 +73,4 @@ DRIVER = Driver(
     limit="max_dynamodb_gib",
     inventory=_dynamodb_backups.owned,
     tag_rules=TagRules("dynamodb", "table/"),
-    reported_since="1.1.0",
 )

@@ -195,6 +195,7 @@ DRIVER = Driver(
             can_recover=True,
             recover_is_published=False,
             copied_as=_volumes.COPIES,
+            archived_as=_volumes.ARCHIVED,
         ),
         SnapshotCollection(
             name=_volumes.COPIES,
@@ -204,6 +205,13 @@ DRIVER = Driver(
             recover_is_published=False,
             is_copy=True,
             expire=_snapshot_copies.EXPIRE.name,
+        ),
+        SnapshotCollection(
+            name=_volumes.ARCHIVED,
+            label="Copies in S3",
+            extra_keys=("volume_device", "instance_id"),
+            is_archive=True,
+            reported_since="1.1.0",
         ),
     ),
     effects=(
@@ -239,6 +247,7 @@ DRIVER = Driver(
     target_options=TargetOptions,
     recover_options=RecoverOptions,
     limit="max_independent_ebs_gib",
+    in_aws_words=_volumes.in_aws_words,
     inventory=_ebs_snapshots.inventory,
     tag_rules=TagRules("ec2", "volume/", {Option.EXCLUDE: {}}, excluded_from=_excluded_from),
 )

@@ -380,6 +380,7 @@ DRIVER = Driver(
     shown_options=("backup_option",),
     target_defaults=_target_defaults,
     check_target=_check_target,
+    in_aws_words=_instance_facts.in_aws_words,
     inventory=_images.inventory,
     agents=_agents.find,
     tag_rules=TagRules(

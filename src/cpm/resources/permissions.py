@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from cpm.archive import keys, s3
+from cpm.archive import keys, s3, source
 from cpm.resources import registry, sns, tagged
 from cpm.resources.contract import Driver, Effect, Json
 
@@ -67,6 +67,7 @@ def documents(
         rights.read(sns.PERMISSIONS)
         rights.read(s3.PERMISSIONS)
         rights.archive_keys.update(keys.PERMISSIONS)
+        rights.read(source.PERMISSIONS)
     statements = list(_statements(rights))
     if roles:
         assume = _statement("AssumeRole", {"sts:AssumeRole"})

@@ -62,7 +62,12 @@ DRIVER = Driver(
     target_id_alias="cluster",
     recovery_type="H",
     snapshot_collections=(
-        SnapshotCollection(name=_redshift.COLLECTION, label="Redshift snapshots", can_recover=True),
+        SnapshotCollection(
+            name=_redshift.COLLECTION,
+            label="Redshift snapshots",
+            can_recover=True,
+            reported_since="1.1.0",
+        ),
     ),
     effects=(
         _redshift_snapshots.CREATE,
@@ -90,5 +95,4 @@ DRIVER = Driver(
     plan_copy=_plan_copy,
     inventory=_redshift_snapshots.owned,
     tag_rules=TagRules("redshift", "cluster:"),
-    reported_since="1.1.0",
 )

@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from django.db import transaction
 
 from cpm.engine import tick
+from cpm.engine.deleted import kept_snapshots
 from cpm.kernel import names
 from cpm.kernel.invalid import Invalid, Problem
 from cpm.models.backups import Backup, BackupOutcome
-from cpm.models.snapshots import Snapshot, SnapshotStatus
+from cpm.models.snapshots import SnapshotStatus
 from cpm.queries import backups, policies
 from cpm.queries.errors import one
 from cpm.queries.people import Person
@@ -86,5 +87,4 @@ def _store(backup: Backup, given: Given, **columns: bool) -> None:
 
 def _has_live_snapshots(backup: Backup) -> bool:
     """Whether something is left to be kept, and not about to be deleted."""
-    good = Snapshot.objects.filter(backup=backup, status=SnapshotStatus.SUCCEEDED)
-    return good.filter(delete_requested_at=None).exists()
+    return kept_snapshots().filter(backup=backup, status=SnapshotStatus.SUCCEEDED).exists()

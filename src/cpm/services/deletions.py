@@ -1,6 +1,7 @@
 """Deletions that reach AWS: of a snapshot, a record, or all that a policy or an account has.
 
-Each tells what it would delete, and why it would keep the rest; with `dry_run` that is all.
+Each tells what it would delete, and why it would keep the rest; with `dry_run` that is all. Those
+of several snapshots leave copies in S3 alone, unless told `with_s3`; a record takes them along.
 """
 
 from collections.abc import Sequence
@@ -26,7 +27,7 @@ from cpm.services.errors import Conflict
 
 @transaction.atomic
 def of_account(
-    account_id: int, *, is_dr: bool, actor: Person, dry_run: bool = False
+    account_id: int, *, is_dr: bool, actor: Person, dry_run: bool = False, with_s3: bool = False
 ) -> Sequence[Choice]:
     """Delete every snapshot of an account but those of frozen records, in the background.
 
@@ -34,7 +35,7 @@ def of_account(
     """
     access.require(actor, Action.DELETE_ACCOUNTS)
     account = one(accounts.of_kind(actor, is_dr=is_dr), account_id)
-    choices = deletions.of_account(account)
+    choices = deletions.of_account(account, with_s3=with_s3)
     if dry_run:
         return deletions.preview(choices)
     deletions.request(choices)
@@ -43,14 +44,16 @@ def of_account(
 
 
 @transaction.atomic
-def of_policy(policy_id: int, *, actor: Person, dry_run: bool = False) -> Sequence[Choice]:
+def of_policy(
+    policy_id: int, *, actor: Person, dry_run: bool = False, with_s3: bool = False
+) -> Sequence[Choice]:
     """Delete every snapshot of a policy but those of frozen records, in the background.
 
     Raises `Forbidden` and `NotFound`.
     """
     access.require(actor, Action.CHANGE_BACKUPS)
     policy = one(policies.visible_to(actor), policy_id)
-    choices = deletions.of_policy(policy)
+    choices = deletions.of_policy(policy, with_s3=with_s3)
     if dry_run:
         return deletions.preview(choices)
     deletions.request(choices)
@@ -59,13 +62,15 @@ def of_policy(policy_id: int, *, actor: Person, dry_run: bool = False) -> Sequen
 
 
 @transaction.atomic
-def of_backup(backup_id: int, *, actor: Person, dry_run: bool = False) -> Sequence[Choice]:
+def of_backup(
+    backup_id: int, *, actor: Person, dry_run: bool = False, with_s3: bool = False
+) -> Sequence[Choice]:
     """Delete the snapshots of a record, frozen or not, in the background; the record stays.
 
     Raises `Forbidden`, `NotFound` and `Conflict`.
     """
     backup = _named(backup_id, actor)
-    choices = deletions.of_backup(backup)
+    choices = deletions.of_backup(backup, with_s3=with_s3)
     if dry_run:
         return _preview(backup, choices)
     _require_rest(backup)
@@ -81,7 +86,7 @@ def backup(backup_id: int, *, actor: Person, dry_run: bool = False) -> Sequence[
     Raises `Forbidden`, `NotFound` and `Conflict`.
     """
     named = _named(backup_id, actor)
-    choices = deletions.of_backup(named)
+    choices = deletions.of_backup(named, with_s3=True)
     if dry_run:
         return _preview(named, choices)
     _require_rest(named)

@@ -8,6 +8,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from cpm.engine import recoveries as engine
+from cpm.engine.deleted import archives
 from cpm.kernel.invalid import Invalid, Problem
 from cpm.models.accounts import Account
 from cpm.models.backups import Backup, BackupTarget
@@ -120,7 +121,8 @@ def _parts(target: BackupTarget, given: Given) -> list[Snapshot]:
     rows = Snapshot.objects.select_related("account").order_by("pk")
     chosen = given.get("source", _BACKUP)
     if chosen == _DR:
-        return _copied_parts(rows.filter(source_snapshot__target=target), given)
+        copies = rows.filter(source_snapshot__target=target).exclude(collection__in=archives())
+        return _copied_parts(copies, given)
     if chosen == _S3:
         given.refuse("source", "invalid", "There is no copy in S3.")
         return []

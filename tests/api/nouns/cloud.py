@@ -7,6 +7,7 @@ from cpm.simulator.process import Credentials, Simulator
 from tests import owners
 
 REGION = "us-east-1"
+SSE_S3: Any = {"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]}
 
 
 @dataclass
@@ -39,6 +40,15 @@ class Cloud:
         )
         volume_id: str = made["VolumeId"]
         return volume_id
+
+    def bucket(self, region: str = "eu-west-1") -> str:
+        """An encrypted bucket; returns its name."""
+        name = f"archive-{self.number}"
+        place = {} if region == REGION else {"LocationConstraint": region}
+        s3 = self.client("s3")
+        s3.create_bucket(Bucket=name, **({"CreateBucketConfiguration": place} if place else {}))
+        s3.put_bucket_encryption(Bucket=name, ServerSideEncryptionConfiguration=SSE_S3)
+        return name
 
     def instance(self, volumes: int = 2) -> str:
         """A running instance with so many volumes, the root among them; returns its id."""

@@ -47,7 +47,7 @@ class Endpoint:
     @property
     def waits_for_s3(self) -> bool:
         """Whether it comes with copies to S3, which this server cannot make yet."""
-        return "snapshots/copy_to_s3" in self.path
+        return "copy_to_s3/{snapshot_id}/recover" in self.path
 
     @property
     def operation(self) -> Operation:

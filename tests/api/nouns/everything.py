@@ -35,10 +35,14 @@ def make_one_of_each(estate: Estate) -> dict[str, int]:
     table = estate.target("dynamodb_tables", cloud.table())
     named = create(estate.caller, f"{volumes}?validate=false", {"volume_id": "vol-1"})
     estate.caller.put(f"{estate.path}dr/", {"enabled": True, "target_regions": ["eu-west-1"]})
+    bucket = {"name": "vault", "account": estate.account, "bucket_name": cloud.bucket()}
+    repository = create(estate.caller, "/s3_repositories/", bucket)["id"]
+    estate.caller.put(f"{estate.path}copy_to_s3/", {"enabled": True, "repository": repository})
     backup = estate.run()["id"]
     path = f"/backups/{backup}/snapshots/"
     (snapshot, *_) = estate.caller.get(f"{path}volumes/").json
     copies = [(f"snapshots/{name}", f"{path}{name}/") for name in COPIES]
+    (in_s3, *_) = estate.caller.get(f"{path}copy_to_s3/").json
     (only_ami,) = estate.caller.get(f"{path}only_amis/").json
     (initial_ami,) = estate.caller.get(f"{path}initial_amis/").json
     (of_database,) = estate.caller.get(f"{path}rds_databases/").json
@@ -50,15 +54,15 @@ def make_one_of_each(estate: Estate) -> dict[str, int]:
     topic = {"name": "ops", "channel_type": "sns", "account": estate.account, "region": "us-east-1"}
     channel = create(estate.caller, "/notifications/channels/", topic)["id"]
     create(estate.caller, f"/notifications/channels/{channel}/test/", {})
-    bucket = {"name": "vault", "account": estate.account, "bucket_name": "archive"}
-    repository = create(estate.caller, "/s3_repositories/?validate=false", bucket)["id"]
+    unused = {"name": "spare", "account": estate.account, "bucket_name": "archive"}
+    spare = create(estate.caller, "/s3_repositories/?validate=false", unused)["id"]
     worker = create(estate.caller, "/workers/", {"account": estate.account, "region": "us-east-1"})
     drain()
     return {
         "accounts/backup": estate.account,
         "accounts/dr": create(estate.caller, "/accounts/dr/", keys(cloud, name="vault"))["id"],
         "notifications/channels": channel,
-        "s3_repositories": repository,
+        "s3_repositories": spare,
         "workers": worker["id"],
         "policies": estate.policy,
         "targets/volumes": volume["id"],
@@ -70,6 +74,7 @@ def make_one_of_each(estate: Estate) -> dict[str, int]:
         "instances/{}/volumes": named["id"],
         "backups": backup,
         "snapshots/volumes": snapshot["id"],
+        "snapshots/copy_to_s3": in_s3["id"],
         "snapshots/only_amis": only_ami["id"],
         "snapshots/initial_amis": initial_ami["id"],
         "snapshots/instances": whole["id"],

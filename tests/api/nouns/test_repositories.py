@@ -14,17 +14,12 @@ from tests.api.nouns.cloud import Cloud
 from tests.api.nouns.estate import connect, create
 
 PATH = "/s3_repositories/"
-SSE_S3: Any = {"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]}
 
 
 @pytest.fixture
 def bucket(cloud: Cloud) -> str:
     """An encrypted bucket in Ireland."""
-    name = f"archive-{cloud.number}"
-    s3 = cloud.client("s3")
-    s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
-    s3.put_bucket_encryption(Bucket=name, ServerSideEncryptionConfiguration=SSE_S3)
-    return name
+    return cloud.bucket()
 
 
 @pytest.fixture

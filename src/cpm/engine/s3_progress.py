@@ -1,0 +1,87 @@
+"""How far copies in S3 are, in the log and in their rows: percent, rate, and time left."""
+
+from dataclasses import dataclass
+
+from django.db.models import Sum
+
+from cpm.archive.blobs import BLOCK_BYTES
+from cpm.archive.pages import PAGE_BLOCKS
+from cpm.engine import bulk, events
+from cpm.kernel import clock
+from cpm.models.backups import Backup
+from cpm.models.events import Event
+from cpm.models.s3_copies import S3Copy, S3CopyPhase, S3CopyRange
+from cpm.models.snapshots import Snapshot
+
+# How often the log tells how far it is.
+_LINES = 10
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is: the part of its volumes that is dealt with, and what was read for that."""
+
+    percent: int
+    mib_per_second: int
+    seconds_left: int | None
+
+
+def tell(backup: Backup) -> None:
+    """Write down how far the copies of a run are; log it when that is news."""
+    copies = list(backup.s3_copies.select_related("snapshot"))
+    parts = {copy.pk: _part(copy) for copy in copies}
+    snapshots = [_noted(copy, parts[copy.pk]) for copy in copies]
+    bulk.update(snapshots, ["progress_percent"])
+    sizes = {copy.pk: copy.snapshot.size_gib or 1 for copy in copies}
+    part = sum(parts[pk] * size for pk, size in sizes.items()) / sum(sizes.values())
+    _log(backup, progress_of(backup, part))
+
+
+def progress_of(backup: Backup, part: float) -> Progress:
+    """What that part of a run says of its rate, and of what is left."""
+    elapsed = (clock.now() - (backup.s3_started_at or clock.now())).total_seconds()
+    ranges = S3CopyRange.objects.filter(copy__backup=backup)
+    blocks = ranges.aggregate(blocks=Sum("blocks_read"))["blocks"] or 0
+    return Progress(
+        percent=int(100 * part),
+        mib_per_second=round(blocks * BLOCK_BYTES / 2**20 / elapsed) if elapsed > 0 else 0,
+        seconds_left=round(elapsed * (1 - part) / part) if part > 0 else None,
+    )
+
+
+def _part(copy: S3Copy) -> float:
+    """The part of its volume that a copy has dealt with."""
+    if copy.phase == S3CopyPhase.CLOSED:
+        return 1.0
+    done = pages = 0.0
+    for each in copy.ranges.all():
+        pages += each.last_page + 1 - each.first_page
+        done += _pages_done(each)
+    return done / pages if pages else 0.0
+
+
+def _pages_done(range_: S3CopyRange) -> float:
+    if range_.is_done:
+        return range_.last_page + 1 - range_.first_page
+    return max(0.0, range_.block / PAGE_BLOCKS - range_.first_page)
+
+
+def _noted(copy: S3Copy, part: float) -> Snapshot:
+    # All of it is there only with its manifest.
+    most = 100 if copy.phase == S3CopyPhase.CLOSED else 99
+    copy.snapshot.progress_percent = min(int(100 * part), most)
+    return copy.snapshot
+
+
+def _log(backup: Backup, progress: Progress) -> None:
+    told = Event.objects.filter(backup=backup, code="s3_progress").order_by("-pk").first()
+    before = told.values["percent"] if told else 0
+    if progress.percent * _LINES // 100 > before * _LINES // 100:
+        left = progress.seconds_left
+        events.log(
+            "s3_progress",
+            backup=backup,
+            percent=progress.percent,
+            rate=progress.mib_per_second,
+            eta=f"about {round(left / 60) or 1} minutes" if left is not None else "a while",
+        )

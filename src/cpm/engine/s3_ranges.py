@@ -1,0 +1,139 @@
+"""Ranges of copies: any number of workers share them, each copies one at a time.
+
+What a checkpoint says is written on condition that nobody else has taken the range over, so that a
+worker that was taken for dead does not undo what was done since.
+"""
+
+from functools import partial
+from typing import Any
+
+import msgspec
+from django.conf import settings
+
+from cpm.archive.copying import Limits, Progress, copy_range
+from cpm.archive.errors import ArchiveError, Damaged, LineageBroken
+from cpm.archive.known import Former
+from cpm.archive.source import EbsSource
+from cpm.archive.writer import Checkpoint
+from cpm.engine import jobs, queue, repositories, s3_copies
+from cpm.engine.accounts import aws_of
+from cpm.engine.queue import Overtaken
+from cpm.kernel import clock
+from cpm.kernel.faults import Fault, FaultKind
+from cpm.models.s3_copies import S3Copy, S3CopyPhase, S3CopyRange
+
+_RELATED = [f"copy__{name}" for name in s3_copies.RELATED]
+
+
+@jobs.COPY_S3_RANGE.runs
+def look(range_id: int) -> None:
+    """Copy a range, from where an earlier worker has left it."""
+    due = S3CopyRange.objects.filter(pk=range_id, due_at__lte=clock.now(), is_done=False)
+    found = due.filter(copy__phase=S3CopyPhase.RUNNING).select_related(*_RELATED).first()
+    if found is None or _is_late(found.copy):
+        return
+    # Whoever has it still, but was taken for dead, cannot tell of it any more.
+    _change(found)
+    try:
+        if _copy(found):
+            _change(found, is_done=True, due_at=None)
+            _wake(found.copy)
+    except (LineageBroken, Damaged) as error:
+        s3_copies.read_all(found.copy, str(error))
+    except (ArchiveError, Fault) as error:
+        _refuse(found, error)
+
+
+@jobs.COPY_S3_RANGE.gives_up
+def give_up(range_id: int) -> None:
+    """End the copy at one of whose ranges our own code fails again and again."""
+    found = S3CopyRange.objects.filter(pk=range_id).first()
+    if found is not None:
+        s3_copies.give_up(found.copy_id)
+
+
+def _copy(range_: S3CopyRange) -> bool:
+    """Copy what is left of it; False if this worker is to stop before the end."""
+    copy, progress = range_.copy, Progress()
+    if copy.original is None:
+        raise Fault(FaultKind.INVALID, f"{copy.original_ref} belongs to no record any longer")
+    opened = repositories.open_archive(copy.repository, storage_class=copy.storage_class)
+    former = s3_copies.former_of(copy, opened)
+    aws = aws_of(copy.original.account, copy.original_region).on_behalf_of(f"s3-{copy.backup_id}")
+    base = {each.page: each for each in former.pages} if former and copy.compared_with else None
+    return copy_range(
+        opened,
+        EbsSource(aws, copy.original_ref, copy.compared_with or None),
+        range(range_.first_page, range_.last_page + 1),
+        tell=partial(_keep, range_, progress),
+        base=base,
+        known=Former(opened, former) if former and base is None else None,
+        after=_checkpoint(range_),
+        should_stop=lambda: queue.is_stopping() or _is_late(copy),
+        limits=_limits(),
+        progress=progress,
+    )
+
+
+def _keep(range_: S3CopyRange, progress: Progress, checkpoint: Checkpoint) -> None:
+    """Write down what is stored by now; raises Overtaken where the range is somebody else's."""
+    done = ((number, msgspec.to_builtins(place)) for number, place in checkpoint.pages.items())
+    _change(
+        range_,
+        block=checkpoint.block,
+        pages=[*range_.pages, *map(list, done)],
+        open_page=checkpoint.open_page,
+        blocks_read=range_.blocks_read + progress.blocks,
+        stored_bytes=range_.stored_bytes + progress.stored_bytes,
+    )
+    progress.blocks = progress.stored_bytes = 0
+
+
+def _checkpoint(range_: S3CopyRange) -> Checkpoint | None:
+    if not range_.block:
+        return None
+    return Checkpoint(range_.block, {}, bytes(range_.open_page))
+
+
+def _change(range_: S3CopyRange, **changes: Any) -> None:
+    unchanged = S3CopyRange.objects.filter(
+        pk=range_.pk, version=range_.version, copy__phase=S3CopyPhase.RUNNING
+    )
+    if not unchanged.update(**changes, version=range_.version + 1):
+        raise Overtaken(f"{range_} is not at version {range_.version} any longer")
+    range_.version += 1
+    for name, value in changes.items():
+        setattr(range_, name, value)
+
+
+def _refuse(range_: S3CopyRange, error: ArchiveError | Fault) -> None:
+    """Come back to the range when what has failed may work again, if it is worth that."""
+    copy = S3Copy.objects.select_related(*s3_copies.RELATED).get(pk=range_.copy_id)
+    if copy.phase == S3CopyPhase.CLOSED:
+        return
+    if isinstance(error, Fault) and error.worth_another_try:
+        S3Copy.objects.filter(pk=copy.pk).update(error=str(error))
+        _change(range_, due_at=clock.now() + s3_copies.wait_after(error))
+    else:
+        s3_copies.refuse(copy, error)
+
+
+def _wake(copy: S3Copy) -> None:
+    """With the last range the copy can be published."""
+    if not S3CopyRange.objects.filter(copy=copy, is_done=False).exists():
+        jobs.wake_s3_copy(copy.pk)
+
+
+def _is_late(copy: S3Copy) -> bool:
+    return copy.deadline_at is not None and copy.deadline_at <= clock.now()
+
+
+def _limits() -> Limits:
+    """What one of the ranges that this process copies at once may take of it."""
+    environment = settings.ENVIRONMENT
+    at_once = environment.archive_concurrency
+    return Limits(
+        memory_bytes=environment.archive_memory_mib * 2**20 // at_once,
+        connections=environment.archive_connections,
+        level=environment.archive_level,
+    )
