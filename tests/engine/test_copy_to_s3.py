@@ -102,6 +102,23 @@ class TestCopies:
         stored = [S3Copy.objects.get(snapshot=each).stored_bytes for each in (former, copy)]
         assert stored[1] < stored[0] / 2
 
+    def test_what_another_volume_has_brought_is_not_stored_again(
+        self, world: World, vault: Vault
+    ) -> None:
+        source, twin = volume(world, blocks=8), volume(world, blocks=0)
+        policy = s3_policy(vault, volume_target(source), s3_keep_generations=1)
+        world.backup(policy)
+        write(world, source, start=6, count=2, seed=9)
+        backup = world.backup(policy)
+        # The first copy is gone; what the second has in common with it is known all the same.
+        world.simulator.write_blocks(twin, 100, world.simulator.read_blocks(source, 0, 8))
+        other = world.backup(s3_policy(vault, volume_target(twin)))
+        (copy,) = copies_of(other)
+        assert vault.blocks(copy) == in_ebs(world, original_of(other).aws_ref)
+        assert len(vault.blocks(copy)) == 8
+        stored = {each.backup_id: each.stored_bytes for each in S3Copy.objects.all()}
+        assert stored[other.pk] < 2_000 < stored[backup.pk]
+
     def test_a_manifest_says_all_that_it_takes_to_make_everything_anew(
         self, world: World, vault: Vault
     ) -> None:

@@ -79,6 +79,11 @@ class Environment:
     )
     archive_connections: int = _setting(8, "Blocks that each of them reads at once.")
     archive_level: int = _setting(3, "How hard zstd tries on blocks, from 1 to 19.")
+    archive_indexed_blocks: int = _setting(
+        1_000_000,
+        "Blocks of each repository that are found again, so that other volumes need not store them"
+        " once more; some 160 bytes each in the database.",
+    )
 
     access_token_minutes: int = _setting(60, "How long an access token lives.")
     refresh_token_hours: int = _setting(24, "How long a refresh token lives.")

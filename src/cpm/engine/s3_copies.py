@@ -18,7 +18,15 @@ from cpm.archive.collector import MOST_COPY
 from cpm.archive.errors import ArchiveError, Damaged, NameTaken, NotFound
 from cpm.archive.manifests import RETIRED, Manifest, PagePlace
 from cpm.archive.pages import PAGE_BLOCKS
-from cpm.engine import events, jobs, repositories, s3_manifests, s3_retention, transitions
+from cpm.engine import (
+    events,
+    jobs,
+    repositories,
+    s3_blocks,
+    s3_manifests,
+    s3_retention,
+    transitions,
+)
 from cpm.kernel import clock
 from cpm.kernel.faults import Fault
 from cpm.models.repositories import S3Repository
@@ -206,9 +214,9 @@ def _publish(copy: S3Copy) -> None:
         _begin_anew(copy)
         return
     former = former_of(copy, opened) if copy.compared_with else None
-    subject = s3_manifests.subject_of(copy)
+    subject, changed = s3_manifests.subject_of(copy), _changed(copy)
     try:
-        manifest = writer.publish(opened, subject, copy.began_at, _changed(copy), former)
+        manifest = writer.publish(opened, subject, copy.began_at, changed, former)
     except NameTaken:
         # An earlier attempt came so far, unless somebody else has had the same idea.
         manifest = opened.manifest(s3_manifests.name_of(copy))
@@ -216,6 +224,7 @@ def _publish(copy: S3Copy) -> None:
             _begin_anew(copy)
             return
     _succeed(copy, manifest)
+    s3_blocks.note(opened, copy, changed)
 
 
 def _changed(copy: S3Copy) -> dict[int, PagePlace | None]:

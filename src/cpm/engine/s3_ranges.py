@@ -18,6 +18,7 @@ from cpm.archive.writer import Checkpoint
 from cpm.engine import jobs, queue, repositories, s3_copies
 from cpm.engine.accounts import aws_of
 from cpm.engine.queue import Overtaken
+from cpm.engine.s3_blocks import Both, Index
 from cpm.kernel import clock
 from cpm.kernel.faults import Fault, FaultKind
 from cpm.models.s3_copies import S3Copy, S3CopyPhase, S3CopyRange
@@ -61,18 +62,19 @@ def _copy(range_: S3CopyRange) -> bool:
     former = s3_copies.former_of(copy, opened)
     aws = aws_of(copy.original.account, copy.original_region).on_behalf_of(f"s3-{copy.backup_id}")
     base = {each.page: each for each in former.pages} if former and copy.compared_with else None
-    return copy_range(
-        opened,
-        EbsSource(aws, copy.original_ref, copy.compared_with or None),
-        range(range_.first_page, range_.last_page + 1),
-        tell=partial(_keep, range_, progress),
-        base=base,
-        known=Former(opened, former) if former and base is None else None,
-        after=_checkpoint(range_),
-        should_stop=lambda: queue.is_stopping() or _is_late(copy),
-        limits=_limits(),
-        progress=progress,
-    )
+    with Index.of(opened, copy.repository_id) as index:
+        return copy_range(
+            opened,
+            EbsSource(aws, copy.original_ref, copy.compared_with or None),
+            range(range_.first_page, range_.last_page + 1),
+            tell=partial(_keep, range_, progress),
+            base=base,
+            known=index if former is None or base else Both(Former(opened, former), index),
+            after=_checkpoint(range_),
+            should_stop=lambda: queue.is_stopping() or _is_late(copy),
+            limits=_limits(),
+            progress=progress,
+        )
 
 
 def _keep(range_: S3CopyRange, progress: Progress, checkpoint: Checkpoint) -> None:

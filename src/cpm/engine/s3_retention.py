@@ -5,6 +5,7 @@ longer is garbage (docs/design/archive-format.md).
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 
 from django.db import transaction
@@ -13,7 +14,7 @@ from django.db.models.functions import Greatest
 
 from cpm.archive import writer
 from cpm.archive.errors import ArchiveError, Locked, NotFound
-from cpm.engine import alerts, deletions, events, repositories, transitions
+from cpm.engine import alerts, deletions, events, repositories, s3_blocks, transitions
 from cpm.engine.deleted import archives, live_snapshots, mark_deleted
 from cpm.engine.deletions import Choice
 from cpm.kernel import clock, s3_retention
@@ -86,10 +87,10 @@ def retire(copy: S3Copy) -> None:
 
 def _retire(copy: S3Copy) -> None:
     opened = repositories.open_archive(copy.repository)
-    try:
+    # An earlier attempt may have come so far.
+    with suppress(NotFound):
         writer.retire(opened, copy.snapshot.aws_ref)
-    except NotFound:
-        return  # an earlier attempt came so far
+    s3_blocks.hand_on(opened, copy)
 
 
 @transaction.atomic

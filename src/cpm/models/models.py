@@ -41,6 +41,7 @@ from cpm.models.policies import (
 )
 from cpm.models.recoveries import Recovery, RecoveryOutcome, RecoveryPhase
 from cpm.models.repositories import Encryption, S3Repository
+from cpm.models.s3_blocks import S3Block
 from cpm.models.s3_copies import S3Copy, S3CopyOutcome, S3CopyPhase, S3CopyRange
 from cpm.models.schedules import Schedule
 from cpm.models.scripts import Hook, ScriptOutcome, ScriptPhase, ScriptRun
@@ -96,6 +97,7 @@ __all__ = [
     "Recovery",
     "RecoveryOutcome",
     "RecoveryPhase",
+    "S3Block",
     "S3Copy",
     "S3CopyOutcome",
     "S3CopyPhase",
