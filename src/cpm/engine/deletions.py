@@ -3,7 +3,7 @@
 What AWS refuses stays wanted away, becomes one alert, and is asked for again by each cleanup.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from operator import attrgetter
@@ -213,28 +213,30 @@ def _delete_now(snapshot: Snapshot) -> None:
             return
 
 
-def _needed(snapshots: QuerySet[Snapshot]) -> set[int]:
-    """Those that a recovery starts from, or of which a copy is being made or goes on."""
-    recovered = snapshots.filter(
-        recoveries__in=Recovery.objects.exclude(phase=RecoveryPhase.CLOSED)
-    )
-    copied = snapshots.filter(dr_copies__in=DrCopy.objects.exclude(phase=DrCopyPhase.CLOSED))
+def _needed(snapshots: QuerySet[Snapshot]) -> dict[int, str]:
+    """Those that a recovery starts from, or of which a copy is being made or goes on; and why."""
+    recoveries = Recovery.objects.exclude(phase=RecoveryPhase.CLOSED)
     archiving = S3Copy.objects.exclude(phase=S3CopyPhase.CLOSED)
-    archived = snapshots.filter(s3_copies__in=archiving)
-    compared = snapshots.filter(
-        aws_ref__in=archiving.exclude(compared_with="").values("compared_with")
+    compared = archiving.exclude(compared_with="").values("compared_with")
+    copies = (
+        snapshots.filter(dr_copies__in=DrCopy.objects.exclude(phase=DrCopyPhase.CLOSED)),
+        snapshots.filter(s3_copies__in=archiving),
+        snapshots.filter(aws_ref__in=compared),
     )
-    sources = (recovered, copied, archived, compared)
-    return {pk for rows in sources for pk in rows.values_list("pk", flat=True)}
+    by_copies = (pk for rows in copies for pk in rows.values_list("pk", flat=True))
+    recovered = snapshots.filter(recoveries__in=recoveries).values_list("pk", flat=True)
+    return dict.fromkeys(by_copies, "a copy needs it") | dict.fromkeys(
+        recovered, "a recovery needs it"
+    )
 
 
-def _why_kept(snapshot: Snapshot, needed: set[int], *, spare_frozen: bool) -> str | None:
+def _why_kept(snapshot: Snapshot, needed: Mapping[int, str], *, spare_frozen: bool) -> str | None:
     if snapshot.backup.phase != BackupPhase.CLOSED:
         return "its backup is under way"
     if CopyStatus.IN_PROGRESS in {snapshot.backup.dr_status, snapshot.backup.s3_status}:
         return "copies of its backup are under way"
     if snapshot.pk in needed:
-        return "a recovery or a copy needs it"
+        return needed[snapshot.pk]
     if spare_frozen and snapshot.backup.is_frozen:
         return "its backup is frozen"
     return None
