@@ -28,7 +28,7 @@ from cpm.engine import (
     transitions,
 )
 from cpm.kernel import clock
-from cpm.kernel.faults import Fault
+from cpm.kernel.faults import Fault, FaultKind
 from cpm.models.repositories import S3Repository
 from cpm.models.s3_copies import S3Copy, S3CopyOutcome, S3CopyPhase, S3CopyRange
 from cpm.models.snapshots import Snapshot, SnapshotStatus
@@ -199,12 +199,18 @@ def _can_compare(copy: S3Copy, former: S3Copy) -> bool:
 
 
 def _ranges(copy: S3Copy) -> Iterator[S3CopyRange]:
-    pages = -(-blocks_of(copy.snapshot.size_gib or 0) // PAGE_BLOCKS)
+    pages = -(-blocks_of(_size_gib(copy)) // PAGE_BLOCKS)
     least = _LEAST_PAGES_COMPARED if copy.compared_with else _LEAST_PAGES
     length = max(least, -(-pages // _MOST_RANGES))
     for first in range(0, pages, length):
         last = min(first + length, pages) - 1
         yield S3CopyRange(copy=copy, first_page=first, last_page=last, due_at=clock.now())
+
+
+def _size_gib(copy: S3Copy) -> int:
+    if not copy.snapshot.size_gib:
+        raise Fault(FaultKind.INVALID, f"the size of {copy.original_ref} is not known")
+    return copy.snapshot.size_gib
 
 
 def _publish(copy: S3Copy) -> None:

@@ -31,7 +31,10 @@ def look(range_id: int) -> None:
     """Copy a range, from where an earlier worker has left it."""
     due = S3CopyRange.objects.filter(pk=range_id, due_at__lte=clock.now(), is_done=False)
     found = due.filter(copy__phase=S3CopyPhase.RUNNING).select_related(*_RELATED).first()
-    if found is None or _is_late(found.copy):
+    if found is None:
+        return
+    if _is_late(found.copy):
+        jobs.wake_s3_copy(found.copy_id)
         return
     # Whoever has it still, but was taken for dead, cannot tell of it any more.
     _change(found)
