@@ -4,6 +4,7 @@ What a copy may go on from, and what it may name, docs/design/archive-format.md 
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -230,7 +231,8 @@ def _publish(copy: S3Copy) -> None:
             _begin_anew(copy)
             return
     _succeed(copy, manifest)
-    s3_blocks.note(opened, copy, changed)
+    with suppress(ArchiveError, Fault):  # an index may lack anything
+        s3_blocks.note(opened, copy, changed)
 
 
 def _changed(copy: S3Copy) -> dict[int, PagePlace | None]:

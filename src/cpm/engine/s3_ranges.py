@@ -11,7 +11,7 @@ import msgspec
 from django.conf import settings
 
 from cpm.archive.copying import Limits, Progress, copy_range
-from cpm.archive.errors import ArchiveError, Damaged, LineageBroken
+from cpm.archive.errors import ArchiveError, Damaged, LineageBroken, NotFound
 from cpm.archive.known import Former
 from cpm.archive.source import EbsSource
 from cpm.archive.writer import Checkpoint
@@ -42,7 +42,7 @@ def look(range_id: int) -> None:
         if _copy(found):
             _change(found, is_done=True, due_at=None)
             _wake(found.copy)
-    except (LineageBroken, Damaged) as error:
+    except (LineageBroken, Damaged, NotFound) as error:
         s3_copies.read_all(found.copy, str(error))
     except (ArchiveError, Fault) as error:
         _refuse(found, error)
