@@ -7,6 +7,7 @@ import pytest
 from cpm.engine import deletions, tick
 from cpm.kernel import clock
 from cpm.models.backups import Backup, BackupOutcome, CopyStatus
+from cpm.models.events import Event
 from cpm.models.policies import Policy
 from cpm.models.s3_copies import S3Copy, S3CopyRange
 from cpm.models.snapshots import Snapshot, SnapshotStatus
@@ -150,7 +151,7 @@ class TestTrouble:
     def test_a_copy_that_fails_is_tried_again_and_the_next_run_waits_for_it(
         self, world: World, vault: Vault
     ) -> None:
-        policy = s3_policy(vault)
+        policy = s3_policy(vault, *(volume_target(volume(world)) for _ in range(2)))
         deny(world, times=1)
         first = tick.run_now(policy)
         work_until(world, first, "s3_copy_refused")
@@ -160,12 +161,20 @@ class TestTrouble:
         second.refresh_from_db()
         assert (first.s3_status, second.s3_status) == ("P", "P")
         assert second.s3_started_at is None
-        (kept,) = deletions.of_backup(first)
-        assert kept.kept_because == "copies of its backup are under way"
+        kept = {each.kept_because for each in deletions.of_backup(first)}
+        assert kept == {"copies of its backup are under way"}
         world.drain()
         assert statuses(policy) == "SS"
-        assert S3Copy.objects.get(backup=first).attempts == 1
-        assert S3Copy.objects.get(backup=second).compared_with == original_of(first).aws_ref
+        assert sorted(S3Copy.objects.filter(backup=first).values_list("attempts", flat=True)) == [
+            0,
+            1,
+        ]
+        assert progress_of(first)[0] == 50
+        originals = set(
+            first.snapshots.filter(collection="volumes").values_list("aws_ref", flat=True)
+        )
+        compared = S3Copy.objects.filter(backup=second).values_list("compared_with", flat=True)
+        assert set(compared) == originals
 
     def test_what_fails_for_good_is_an_alert_until_a_later_copy_succeeds(
         self, world: World, vault: Vault
@@ -252,6 +261,12 @@ class TestRetention:
         world.drain()
         assert vault.manifests() == []
         assert list(policy.backups.values_list("pk", "s3_status")) == [(backups[1].pk, "D")]
+
+
+def progress_of(backup: Backup) -> list[int]:
+    """The percentages of which the log of the backup tells."""
+    told = Event.objects.filter(backup=backup, code="s3_progress").order_by("pk")
+    return [each.values["percent"] for each in told]
 
 
 def outcomes(policy: Policy) -> Sequence[str]:

@@ -1,5 +1,7 @@
 """How far copies in S3 are, in the log and in their rows: percent, rate, and time left."""
 
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.db.models import Sum
@@ -29,7 +31,7 @@ class Progress:
 def tell(backup: Backup) -> None:
     """Write down how far the copies of a run are; log it when that is news."""
     copies = list(backup.s3_copies.select_related("snapshot"))
-    parts = {copy.pk: _part(copy) for copy in copies}
+    parts = _parts(copies)
     snapshots = [_noted(copy, parts[copy.pk]) for copy in copies]
     bulk.update(snapshots, ["progress_percent"])
     sizes = {copy.pk: copy.snapshot.size_gib or 1 for copy in copies}
@@ -49,21 +51,23 @@ def progress_of(backup: Backup, part: float) -> Progress:
     )
 
 
-def _part(copy: S3Copy) -> float:
-    """The part of its volume that a copy has dealt with."""
+def _parts(copies: Sequence[S3Copy]) -> dict[int, float]:
+    """The part of its volume that each copy has dealt with."""
+    ranges = S3CopyRange.objects.filter(copy__in=copies)
+    columns = ("copy", "first_page", "last_page", "block", "is_done")
+    done, pages = defaultdict[int, float](float), defaultdict[int, int](int)
+    # A range has much beside these columns.
+    for copy_id, first, last, block, is_done in ranges.values_list(*columns):
+        length = last + 1 - first
+        pages[copy_id] += length
+        done[copy_id] += length if is_done else max(0.0, block / PAGE_BLOCKS - first)
+    return {copy.pk: _part(copy, done[copy.pk], pages[copy.pk]) for copy in copies}
+
+
+def _part(copy: S3Copy, done: float, pages: int) -> float:
     if copy.phase == S3CopyPhase.CLOSED:
         return 1.0
-    done = pages = 0.0
-    for each in copy.ranges.all():
-        pages += each.last_page + 1 - each.first_page
-        done += _pages_done(each)
     return done / pages if pages else 0.0
-
-
-def _pages_done(range_: S3CopyRange) -> float:
-    if range_.is_done:
-        return range_.last_page + 1 - range_.first_page
-    return max(0.0, range_.block / PAGE_BLOCKS - range_.first_page)
 
 
 def _noted(copy: S3Copy, part: float) -> Snapshot:
