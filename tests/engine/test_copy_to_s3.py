@@ -1,10 +1,11 @@
 """Copies in S3: when runs get them, that they hold what EBS had, and when they go."""
 
+import re
 from collections.abc import Sequence
 
 import pytest
 
-from cpm.engine import deletions, tick
+from cpm.engine import deletions, s3_progress, tick
 from cpm.kernel import clock
 from cpm.models.backups import Backup, BackupOutcome, CopyStatus
 from cpm.models.events import Event
@@ -161,6 +162,7 @@ class TestTrouble:
         second.refresh_from_db()
         assert (first.s3_status, second.s3_status) == ("P", "P")
         assert second.s3_started_at is None
+        assert re.fullmatch(r"50 %, \d+ MiB/s, about \d+ minutes left", str(s3_progress.of(first)))
         kept = {each.kept_because for each in deletions.of_backup(first)}
         assert kept == {"copies of its backup are under way"}
         world.drain()

@@ -63,7 +63,7 @@ def show_backup(
     if as_json:
         print_json({**shown, "snapshots": snapshots})
         return
-    show_one(_summed_up(shown))
+    show_one({**_summed_up(shown), **_s3_progress(backup, viewer)})
     print_line("")
     columns = ["id", "snapshot_type", "snapshot_id", "resource_id", "region", "size_gib", "status"]
     show([_snapshot_in_words(each) for each in snapshots], columns=columns, as_json=False)
@@ -124,6 +124,9 @@ def delete(
     keep_record: Annotated[
         bool, typer.Option("--keep-record", help="Delete its snapshots only.")
     ] = False,
+    include_s3: Annotated[
+        bool, typer.Option("--include-s3", help="With --keep-record: its copies in S3, too.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be deleted, and delete nothing.")
     ] = False,
@@ -138,9 +141,11 @@ def delete(
 
     actor = asking.person(user)
     asking.backup(backup, actor)
-    empty = deletions.of_backup if keep_record else deletions.backup
     with reasons():
-        choices = empty(backup, actor=actor, dry_run=dry_run)
+        if keep_record:
+            choices = deletions.of_backup(backup, actor=actor, dry_run=dry_run, with_s3=include_s3)
+        else:
+            choices = deletions.backup(backup, actor=actor, dry_run=dry_run)
     rows = [msgspec.to_builtins(shown(choice)) for choice in choices]
     if dry_run or as_json:
         columns = ["snapshot_id", "snapshot_type", "region", "account", "kept_because"]
@@ -154,6 +159,14 @@ def _record(backup_id: int, viewer: "Person") -> Record:
     from cpm.queries import backups
 
     return record(backups.listed(viewer), backup_id, SHAPE)
+
+
+def _s3_progress(backup_id: int, viewer: "Person") -> Record:
+    """How far copies in S3 are, while they are under way."""
+    from cpm.queries import backups
+
+    progress = backups.s3_progress(viewer, backup_id)
+    return {"s3_copy_status": f"In progress: {progress}"} if progress is not None else {}
 
 
 def _snapshots(backup_id: int, viewer: "Person") -> list[Record]:

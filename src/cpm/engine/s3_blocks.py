@@ -4,6 +4,7 @@ It is bounded, and may lack anything: then a block is stored once more. What it 
 where the archive's rules let it be named (docs/design/archive-format.md, writing, rule 3).
 """
 
+import sys
 import threading
 from array import array
 from bisect import bisect_left
@@ -36,6 +37,10 @@ JOIN cpm_s3copy AS copy ON copy.id = block.copy_id
 JOIN cpm_snapshot AS snapshot ON snapshot.id = copy.snapshot_id
 WHERE block.repository_id = %s AND block.digest = %s
 AND snapshot.status = 'S' AND snapshot.delete_requested_at IS NULL"""
+
+_BEGINNINGS = """\
+SELECT string_agg(substring(digest FROM 1 FOR 4), ''::bytea ORDER BY digest)
+FROM cpm_s3block WHERE repository_id = %s"""
 
 
 class Index:
@@ -189,11 +194,11 @@ def _count(repository_id: int) -> int:
 
 
 def _beginnings(repository_id: int) -> "array[int]":
-    """The first four bytes of each digest, in order."""
+    """The first four bytes of each digest, in order; as one value, since there may be millions."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT substring(digest FROM 1 FOR 4) FROM cpm_s3block WHERE repository_id = %s"
-            " ORDER BY digest",
-            [repository_id],
-        )
-        return array("I", (int.from_bytes(beginning) for (beginning,) in cursor))
+        cursor.execute(_BEGINNINGS, [repository_id])
+        (joined,) = cursor.fetchone()
+    beginnings = array("I", bytes(joined or b""))
+    if sys.byteorder == "little":
+        beginnings.byteswap()
+    return beginnings

@@ -1,7 +1,7 @@
 """How far copies in S3 are, in the log and in their rows: percent, rate, and time left."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from django.db.models import Sum
@@ -27,20 +27,32 @@ class Progress:
     mib_per_second: int
     seconds_left: int | None
 
+    @property
+    def eta(self) -> str:
+        """How long the rest may take, in words."""
+        if self.seconds_left is None:
+            return "a while"
+        return f"about {round(self.seconds_left / 60) or 1} minutes"
+
+    def __str__(self) -> str:
+        return f"{self.percent} %, {self.mib_per_second} MiB/s, {self.eta} left"
+
+
+def of(backup: Backup) -> Progress:
+    """How far the copies of a run are."""
+    return _progress(
+        backup, _part_of_all(_parts(list(backup.s3_copies.select_related("snapshot"))))
+    )
+
 
 def tell(backup: Backup) -> None:
     """Write down how far the copies of a run are; log it when that is news."""
-    copies = list(backup.s3_copies.select_related("snapshot"))
-    parts = _parts(copies)
-    snapshots = [_noted(copy, parts[copy.pk]) for copy in copies]
-    bulk.update(snapshots, ["progress_percent"])
-    sizes = {copy.pk: copy.snapshot.size_gib or 1 for copy in copies}
-    part = sum(parts[pk] * size for pk, size in sizes.items()) / sum(sizes.values())
-    _log(backup, progress_of(backup, part))
+    parts = _parts(list(backup.s3_copies.select_related("snapshot")))
+    bulk.update([_noted(copy, part) for copy, part in parts.items()], ["progress_percent"])
+    _log(backup, _progress(backup, _part_of_all(parts)))
 
 
-def progress_of(backup: Backup, part: float) -> Progress:
-    """What that part of a run says of its rate, and of what is left."""
+def _progress(backup: Backup, part: float) -> Progress:
     elapsed = (clock.now() - (backup.s3_started_at or clock.now())).total_seconds()
     ranges = S3CopyRange.objects.filter(copy__backup=backup)
     blocks = ranges.aggregate(blocks=Sum("blocks_read"))["blocks"] or 0
@@ -51,7 +63,13 @@ def progress_of(backup: Backup, part: float) -> Progress:
     )
 
 
-def _parts(copies: Sequence[S3Copy]) -> dict[int, float]:
+def _part_of_all(parts: Mapping[S3Copy, float]) -> float:
+    """The part of all volumes together, each by its size."""
+    sizes = {copy: copy.snapshot.size_gib or 1 for copy in parts}
+    return sum(part * sizes[copy] for copy, part in parts.items()) / (sum(sizes.values()) or 1)
+
+
+def _parts(copies: Sequence[S3Copy]) -> dict[S3Copy, float]:
     """The part of its volume that each copy has dealt with."""
     ranges = S3CopyRange.objects.filter(copy__in=copies)
     columns = ("copy", "first_page", "last_page", "block", "is_done")
@@ -61,7 +79,7 @@ def _parts(copies: Sequence[S3Copy]) -> dict[int, float]:
         length = last + 1 - first
         pages[copy_id] += length
         done[copy_id] += length if is_done else max(0.0, block / PAGE_BLOCKS - first)
-    return {copy.pk: _part(copy, done[copy.pk], pages[copy.pk]) for copy in copies}
+    return {copy: _part(copy, done[copy.pk], pages[copy.pk]) for copy in copies}
 
 
 def _part(copy: S3Copy, done: float, pages: int) -> float:
@@ -81,11 +99,10 @@ def _log(backup: Backup, progress: Progress) -> None:
     told = Event.objects.filter(backup=backup, code="s3_progress").order_by("-pk").first()
     before = told.values["percent"] if told else 0
     if progress.percent * _LINES // 100 > before * _LINES // 100:
-        left = progress.seconds_left
         events.log(
             "s3_progress",
             backup=backup,
             percent=progress.percent,
             rate=progress.mib_per_second,
-            eta=f"about {round(left / 60) or 1} minutes" if left is not None else "a while",
+            eta=progress.eta,
         )

@@ -3,6 +3,8 @@
 from django.db.models import Avg, Case, F, IntegerField, OuterRef, QuerySet, Subquery, Value, When
 from django.db.models.functions import Cast, Coalesce
 
+from cpm.engine.s3_progress import Progress
+from cpm.engine.s3_progress import of as progress_of
 from cpm.models.backups import Backup, BackupPhase
 from cpm.models.snapshots import Snapshot, SnapshotStatus
 from cpm.queries import retention
@@ -31,6 +33,13 @@ def listed(viewer: Person, *, many: bool = False) -> QuerySet[Backup]:
         When(phase=BackupPhase.CLOSED, then=Value(100)), default=Coalesce(percent, Value(0))
     )
     return retention.annotated(visible_to(viewer), many=many).annotate(progress=progress)
+
+
+def s3_progress(viewer: Person, backup_id: int) -> Progress | None:
+    """How far the copies in S3 are that a record has in its charge; None when none is under way."""
+    copying = visible_to(viewer).filter(pk=backup_id, s3_due_at__isnull=False)
+    backup = copying.exclude(s3_started_at=None).first()
+    return progress_of(backup) if backup is not None else None
 
 
 def frozen(viewer: Person) -> QuerySet[Backup]:
