@@ -1,6 +1,7 @@
 """An emulated S3 for the stores that need one."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import timedelta
 
 import pytest
 
@@ -12,13 +13,31 @@ from cpm.simulator.process import Simulator
 
 REGION = "eu-west-1"
 BUCKET = "archive"
+_CLOCK_FILE = "clock.offset"
+
+
+Later = Callable[[timedelta], None]
 
 
 @pytest.fixture(scope="session")
 def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
     """One for all tests here."""
-    with Simulator(tmp_path_factory.mktemp("simulator")) as simulator:
+    directory = tmp_path_factory.mktemp("simulator")
+    (directory / _CLOCK_FILE).write_text("0")
+    environment = {"CPM_CLOCK_OFFSET_FILE": str(directory / _CLOCK_FILE)}
+    with Simulator(directory, environment=environment) as simulator:
         yield simulator
+
+
+@pytest.fixture
+def later(simulator: Simulator) -> Later:
+    """Moves the clock of S3 forward; it never goes back."""
+    clock_file = simulator.log_file.with_name(_CLOCK_FILE)
+
+    def move(span: timedelta) -> None:
+        clock_file.write_text(str(float(clock_file.read_text()) + span.total_seconds()))
+
+    return move
 
 
 @pytest.fixture(scope="session")

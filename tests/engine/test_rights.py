@@ -3,22 +3,30 @@
 import json
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.conf import settings
 
-from cpm.engine import deletions, inventory
+from cpm.archive import writer
+from cpm.archive.collector import collect
+from cpm.engine import deletions, inventory, repositories
+from cpm.engine.accounts import aws_of
 from cpm.kernel import clock
+from cpm.kernel.faults import Fault
 from cpm.models.accounts import Account
 from cpm.models.alerts import Alert
 from cpm.models.backups import BackupOutcome, CopyStatus
 from cpm.models.recoveries import RecoveryOutcome
+from cpm.models.repositories import Encryption, S3Repository
 from cpm.models.snapshots import SnapshotStatus
 from cpm.resources import permissions
 from cpm.resources.permissions import AccountType
 from cpm.simulator.process import Credentials
+from tests.archive.volumes import Copier, text
 from tests.engine.world import (
+    OTHER_REGION,
     REGION,
     World,
     instance_target,
@@ -121,6 +129,32 @@ def test_an_account_for_copies_needs_no_more_for_copies_and_what_comes_of_them(
     statuses = backup.snapshots.values_list("status", flat=True)
     assert set(statuses) == {SnapshotStatus.DELETED}
     assert not Alert.objects.exists()
+
+
+def test_an_archive_needs_no_more_for_what_is_written_read_and_deleted(
+    guarded: World, tmp_path: Path
+) -> None:
+    world = guarded
+    grant(world, world.account, world.credentials, *permissions.documents(AccountType.BACKUP))
+    bucket = f"archive-{world.credentials.account}"
+    where: Any = {"LocationConstraint": OTHER_REGION}
+    world.client("s3").create_bucket(Bucket=bucket, CreateBucketConfiguration=where)
+    key = world.client("kms", OTHER_REGION).create_key()["KeyMetadata"]["Arn"]
+    row = S3Repository(
+        account=world.account,
+        bucket_name=bucket,
+        prefix="vault",
+        encryption=Encryption.CLIENT_SIDE,
+        kms_key=key,
+    )
+    row.aws_region = repositories.look(row).region
+    repositories.establish(row)
+    archive = repositories.open_archive(row)
+    writer.retire(archive, Copier(archive).copy({0: text(0)}).name)
+    collect(archive, tmp_path)
+    # Keys are used for archives alone.
+    with pytest.raises(Fault, match="kms:Encrypt AccessDenied"):
+        aws_of(row.account, OTHER_REGION).call("kms", "Encrypt", KeyId=key, Plaintext=b"else")
 
 
 @pytest.mark.parametrize("action", ["ec2:CreateSnapshot", "ec2:CreateTags", "ec2:DescribeVolumes"])

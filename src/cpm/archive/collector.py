@@ -21,8 +21,6 @@ from cpm.archive.store import Stored
 MOST_COPY = timedelta(days=7)
 GRACE = timedelta(days=8)
 
-_SHELVES = tuple(f"{number:02x}" for number in range(256))
-
 
 @dataclass
 class Collected:
@@ -45,8 +43,7 @@ def collect(repository: Repository, scratch: Path) -> Collected:
     with TemporaryDirectory(dir=scratch) as directory:
         marks = Path(directory)
         _mark(repository, marks, now)
-        for shelf in _SHELVES:
-            _sweep(repository, marks / shelf, shelf, now, collected)
+        _sweep(repository, marks, now, collected)
     _forget_retired(repository, now)
     return collected
 
@@ -77,17 +74,25 @@ def _needed_pages(repository: Repository, now: datetime) -> Iterator[PagePlace]:
             yield from repository.manifest(name, prefix=manifests.RETIRED).pages
 
 
-def _sweep(
-    repository: Repository, marks: Path, shelf: str, now: datetime, collected: Collected
-) -> None:
-    content = marks.read_bytes() if marks.exists() else b""
-    needed = {content[at : at + packs.ID_BYTES] for at in range(0, len(content), packs.ID_BYTES)}
-    for stored in repository.store.list(f"{packs.PREFIX}{shelf}/"):
+def _sweep(repository: Repository, marks: Path, now: datetime, collected: Collected) -> None:
+    shelf, needed = b"", set[bytes]()
+    for stored in repository.store.list(packs.PREFIX):
         pack = packs.id_of(stored.name)
-        if pack is None or pack in needed or now - stored.modified_at < GRACE:
+        if pack is None:
+            continue
+        if pack[:1] != shelf:
+            # Names come in their order: one shelf after the other.
+            shelf = pack[:1]
+            needed = _needed(marks / shelf.hex())
+        if pack in needed or now - stored.modified_at < GRACE:
             collected.kept_packs += 1
         else:
             _delete(repository, stored, collected)
+
+
+def _needed(marks: Path) -> set[bytes]:
+    content = marks.read_bytes() if marks.exists() else b""
+    return {content[at : at + packs.ID_BYTES] for at in range(0, len(content), packs.ID_BYTES)}
 
 
 def _delete(repository: Repository, stored: Stored, collected: Collected) -> None:

@@ -3,7 +3,7 @@
 import zlib
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote
@@ -18,13 +18,19 @@ from cpm.kernel.faults import Fault, FaultKind
 STANDARD = "STANDARD"
 # The IAM actions of what is done here, and of a look at the bucket.
 PERMISSIONS = (
-    *("s3:DeleteObject", "s3:GetBucketLocation", "s3:GetEncryptionConfiguration"),
-    *("s3:GetObject", "s3:ListBucket", "s3:PutObject"),
+    *("s3:DeleteObjectVersion", "s3:GetBucketLocation", "s3:GetEncryptionConfiguration"),
+    *("s3:GetObject", "s3:GetObjectLegalHold", "s3:GetObjectRetention", "s3:ListBucket"),
+    *("s3:ListBucketVersions", "s3:PutObject"),
 )
 
 # How S3 spells the regions that are older than their names.
 _OLD_LOCATIONS = {"": "us-east-1", "EU": "eu-west-1"}
 _EXISTS = ("PreconditionFailed", "ConditionalRequestConflict")
+# What S3 says of versions that retention or a legal hold keeps.
+_LOCKED = "object lock"
+_MOST_LISTED = 1000
+# Who sets it does not say until when.
+_LEGAL_HOLD = datetime.max.replace(tzinfo=UTC)
 
 
 def region_of(aws: Aws, bucket: str) -> str:
@@ -70,13 +76,30 @@ class S3Store:
             raise
 
     def delete(self, name: str) -> None:
+        """As `Store` says: every version, the oldest first, so that none comes back.
+
+        A delete that names no version would leave the data there, and a marker over it.
+        """
+        for version in reversed(list(self._versions(name))):
+            try:
+                self._call("DeleteObject", name, VersionId=version)
+            except Fault as fault:
+                if fault.kind is FaultKind.DENIED and _LOCKED in fault.message.lower():
+                    raise Locked(name) from None
+                raise
+
+    def locked_until(self, name: str) -> datetime | None:
         """As `Store` says."""
         try:
-            self._call("DeleteObject", name)
+            answer = self._call("HeadObject", name)
         except Fault as fault:
-            if fault.kind is FaultKind.DENIED and "object lock" in fault.message.lower():
-                raise Locked(name) from None
+            if fault.kind is FaultKind.MISSING or fault.code == "404":
+                raise NotFound(name) from None
             raise
+        if answer.get("ObjectLockLegalHoldStatus") == "ON":
+            return _LEGAL_HOLD
+        until: datetime | None = answer.get("ObjectLockRetainUntilDate")
+        return until
 
     def list(self, prefix: str) -> Iterator[Stored]:
         """As `Store` says."""
@@ -97,6 +120,24 @@ class S3Store:
         answer = self.aws.call("s3", "HeadBucket", Bucket=self._bucket)
         return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
 
+    def _versions(self, name: str) -> Iterator[str]:
+        """The ids of what has this very name, markers too, the newest first."""
+        key = self.prefix + name
+        place: dict[str, str] = {}
+        wanted: dict[str, Any] = {"Bucket": self._bucket, "Prefix": key, "MaxKeys": _MOST_LISTED}
+        while True:
+            answer = self.aws.call("s3", "ListObjectVersions", **wanted, **place)
+            listed = [*answer.get("Versions", ()), *answer.get("DeleteMarkers", ())]
+            ours = [each for each in listed if each["Key"] == key]
+            ours.sort(key=lambda each: each["LastModified"], reverse=True)
+            yield from (each["VersionId"] for each in ours)
+            if not answer.get("IsTruncated") or answer["NextKeyMarker"] != key:
+                return
+            place = {
+                "KeyMarker": answer["NextKeyMarker"],
+                "VersionIdMarker": answer["NextVersionIdMarker"],
+            }
+
     def _put_new(self, name: str, content: bytes) -> Callable[[], None]:
         """Attempts of a put; what an earlier one has put without knowing it is no other's."""
         put, doubts = self._put(name, content, {"if-none-match": "*"}), list[Fault]()
@@ -115,7 +156,12 @@ class S3Store:
         self, name: str, content: bytes, more: Mapping[str, str] | None = None
     ) -> Callable[[], None]:
         crc = zlib.crc32(content).to_bytes(4, "big")
-        headers = {"x-amz-checksum-crc32": b64encode(crc).decode(), **(more or {})}
+        headers = {
+            "x-amz-checksum-crc32": b64encode(crc).decode(),
+            # Without it S3 takes nothing where Object Lock keeps what comes.
+            "x-amz-sdk-checksum-algorithm": "CRC32",
+            **(more or {}),
+        }
         if name.startswith("packs/") and self._storage_class != STANDARD:
             headers["x-amz-storage-class"] = self._storage_class
         request = Request("PutObject", "PUT", self._path(name), headers=headers, body=(content,))

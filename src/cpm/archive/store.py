@@ -37,7 +37,11 @@ class Store(Protocol):
         ...
 
     def delete(self, name: str) -> None:
-        """Delete it, if it is there; raises `Locked`."""
+        """Delete it, if it is there, so that its space is free; raises `Locked`."""
+        ...
+
+    def locked_until(self, name: str) -> datetime | None:
+        """When it may be deleted, if that is known to be kept from anybody; raises `NotFound`."""
         ...
 
     def list(self, prefix: str) -> Iterator[Stored]:
@@ -75,6 +79,11 @@ class MemoryStore:
     def delete(self, name: str) -> None:
         """As `Store` says."""
         self.objects.pop(name, None)
+
+    def locked_until(self, name: str) -> datetime | None:
+        """As `Store` says."""
+        self.read(name)
+        return None
 
     def list(self, prefix: str) -> Iterator[Stored]:
         """As `Store` says."""

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from cpm.archive import blobs, manifests, packs, pages
 from cpm.archive.blobs import Blob, Kind, Place
+from cpm.archive.errors import Locked
 from cpm.archive.manifests import Manifest, PagePlace
 from cpm.archive.packs import PackBuilder
 from cpm.archive.pages import Places
@@ -263,7 +264,15 @@ def publish(
 
 
 def retire(repository: Repository, name: str) -> None:
-    """Delete an archived snapshot; its packs go when nothing needs them. Raises `Locked`."""
-    content = repository.store.read(manifests.PREFIX + name)
-    repository.store.write(manifests.RETIRED + name, content)
-    repository.store.delete(manifests.PREFIX + name)
+    """Delete an archived snapshot; its packs go when nothing needs them.
+
+    Raises `Locked` while it may not be deleted, and `NotFound`.
+    """
+    store = repository.store
+    until = store.locked_until(manifests.PREFIX + name)
+    # Known beforehand, or each attempt would put one more object that is locked as long.
+    if until is not None and until > store.now():
+        raise Locked(name)
+    content = store.read(manifests.PREFIX + name)
+    store.write(manifests.RETIRED + name, content)
+    store.delete(manifests.PREFIX + name)

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,14 @@ from django.conf import settings
 
 from cpm.archive import repository as archive
 from cpm.archive import s3
-from cpm.archive.errors import ArchiveError, NameTaken, NotAnArchive, NotFound, WrongKey
+from cpm.archive.errors import (
+    ArchiveError,
+    Locked,
+    NameTaken,
+    NotAnArchive,
+    NotFound,
+    WrongKey,
+)
 from cpm.archive.keys import Kms
 from cpm.archive.s3 import S3Store
 from cpm.aws.sessions import Aws
@@ -140,7 +147,8 @@ def _try_out(store: S3Store) -> None:
     if content != _PROBE_CONTENT:
         message = "The bucket cannot be read from: it answers something else than was written."
         raise Invalid(Problem("aws_error", message))
-    with _naming("deleted from"):
+    # Where everything is locked for a while the probe is, too; care takes it away later.
+    with _naming("deleted from"), suppress(Locked):
         store.delete(probe)
 
 

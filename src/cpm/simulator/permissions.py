@@ -15,6 +15,15 @@ from cpm.simulator.policies import Statement, Verdict, identity_verdict, stateme
 _ALWAYS = {"sts:GetCallerIdentity"}
 # Where IAM has another name for a service.
 _PREFIXES = {"resourcegroupstaggingapi": "tag"}
+# Where an action of S3 has another name than its operation.
+_S3_ACTIONS = {
+    "GetBucketEncryption": "GetEncryptionConfiguration",
+    "HeadBucket": "ListBucket",
+    "HeadObject": "GetObject",
+    "ListObjectVersions": "ListBucketVersions",
+    "ListObjectsV2": "ListBucket",
+}
+_OF_VERSIONS = {"DeleteObject": "DeleteObjectVersion", "GetObject": "GetObjectVersion"}
 # What to be allowed to give tags is called, where they come with a call that makes something.
 _TAGGING = {"rds": "rds:AddTagsToResource", "redshift": "redshift:CreateTags"}
 # What services do with a key in their caller's name.
@@ -31,7 +40,7 @@ def check(caller: Identity, operation: Operation, params: Mapping[str, Any]) -> 
         return
     known = list(_policies(caller))
     here = {"aws:RequestedRegion": operation.region, **_context(operation, params)}
-    asked = [(_action(operation), _resource(operation, params), here)]
+    asked = [(_action(operation, params), _resource(operation, params), here)]
     asked += [(action, None, here | more) for action, more in _also(operation, params)]
     for action, on, context in asked:
         if identity_verdict(known, action, on, context) is not Verdict.ALLOWED:
@@ -43,9 +52,14 @@ def _context(operation: Operation, params: Mapping[str, Any]) -> dict[str, str]:
     return {f"kms:EncryptionContext:{name}": value for name, value in given.items()}
 
 
-def _action(operation: Operation) -> str:
+def _action(operation: Operation, params: Mapping[str, Any]) -> str:
     prefix = _PREFIXES.get(operation.service, operation.service)
-    return f"{prefix}:{operation.name}"
+    name = operation.name
+    if operation.service == "s3":
+        name = (
+            _OF_VERSIONS.get(name, name) if "versionId" in params else _S3_ACTIONS.get(name, name)
+        )
+    return f"{prefix}:{name}"
 
 
 def _resource(operation: Operation, params: Mapping[str, Any]) -> str | None:

@@ -14,6 +14,7 @@ from typing import Any
 from moto.moto_server.werkzeug_app import MotoRequestHandler
 from werkzeug.serving import BaseWSGIServer, make_server
 
+from cpm.kernel import clock
 from cpm.simulator import control, credentials, services, state, web
 from cpm.simulator.credentials import AccountKey
 from cpm.simulator.simulation import Simulation
@@ -161,6 +162,10 @@ class _RequestHandler(MotoRequestHandler):
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """The time by the simulator's clock, as everything else here tells it."""
+        return super().date_time_string(timestamp or clock.now().timestamp())
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Calls are counted and logged elsewhere."""

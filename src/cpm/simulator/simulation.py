@@ -164,10 +164,10 @@ class Simulation:
     def _stock_answer(
         self, request: Request, operation: Operation, caller: Identity | None
     ) -> Answer:
-        guard = self.object_lock if operation.service == "s3" else self.lock
-        with guard:
+        of_s3 = operation.service == "s3"
+        with self.object_lock if of_s3 else self.lock:
             if caller is not None:
-                self._permit(caller, operation, {})
+                self._permit(caller, operation, request.parameters() if of_s3 else {})
             return self.stock.answer(request, operation, caller.account if caller else None)
 
     def _permit(self, caller: Identity, operation: Operation, params: Mapping[str, Any]) -> None:

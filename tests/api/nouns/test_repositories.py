@@ -14,6 +14,7 @@ from tests.api.nouns.cloud import Cloud
 from tests.api.nouns.estate import connect, create
 
 PATH = "/s3_repositories/"
+IRELAND: Any = {"LocationConstraint": "eu-west-1"}
 
 
 @pytest.fixture
@@ -91,14 +92,42 @@ def test_a_bucket_that_will_not_do_is_refused_naming_what_failed(
     ):
         cloud.simulator.faults([{"op": operation, "kind": "denied"}])
         assert f"The bucket cannot be {what}: {operation}" in message(managed.post(PATH, body))
-    cloud.simulator.faults([])
-    cloud.client("s3").delete_bucket_encryption(Bucket=bucket)
+    # AWS has no such buckets any more, others that speak its language have.
+    none = {"code": "ServerSideEncryptionConfigurationNotFoundError", "kind": "denied"}
+    cloud.simulator.faults([{**none, "op": "s3:GetBucketEncryption"}])
     bare = managed.post(PATH, body)
+    cloud.simulator.faults([])
     assert bare.codes == {"bucket_name": ["invalid"]}
     assert "no default encryption" in message(bare)
     assert not S3Repository.objects.exists()
     made = create(managed, f"{PATH}?validate=false", body)
     assert made["aws_region"] is None
+
+
+def test_a_bucket_that_locks_everything_will_do(
+    managed: Caller, cloud: Cloud, body: dict[str, Any], bucket: str
+) -> None:
+    s3, name = cloud.client("s3"), f"locked-{bucket}"
+    s3.create_bucket(
+        Bucket=name, CreateBucketConfiguration=IRELAND, ObjectLockEnabledForBucket=True
+    )
+    s3.put_object_lock_configuration(
+        Bucket=name,
+        ObjectLockConfiguration={
+            "ObjectLockEnabled": "Enabled",
+            "Rule": {"DefaultRetention": {"Mode": "COMPLIANCE", "Days": 30}},
+        },
+    )
+    sealed = {"encryption": "C", "passphrase": "open sesame"}
+    create(managed, PATH, {**body, **sealed, "bucket_name": name})
+    again = {**body, "name": "two", "bucket_name": name}
+    create(managed, PATH, again)
+    probes = [key for key in keys_in(cloud, name) if "access-check-" in key]
+    assert len(probes) == 2
+    cloud.simulator.faults([{"op": "s3:DeleteObject", "kind": "denied"}])
+    refused = managed.post(PATH, {**again, "name": "three"})
+    cloud.simulator.faults([])
+    assert "deleted from" in message(refused)
 
 
 def test_no_prefix_is_inside_another(
