@@ -1,6 +1,6 @@
 """The emulated AWS and the world in it that the engine's tests act on."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -12,12 +12,32 @@ from cpm.simulator.process import Simulator
 from tests.engine.world import World, make_world
 from tests.receivers import Receiver, receiver
 
+Later = Callable[[timedelta], None]
+_CLOCK_FILE = "clock.offset"
+
 
 @pytest.fixture(scope="session")
 def running_simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
     """One emulated AWS for all tests; each test has accounts of its own in it."""
-    with Simulator(tmp_path_factory.mktemp("simulator")) as simulator:
+    directory = tmp_path_factory.mktemp("simulator")
+    environment = {"CPM_CLOCK_OFFSET_FILE": str(directory / _CLOCK_FILE)}
+    with Simulator(directory, environment=environment) as simulator:
         yield simulator
+
+
+@pytest.fixture
+def later(simulator: Simulator) -> Iterator[Later]:
+    """Moves AWS's clock on; the next test finds it at the present again."""
+    clock_file = simulator.log_file.with_name(_CLOCK_FILE)
+    offset = timedelta()
+
+    def move(span: timedelta) -> None:
+        nonlocal offset
+        offset += span
+        clock_file.write_text(str(offset.total_seconds()))
+
+    yield move
+    clock_file.unlink(missing_ok=True)
 
 
 @pytest.fixture

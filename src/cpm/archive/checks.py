@@ -1,6 +1,6 @@
 """Checking: whether what is stored is what was written, and who suffers where it is not."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from cpm.archive import packs
@@ -8,6 +8,13 @@ from cpm.archive.blobs import Place, decode
 from cpm.archive.errors import Damaged, NotFound
 from cpm.archive.manifests import Manifest, PagePlace
 from cpm.archive.repository import Repository
+from cpm.archive.store import Stored
+
+# A pack and an offset in it, and what is wrong there.
+At = tuple[bytes, int]
+Bad = Mapping[At, str]
+ALL_OF_IT = 0
+_IDS = 2**64
 
 
 @dataclass
@@ -22,30 +29,48 @@ class Checked:
 
 @dataclass(frozen=True)
 class Portion:
-    """Which packs to read whole: each is in one of `of` portions. Of no portions it is none."""
+    """Which packs to read whole: each is in one of `of` portions. Of no portions it is none.
+
+    Ids are random, so portions are alike in size.
+    """
 
     number: int
     of: int
 
     def has(self, pack: bytes) -> bool:
-        """Whether a pack is in it. Ids are random, so portions are alike in size."""
-        return self.of > 0 and int.from_bytes(pack[:8], "big") % self.of == self.number
+        """Whether a pack is in it."""
+        return self.of > 0 and int.from_bytes(pack[:8], "big") * self.of // _IDS == self.number
+
+    def prefixes(self) -> Iterator[str]:
+        """What the names of its packs begin with; those of others may, too."""
+        if self.of:
+            first, end = self.number * 256 // self.of, -(-(self.number + 1) * 256 // self.of)
+            yield from (f"{packs.PREFIX}{shelf:02x}/" for shelf in range(first, end))
 
 
 NOTHING = Portion(0, 0)
 EVERYTHING = Portion(0, 1)
 
+Progress = Callable[[Checked], None]
+
 
 class Check:
-    """One check of a repository."""
+    """One check of a repository. It remembers some bytes for each pack and page."""
 
-    def __init__(self, repository: Repository, *, read: Portion = NOTHING) -> None:
+    def __init__(
+        self,
+        repository: Repository,
+        *,
+        read: Portion = NOTHING,
+        progress: Progress = lambda _checked: None,
+    ) -> None:
+        """`progress` is called after each pack that was read, and each copy."""
         self.checked = Checked()
         self._repository = repository
         self._read = read
+        self._progress = progress
         self._sizes: dict[bytes, int] = {}
-        self._bad: set[tuple[bytes, int]] = set()
-        self._good_pages: set[Place] = set()
+        self._bad: dict[At, str] = {}
 
     def run(self) -> Iterator[Damaged]:
         """Read and verify the portion of packs, then follow every manifest to its blocks.
@@ -53,9 +78,10 @@ class Check:
         Each damage names the copy and the block that suffer.
         """
         self._look_at_packs()
-        for name in self._repository.names():
-            self.checked.manifests += 1
-            yield from self._manifest(name)
+        follow = Follow(self._repository, self._wrong, self.checked)
+        for name in list(self._repository.names()):
+            yield from follow.manifest(name)
+            self._progress(self.checked)
 
     def _look_at_packs(self) -> None:
         for stored in self._repository.store.list(packs.PREFIX):
@@ -64,35 +90,8 @@ class Check:
                 continue
             self._sizes[pack] = stored.size
             if self._read.has(pack):
-                self.checked.packs += 1
-                self.checked.read_bytes += stored.size
-                self._bad.update((pack, at) for at in damaged_blobs(self._repository, pack))
-
-    def _manifest(self, name: str) -> Iterator[Damaged]:
-        try:
-            manifest = self._repository.manifest(name)
-        except (Damaged, NotFound) as error:
-            yield Damaged(f"manifest {name}", str(error))
-            return
-        for found in manifest.pages:
-            # Copies share pages; one that is whole needs one look.
-            if found.place not in self._good_pages:
-                damages = list(self._page(manifest, found))
-                if not damages:
-                    self._good_pages.add(found.place)
-                yield from damages
-
-    def _page(self, manifest: Manifest, found: PagePlace) -> Iterator[Damaged]:
-        try:
-            places = self._repository.page(found)
-        except Damaged as damage:
-            yield Damaged(f"{manifest.name} {damage.what}", damage.why)
-            return
-        for block, place in places.items():
-            self.checked.blocks += 1
-            why = self._wrong(place)
-            if why:
-                yield Damaged(f"{manifest.name} block {block}", why)
+                self._bad |= _read(self._repository, stored, pack, self.checked)
+                self._progress(self.checked)
 
     def _wrong(self, place: Place) -> str:
         name = packs.name_of(place.pack)
@@ -101,18 +100,100 @@ class Check:
             return f"{name} is gone"
         if place.offset + place.length > size:
             return f"{name} ends before it"
-        if (place.pack, place.offset) in self._bad or (place.pack, 0) in self._bad:
-            return f"{name} is damaged there"
-        return ""
+        found = at_fault(self._bad, place)
+        return self._bad[found] if found else ""
 
 
-def damaged_blobs(repository: Repository, pack: bytes) -> Iterator[int]:
+class Follow:
+    """Manifests followed to their blocks; copies share pages, and one that is whole needs one look.
+
+    `wrong` says what is wrong with a place.
+    """
+
+    def __init__(
+        self, repository: Repository, wrong: Callable[[Place], str], checked: Checked
+    ) -> None:
+        self._repository = repository
+        self._wrong = wrong
+        self._checked = checked
+        self._good_pages: set[Place] = set()
+
+    def manifest(self, name: str) -> Iterator[Damaged]:
+        """What of one copy is lost."""
+        self._checked.manifests += 1
+        try:
+            manifest = self._repository.manifest(name)
+        except (Damaged, NotFound) as error:
+            yield Damaged(f"manifest {name}", str(error))
+            return
+        for found in manifest.pages:
+            if found.place not in self._good_pages:
+                damages = list(self._page(manifest, found))
+                if not damages:
+                    self._good_pages.add(found.place)
+                yield from damages
+
+    def _page(self, manifest: Manifest, found: PagePlace) -> Iterator[Damaged]:
+        why = self._wrong(found.place)
+        if why:
+            yield Damaged(f"{manifest.name} page {found.page}", why)
+            return
+        try:
+            places = self._repository.page(found)
+        except Damaged as damage:
+            yield Damaged(f"{manifest.name} {damage.what}", damage.why)
+            return
+        for block, place in places.items():
+            self._checked.blocks += 1
+            why = self._wrong(place)
+            if why:
+                yield Damaged(f"{manifest.name} block {block}", why)
+
+
+def read(repository: Repository, portion: Portion, checked: Checked) -> Bad:
+    """Read a portion of the packs, and say what is not what their tables tell."""
+    bad: dict[At, str] = {}
+    for prefix in portion.prefixes():
+        for stored in repository.store.list(prefix):
+            pack = packs.id_of(stored.name)
+            if pack is not None and portion.has(pack):
+                bad |= _read(repository, stored, pack, checked)
+    return bad
+
+
+def who_suffers(repository: Repository, bad: Bad, lose: Callable[[Damaged], None]) -> set[At]:
+    """Tell which blocks of which copies are lost, and say what of it is because of what is bad."""
+    guilty: set[At] = set()
+
+    def wrong(place: Place) -> str:
+        found = at_fault(bad, place)
+        guilty.update([found] if found else [])
+        return bad[found] if found else ""
+
+    follow = Follow(repository, wrong, Checked())
+    for name in list(repository.names()):
+        for damage in follow.manifest(name):
+            lose(damage)
+    return guilty
+
+
+def at_fault(bad: Bad, place: Place) -> At | None:
+    """Why a place cannot be read: what is bad there, or the whole pack."""
+    candidates = ((place.pack, place.offset), (place.pack, ALL_OF_IT))
+    return next((each for each in candidates if each in bad), None)
+
+
+def damaged_blobs(repository: Repository, pack: bytes) -> Iterator[tuple[int, str]]:
     """The offsets in a pack at which it is not what its table says; 0 for the whole of it."""
+    name = packs.name_of(pack)
     try:
-        content = repository.store.read(packs.name_of(pack))
+        content = repository.store.read(name)
         found = packs.entries(content, pack, repository.key)
-    except (Damaged, NotFound):
-        yield 0
+    except NotFound:
+        yield ALL_OF_IT, f"{name} is gone"
+        return
+    except Damaged as damage:
+        yield ALL_OF_IT, f"{name} is damaged: {damage.why}"
         return
     seal = repository.seal(pack)
     for each in found:
@@ -120,5 +201,11 @@ def damaged_blobs(repository: Repository, pack: bytes) -> Iterator[int]:
         try:
             stored = content[place.offset : place.offset + place.length]
             decode(place, seal.open(stored, place.offset), each.kind.name)
-        except Damaged:
-            yield place.offset
+        except Damaged as damage:
+            yield place.offset, f"{name} is damaged there: {damage.why}"
+
+
+def _read(repository: Repository, stored: Stored, pack: bytes, checked: Checked) -> dict[At, str]:
+    checked.packs += 1
+    checked.read_bytes += stored.size
+    return {(pack, offset): why for offset, why in damaged_blobs(repository, pack)}

@@ -3,112 +3,187 @@
 What may be deleted, and why that is safe beside running copies: `archive-format.md`, deleting.
 """
 
-from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import BinaryIO
+from typing import NamedTuple
 
 from cpm.archive import manifests, packs
-from cpm.archive.blobs import Place
-from cpm.archive.errors import Locked
-from cpm.archive.manifests import PagePlace
-from cpm.archive.repository import Repository
+from cpm.archive.blobs import Encoding, Place
+from cpm.archive.errors import Damaged, Locked, NotFound
+from cpm.archive.manifests import Manifest, PagePlace
+from cpm.archive.packs import ID_BYTES
+from cpm.archive.repository import PROBES, Repository
+from cpm.archive.shelves import Shelves
 from cpm.archive.store import Stored
 
 MOST_COPY = timedelta(days=7)
 GRACE = timedelta(days=8)
+# How long somebody may take to try out whether a bucket will do.
+_PROBE_GRACE = timedelta(days=1)
+# A page as it is remembered: what `PagePlace` says, the pack first.
+_PAGE = struct.Struct(">16sIIBI32sII")
+_SHELVES = range(256)
+
+
+class Lost(NamedTuple):
+    """What cannot be read: an object, or (beyond 0) what is at an offset in it."""
+
+    name: str
+    offset: int
+    why: str
+
+
+Tell = Callable[[Lost], None]
 
 
 @dataclass
 class Collected:
-    """What a collection did."""
+    """What a collection found and did; `stored_bytes` is what is there after it."""
 
+    manifests: int = 0
     kept_packs: int = 0
     deleted_packs: int = 0
     deleted_bytes: int = 0
     locked_packs: int = 0
+    stored_bytes: int = 0
+    # Needed, and not there.
+    missing_packs: list[bytes] = field(default_factory=list)
 
 
-def collect(repository: Repository, scratch: Path) -> Collected:
-    """Delete what nothing needs; marks take 16 bytes a pack and page below `scratch`.
+def collect(repository: Repository, scratch: Path, *, lose: Tell = lambda _lost: None) -> Collected:
+    """Delete what nothing needs; marks take some bytes for each pack and page below `scratch`.
 
-    Raises `Damaged` when a manifest or a page cannot be read: then nothing is deleted, since nobody
-    knows what it needs.
+    Where manifests or pages cannot be read nobody knows what they need: then nothing is deleted,
+    `lose` is told of each, and the last is raised as `Damaged`.
     """
     now = repository.store.now()
     collected = Collected()
     with TemporaryDirectory(dir=scratch) as directory:
-        marks = Path(directory)
-        _mark(repository, marks, now)
-        _sweep(repository, marks, now, collected)
-    _forget_retired(repository, now)
+        needed = _Marking(repository, Path(directory), now, lose, collected).run()
+        _sweep(repository, needed, now, collected)
+    _forget(repository, manifests.RETIRED, now - GRACE)
+    _forget(repository, PROBES, now - _PROBE_GRACE)
     return collected
 
 
-def _mark(repository: Repository, marks: Path, now: datetime) -> None:
-    """Write down every pack that is needed, on the shelf that its id begins with."""
-    seen: set[Place] = set()
-    with ExitStack() as stack:
-        shelves: dict[str, BinaryIO] = {}
-        for found in _needed_pages(repository, now):
-            place = found.place
-            if place in seen:
-                continue
-            seen.add(place)
-            for pack in {each.pack for each in repository.page(found).values()} | {place.pack}:
-                shelf = pack[:1].hex()
-                if shelf not in shelves:
-                    shelves[shelf] = stack.enter_context((marks / shelf).open("wb"))
-                shelves[shelf].write(pack)
+@dataclass
+class _Marking:
+    """Writing down every pack that is needed."""
+
+    repository: Repository
+    scratch: Path
+    now: datetime
+    tell: Tell
+    collected: Collected
+    damage: Damaged | None = None
+
+    def run(self) -> Shelves:
+        with Shelves(self.scratch / "pages", _PAGE.size) as pages:
+            for manifest in self._manifests():
+                for found in manifest.pages:
+                    pages.put(_packed(found))
+        with Shelves(self.scratch / "packs", ID_BYTES) as needed:
+            for shelf in _SHELVES:
+                # Copies share pages; neighbours in a pack come one after the other.
+                for page in sorted(pages.take(shelf)):
+                    self._mark(_unpacked(page), needed)
+        if self.damage is not None:
+            raise self.damage
+        return needed
+
+    def _manifests(self) -> Iterator[Manifest]:
+        store = self.repository.store
+        current = list(store.list(manifests.PREFIX))
+        retired = store.list(manifests.RETIRED)
+        young = [each for each in retired if self.now - each.modified_at < GRACE]
+        self.collected.manifests = len(current)
+        self.collected.stored_bytes = sum(each.size for each in [*current, *young])
+        for stored in current:
+            yield from self._read(stored.name, manifests.PREFIX)
+        for stored in young:
+            yield from self._read(stored.name, manifests.RETIRED)
+
+    def _read(self, name: str, prefix: str) -> Iterator[Manifest]:
+        try:
+            yield self.repository.manifest(name.removeprefix(prefix), prefix=prefix)
+        except Damaged as damage:
+            self._lose(name, 0, damage)
+        except NotFound:
+            if prefix == manifests.PREFIX:
+                # It was retired after it was listed, and is needed for as long as that lasts.
+                yield from self._read(name.replace(prefix, manifests.RETIRED, 1), manifests.RETIRED)
+
+    def _mark(self, page: PagePlace, needed: Shelves) -> None:
+        place = page.place
+        try:
+            places = self.repository.page(page)
+        except Damaged as damage:
+            self._lose(packs.name_of(place.pack), place.offset, damage)
+            return
+        for pack in {each.pack for each in places.values()} | {place.pack}:
+            needed.put(pack)
+
+    def _lose(self, name: str, offset: int, damage: Damaged) -> None:
+        self.tell(Lost(name, offset, damage.why))
+        self.damage = Damaged(f"{name} at {offset}" if offset else name, damage.why)
 
 
-def _needed_pages(repository: Repository, now: datetime) -> Iterator[PagePlace]:
-    for name in list(repository.names()):
-        yield from repository.manifest(name).pages
-    for stored in repository.store.list(manifests.RETIRED):
-        if now - stored.modified_at < GRACE:
-            name = stored.name.removeprefix(manifests.RETIRED)
-            yield from repository.manifest(name, prefix=manifests.RETIRED).pages
+def _packed(page: PagePlace) -> bytes:
+    place = page.place
+    return _PAGE.pack(
+        *(place.pack, place.offset, place.length, place.encoding, place.raw_length, place.digest),
+        *(page.page, page.blocks),
+    )
 
 
-def _sweep(repository: Repository, marks: Path, now: datetime, collected: Collected) -> None:
-    shelf, needed = b"", set[bytes]()
-    for stored in repository.store.list(packs.PREFIX):
-        pack = packs.id_of(stored.name)
-        if pack is None:
-            continue
-        if pack[:1] != shelf:
-            # Names come in their order: one shelf after the other.
-            shelf = pack[:1]
-            needed = _needed(marks / shelf.hex())
-        if pack in needed or now - stored.modified_at < GRACE:
-            collected.kept_packs += 1
+def _unpacked(record: bytes) -> PagePlace:
+    pack, offset, length, encoding, raw_length, digest, page, blocks = _PAGE.unpack(record)
+    place = Place(pack, offset, length, Encoding(encoding), raw_length, digest)
+    return PagePlace.of(page, blocks, place)
+
+
+def _sweep(repository: Repository, marks: Shelves, now: datetime, collected: Collected) -> None:
+    """Go through needed and listed packs side by side: both come in the order of their names."""
+    listed = repository.store.list(packs.PREFIX)
+    stored = next(listed, None)
+    for shelf in _SHELVES:
+        needed = marks.take(shelf)
+        while stored is not None:
+            pack = packs.id_of(stored.name)
+            if pack is not None and pack[0] != shelf:
+                break
+            if pack is not None:
+                _keep_or_delete(repository, stored, pack in needed, now, collected)
+                needed.discard(pack)
+            stored = next(listed, None)
+        collected.missing_packs.extend(sorted(needed))
+
+
+def _keep_or_delete(
+    repository: Repository, stored: Stored, is_needed: bool, now: datetime, collected: Collected
+) -> None:
+    if not is_needed and now - stored.modified_at >= GRACE:
+        try:
+            repository.store.delete(stored.name)
+        except Locked:
+            collected.locked_packs += 1
         else:
-            _delete(repository, stored, collected)
-
-
-def _needed(marks: Path) -> set[bytes]:
-    content = marks.read_bytes() if marks.exists() else b""
-    return {content[at : at + packs.ID_BYTES] for at in range(0, len(content), packs.ID_BYTES)}
-
-
-def _delete(repository: Repository, stored: Stored, collected: Collected) -> None:
-    try:
-        repository.store.delete(stored.name)
-    except Locked:
-        collected.locked_packs += 1
+            collected.deleted_packs += 1
+            collected.deleted_bytes += stored.size
+            return
     else:
-        collected.deleted_packs += 1
-        collected.deleted_bytes += stored.size
+        collected.kept_packs += 1
+    collected.stored_bytes += stored.size
 
 
-def _forget_retired(repository: Repository, now: datetime) -> None:
-    for stored in list(repository.store.list(manifests.RETIRED)):
-        if now - stored.modified_at >= GRACE:
-            try:
+def _forget(repository: Repository, prefix: str, latest: datetime) -> None:
+    """Delete what has served its time."""
+    for stored in list(repository.store.list(prefix)):
+        if stored.modified_at <= latest:
+            with suppress(Locked):
                 repository.store.delete(stored.name)
-            except Locked:
-                continue

@@ -17,6 +17,8 @@ from cpm.kernel import clock
 
 DESCRIPTION = "repository.json"
 KEYS = keys.PREFIX
+# What somebody has put there to see whether he can.
+PROBES = "access-check-"
 # One request for neighbours that are wanted together, as long as it stays this small.
 _READ_BYTES = 8 * 2**20
 

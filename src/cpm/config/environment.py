@@ -100,6 +100,15 @@ class Environment:
         24, "Hours between two comparisons of what AWS keeps with the records; 0 for none."
     )
 
+    archive_collect_hours: int = _setting(
+        24, "Hours between two collections of garbage in each S3 repository; 0 for none."
+    )
+    archive_verify_days: int = _setting(
+        30,
+        "Days within which everything in each S3 repository is read again and verified; 0 for"
+        " never. Some storage classes charge for reading.",
+    )
+
     webhook_networks: tuple[str, ...] = _setting(
         (),
         "Networks that are not public, as `10.0.0.0/8`, to which users' webhooks may go all the"

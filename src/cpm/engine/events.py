@@ -274,6 +274,24 @@ CATALOGUE = {
     "discovery_failed": Line(
         WARNING, "{kinds} of account {account} in {region} could not be listed: {error}"
     ),
+    "archive_collected": Line(
+        INFO,
+        "S3 repository {repository}: {copies} copies need {packs} packs; {deleted} packs with "
+        "{freed} MiB that nothing needs were deleted, {locked} are locked, {missing} are missing.",
+    ),
+    "archive_not_collected": Line(
+        ERROR,
+        "S3 repository {repository}: {unreadable} manifests or pages cannot be read, among them "
+        "{name}, so nobody knows what is garbage; nothing was deleted.",
+    ),
+    "archive_verified": Line(
+        INFO,
+        "S3 repository {repository}: all of it was read again in {portions} portions; {damages} "
+        "damages are there.",
+    ),
+    "archive_not_cared_for": Line(
+        WARNING, "S3 repository {repository} could not be looked after: {error}"
+    ),
     "inventory_failed": Line(
         WARNING, "{kinds} of account {account} in {region} could not be compared: {error}"
     ),

@@ -39,6 +39,8 @@ START_INVENTORY = Task("start_inventory", priority=10)
 TAKE_INVENTORY = Task("take_inventory", priority=10)
 DISCOVER = Task("discover", priority=10)
 LOOK_AT_DELETION = Task("look_at_deletion", priority=10)
+COLLECT_GARBAGE = Task("collect_garbage", priority=10, queue=ARCHIVE)
+VERIFY_ARCHIVE = Task("verify_archive", priority=10, queue=ARCHIVE)
 REMOVE_USER = Task("remove_user", priority=5)
 
 # So many rows of operations that were made one after the other are looked at by one job: it takes
@@ -146,6 +148,16 @@ def defer_inventories(account_ids: Iterable[int]) -> None:
 def defer_discoveries(account_ids: Iterable[int]) -> None:
     """Have what exists in the accounts looked at."""
     DISCOVER.defer_all({f"discovery:{pk}": {"account_id": pk} for pk in account_ids})
+
+
+def defer_collections(repository_ids: Iterable[int]) -> None:
+    """Have the garbage of the archives collected, unless it is being done."""
+    COLLECT_GARBAGE.defer_all({f"collect:{pk}": {"repository_id": pk} for pk in repository_ids})
+
+
+def defer_verifications(repository_ids: Iterable[int]) -> None:
+    """Have the next portions of the archives read and verified."""
+    VERIFY_ARCHIVE.defer_all({f"verify:{pk}": {"repository_id": pk} for pk in repository_ids})
 
 
 def defer_scans(scan_ids: Iterable[int]) -> None:

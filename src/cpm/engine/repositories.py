@@ -30,7 +30,6 @@ from cpm.models.repositories import Encryption, S3Repository
 
 _HOME_REGION = "us-east-1"
 _NO_ENCRYPTION = "ServerSideEncryptionConfigurationNotFoundError"
-_PROBE = "access-check-"
 _PROBE_CONTENT = b"cpm-server looks whether it can keep copies here."
 
 
@@ -139,7 +138,7 @@ def _encryption_of(aws: Aws, bucket: str) -> Encryption:
 
 
 def _try_out(store: S3Store) -> None:
-    probe = f"{_PROBE}{uuid.uuid4()}"
+    probe = f"{archive.PROBES}{uuid.uuid4()}"
     with _naming("written to"):
         store.write(probe, _PROBE_CONTENT)
     with _naming("read from"):
@@ -192,7 +191,7 @@ def _full_name(key: str, aws: Aws) -> str:
 def _refuse_occupied(store: S3Store) -> None:
     """What was begun and not finished is no obstacle: keys come before the description."""
     for stored in store.list(""):
-        if not stored.name.startswith((_PROBE, archive.KEYS)):
+        if not stored.name.startswith((archive.PROBES, archive.KEYS)):
             message = "There is something else below this prefix."
             raise Invalid(Problem("invalid", message, "prefix"))
 

@@ -13,7 +13,7 @@ from typing import Any
 from django.db import connection, transaction
 from django.db.models import Manager, QuerySet
 
-from cpm.engine import agents, cleanup, inventory, jobs, notices, summaries, tagscan
+from cpm.engine import agents, archive_care, cleanup, inventory, jobs, notices, summaries, tagscan
 from cpm.kernel import clock
 from cpm.models.backups import Backup
 from cpm.models.operations import Operation, OperationPhase
@@ -58,6 +58,7 @@ def _begin_rounds(now: datetime) -> None:
     if agents.is_due(now):
         jobs.LIST_AGENTS.defer("agents")
     tagscan.tick(now)
+    archive_care.tick(now)
 
 
 def _due(now: datetime) -> list[str]:

@@ -10,6 +10,7 @@ from django.db import close_old_connections, connection
 # Importing them is what makes this process able to do their jobs.
 from cpm.engine import (
     agents,
+    archive_care,
     backups,
     cleanup,
     copy_to_s3,
@@ -48,6 +49,7 @@ _RESTART_SECONDS = 2.0
 
 LOOKS = (
     agents,
+    archive_care,
     backups,
     cleanup,
     copy_to_s3,

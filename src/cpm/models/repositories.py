@@ -36,6 +36,14 @@ class S3Repository(models.Model):
     stored_bytes = models.BigIntegerField(default=0)
     last_verified_at = models.DateTimeField(null=True)
 
+    # When its garbage is collected and its next portion verified; null until that is counted.
+    collect_due_at = models.DateTimeField(null=True)
+    verify_due_at = models.DateTimeField(null=True)
+    # The round of verification that is under way: its portions, and how many of them were read.
+    round_started_at = models.DateTimeField(null=True)
+    round_portions = models.PositiveIntegerField(default=0)
+    round_done = models.PositiveIntegerField(default=0)
+
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["user", "name"], name="s3_repository_name_unique"),
@@ -46,3 +54,24 @@ class S3Repository(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class ArchiveDamage(models.Model):
+    """An object of an archive that is not what was written, or a place in it."""
+
+    repository = models.ForeignKey(S3Repository, models.CASCADE, related_name="damages")
+    name = models.CharField(max_length=512)
+    # 0 is all of it.
+    offset = models.BigIntegerField(default=0)
+    why = models.TextField()
+    found_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["repository", "name", "offset"], name="archive_damage_unique"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} at {self.offset}"

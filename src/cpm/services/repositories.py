@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from django.conf import settings
 from django.db import transaction
 
+from cpm.engine import alerts
 from cpm.engine import repositories as engine
 from cpm.kernel import names
 from cpm.kernel.invalid import Invalid, Problem
@@ -135,6 +136,7 @@ def delete(repository_id: int, *, actor: Person) -> None:
     # What is left of copies that are gone is told by their snapshots.
     repository.copies.all().delete()
     name = repository.name
+    alerts.resolve_about(f"repository:{repository.pk}")
     repository.delete()
     audit.record(actor, "delete S3 repository", name)
 
