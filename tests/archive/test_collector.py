@@ -1,5 +1,7 @@
 """Garbage goes, and nothing that anybody needs or may still come to need."""
 
+import itertools
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,9 +14,9 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 from cpm.archive import manifests, packs, repository, writer
 from cpm.archive.blobs import Place
 from cpm.archive.collector import GRACE, MOST_COPY, collect
-from cpm.archive.errors import Damaged
+from cpm.archive.errors import Damaged, Locked
 from cpm.archive.manifests import Manifest, PagePlace
-from cpm.archive.repository import Repository
+from cpm.archive.repository import PROBES, Repository
 from cpm.archive.writer import AtOnce, Checkpoint, RangeWriter
 from tests.archive.volumes import Bucket, Copier, came_back, noise, subject, text
 
@@ -96,11 +98,13 @@ def test_pages_that_say_the_same_are_kept_each_where_it_is(
 def test_what_is_locked_is_left_and_no_error(
     archive: Repository, bucket: Bucket, tmp_path: Path
 ) -> None:
+    bucket.locks_for = GRACE * 2
     Copier(archive).write({0: noise(0)})
     bucket.time += GRACE
-    bucket.is_locked = True
     collected = collect(archive, tmp_path)
     assert (collected.deleted_packs, collected.locked_packs, count(bucket)) == (0, 1, 1)
+    bucket.time += GRACE
+    assert collect(archive, tmp_path).deleted_packs == 1
 
 
 def test_foreign_objects_are_left_alone(
@@ -110,6 +114,71 @@ def test_foreign_objects_are_left_alone(
     bucket.time += GRACE
     collect(archive, tmp_path)
     assert bucket.read("packs/ab/notes.txt") == b"mine"
+
+
+def test_what_somebody_tried_out_and_left_goes_after_a_day(
+    archive: Repository, bucket: Bucket, tmp_path: Path
+) -> None:
+    bucket.write(f"{PROBES}1", b"can I?")
+    collect(archive, tmp_path)
+    assert count(bucket, PROBES) == 1
+    bucket.time += timedelta(days=1)
+    collect(archive, tmp_path)
+    assert count(bucket, PROBES) == 0
+
+
+def test_packs_that_are_needed_and_not_there_are_told(
+    archive: Repository, bucket: Bucket, tmp_path: Path
+) -> None:
+    copy = Copier(archive, pack_bytes=1).copy({0: noise(0), 1: noise(1)})
+    gone = archive.page(copy.pages[0])[1].pack
+    bucket.delete(packs.name_of(gone))
+    assert collect(archive, tmp_path).missing_packs == [gone]
+
+
+class Died(BaseException):
+    """The process is gone."""
+
+
+def test_a_collection_that_dies_anywhere_harms_nothing_and_is_finished_by_the_next(
+    tmp_path: Path,
+) -> None:
+    for last in itertools.count():
+        bucket = Bucket()
+        archive = repository.create(bucket)
+        copier = Copier(archive, pack_bytes=1)
+        first = copier.copy({0: noise(0), 1: noise(1)})
+        second = copier.copy({1: noise(2)}, subject("snap-2"), first)
+        copier.write({5: noise(5)})
+        writer.retire(archive, first.name)
+        bucket.time += GRACE
+        has_died = dies_after(last, bucket, archive, tmp_path)
+        assert came_back(archive, second) == {0: noise(0), 1: noise(2)}
+        collect(archive, tmp_path)
+        assert came_back(archive, second) == {0: noise(0), 1: noise(2)}
+        assert (count(bucket), count(bucket, manifests.RETIRED)) == (3, 0)
+        assert list(tmp_path.iterdir()) == []
+        if not has_died:
+            break
+    assert last > 10
+
+
+def dies_after(steps: int, bucket: Bucket, archive: Repository, scratch: Path) -> bool:
+    """Let a collection come so far; whether it has not come to its end."""
+    left = iter(range(steps))
+
+    def step() -> None:
+        if next(left, None) is None:
+            raise Died
+
+    bucket.meanwhile = step
+    try:
+        collect(archive, scratch)
+    except Died:
+        return True
+    finally:
+        bucket.meanwhile = lambda: None
+    return False
 
 
 class Known(dict[bytes, Place]):
@@ -153,14 +222,17 @@ class Interleavings(RuleBasedStateMachine):
     """Copies, retirements, collections and days, in any order: what is promised is restorable."""
 
     running = Bundle("running")
+    locks_for = timedelta()
 
     @initialize()
     def begin(self) -> None:
-        self.bucket = Bucket()
+        self.bucket = Bucket(self.locks_for)
         self.archive = repository.create(self.bucket)
         self.promised: dict[str, dict[int, bytes]] = {}
         self.number = 0
         self.publish(self.begin_copy(0))
+        # What it has written is old enough to go by itself.
+        self.bucket.time += GRACE
 
     @rule(target=running, choice=st.integers(0, 3))
     def begin_copy(self, choice: int) -> Running:
@@ -198,14 +270,39 @@ class Interleavings(RuleBasedStateMachine):
         names = sorted(self.promised)
         if names:
             name = names[choice % len(names)]
-            del self.promised[name]
-            writer.retire(self.archive, name)
+            with suppress(Locked):
+                writer.retire(self.archive, name)
+                del self.promised[name]
 
-    @rule(days=st.sampled_from([1, 6, 8]))
+    @rule(days=st.sampled_from([2, 6, 8]))
     def collect_after(self, days: int) -> None:
         self.bucket.time += timedelta(days=days)
+        self.collect()
+
+    @rule(
+        days=st.sampled_from([0, 2, 6]),
+        step=st.integers(0, 12),
+        copy=consumes(running),
+        choice=st.integers(0, 3),
+    )
+    def collect_beside_others(self, days: int, step: int, copy: Running, choice: int) -> None:
+        """In the middle of a collection somebody publishes a copy, and another is retired."""
+        self.bucket.time += timedelta(days=days)
+        steps = itertools.count()
+
+        def meanwhile() -> None:
+            if next(steps) == step:
+                self.bucket.meanwhile = lambda: None
+                self.publish(copy)
+                self.retire(choice)
+
+        self.bucket.meanwhile = meanwhile
+        self.collect()
+
+    def collect(self) -> None:
         with TemporaryDirectory() as scratch:
-            collect(self.archive, Path(scratch))
+            assert collect(self.archive, Path(scratch)).missing_packs == []
+        self.bucket.meanwhile = lambda: None
         self.everything_promised_comes_back()
 
     def is_overdue(self, copy: Running) -> bool:
@@ -219,10 +316,19 @@ class Interleavings(RuleBasedStateMachine):
         self.everything_promised_comes_back()
 
 
-TestInterleavings = Interleavings.TestCase
-TestInterleavings.settings = settings(
-    max_examples=80,
+class LockedInterleavings(Interleavings):
+    """The same where everything is locked for a while."""
+
+    locks_for = timedelta(days=10)
+
+
+_SETTINGS = settings(
+    max_examples=40,
     stateful_step_count=20,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
+TestInterleavings = Interleavings.TestCase
+TestInterleavings.settings = _SETTINGS
+TestLockedInterleavings = LockedInterleavings.TestCase
+TestLockedInterleavings.settings = _SETTINGS

@@ -1,7 +1,7 @@
 """Volumes as tests see them: blocks by their number, and what has become of them."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -11,7 +11,7 @@ from cpm.archive.blobs import BLOCK_BYTES
 from cpm.archive.errors import Damaged, Locked
 from cpm.archive.manifests import Manifest, PagePlace
 from cpm.archive.repository import Repository
-from cpm.archive.store import MemoryStore
+from cpm.archive.store import MemoryStore, Stored
 from cpm.archive.writer import AtOnce, Checkpoint, Known, RangeWriter, Subject
 
 # None is a block that is not there, in changes as in AWS's answers.
@@ -19,24 +19,42 @@ Blocks = Mapping[int, bytes | None]
 
 
 class Bucket(MemoryStore):
-    """A store with a clock of its own, and with locks."""
+    """A store with a clock of its own, that may lock what comes for a time.
 
-    def __init__(self) -> None:
+    `meanwhile` is called before each step of whoever uses it.
+    """
+
+    def __init__(self, locks_for: timedelta = timedelta()) -> None:
         super().__init__()
         self.time = datetime.fromisoformat("2026-11-29T06:45:00+00:00")
-        self.is_locked = False
+        self.locks_for = locks_for
+        self.meanwhile: Callable[[], None] = lambda: None
 
     def now(self) -> datetime:
+        self.meanwhile()
         return self.time
+
+    def read(self, name: str) -> bytes:
+        self.meanwhile()
+        return super().read(name)
+
+    def list(self, prefix: str) -> Iterator[Stored]:
+        self.meanwhile()
+        return super().list(prefix)
 
     def write(self, name: str, content: bytes, *, only_new: bool = False) -> None:
         super().write(name, content, only_new=only_new)
         self.objects[name] = (content, self.time)
 
     def delete(self, name: str) -> None:
-        if self.is_locked:
+        self.meanwhile()
+        if name in self.objects and self.time < self.objects[name][1] + self.locks_for:
             raise Locked(name)
         super().delete(name)
+
+    def locked_until(self, name: str) -> datetime | None:
+        super().locked_until(name)
+        return self.objects[name][1] + self.locks_for if self.locks_for else None
 
 
 @lru_cache(64)

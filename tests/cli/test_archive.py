@@ -131,7 +131,14 @@ def test_what_is_not_there_is_told(archive: Archive, tmp_path: Path) -> None:
 def test_damage_is_found_named_and_costs_nothing_else(
     archive: Archive, repo: Repository, tmp_path: Path
 ) -> None:
-    assert archive("check", "--read-data", "100").returncode == 0
+    whole = archive("check", "--read-data", "--json")
+    assert whole.returncode == 0, whole.stderr
+    told = json.loads(whole.stdout)
+    assert (told["manifests"], told["blocks"], told["damages"]) == (2, 5, [])
+    assert told["packs"] == len(list(repo.store.list(packs.PREFIX)))
+    assert "and verified" in whole.stderr
+    assert archive("check", "--read-data=0%").returncode == 2
+    assert archive("check", "--read-data=5%").returncode == 0
     manifest = repo.manifest(reader.newest(repo, "snap-1"))
     place = repo.page(manifest.pages[0])[0]
     name = packs.name_of(place.pack)
@@ -139,12 +146,14 @@ def test_damage_is_found_named_and_costs_nothing_else(
     bad = bytearray(good)
     bad[place.offset] ^= 1
     repo.store.write(name, bytes(bad))
-    checked = archive("check", "--read-data", "100")
+    checked = archive("check", "--read-data=100%", "--json")
     image = tmp_path / "disk.img"
     restored = archive("restore", "snap-1", "--to", str(image))
     repo.store.write(name, good)
     assert checked.returncode == 1
     assert f"Damaged: {manifest.name} block 0" in checked.stderr
+    suffering = {each["what"] for each in json.loads(checked.stdout)["damages"]}
+    assert f"{manifest.name} block 0" in suffering
     assert restored.returncode == 1
     assert "Lost: block 0" in restored.stderr
     with image.open("rb") as file:

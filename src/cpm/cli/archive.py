@@ -1,23 +1,35 @@
 """`cpm archive`: archived snapshots by the bucket alone, without server or database."""
 
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from cpm.archive import keys, reader, repository
 from cpm.archive.blobs import BLOCK_BYTES
-from cpm.archive.checks import NOTHING, Check, Portion
-from cpm.archive.errors import ArchiveError
+from cpm.archive.checks import NOTHING, Check, Checked, Portion
+from cpm.archive.errors import ArchiveError, Damaged
 from cpm.archive.keys import Kms, Means, Passphrase
 from cpm.archive.repository import Repository
 from cpm.archive.s3 import S3Store, region_of
 from cpm.aws.credentials import InstanceRole
 from cpm.aws.sessions import Cloud
 from cpm.cli.connection import read_environment
-from cpm.cli.terminal import JsonOption, complain, fail, progress_bars, say, show, stderr
+from cpm.cli.terminal import (
+    JsonOption,
+    complain,
+    fail,
+    print_json,
+    progress_bars,
+    say,
+    show,
+    stderr,
+)
 from cpm.kernel.faults import Fault
 
 app = typer.Typer(
@@ -91,30 +103,76 @@ def restore(
     say(f"{to} is whole: {manifest.blocks * BLOCK_BYTES / 2**30:.1f} GiB of data, all verified.")
 
 
-@app.command()
+class _BareReadsAll(TyperCommand):
+    """`--read-data` may stand without a value, which options of Typer may not."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """See Click."""
+        told = ["--read-data=100%" if each == "--read-data" else each for each in args]
+        return super().parse_args(ctx, told)
+
+
+def _percent(text: str) -> float:
+    try:
+        percent = float(text.removesuffix("%"))
+    except ValueError:
+        percent = 0
+    if not 0 < percent <= 100:
+        raise typer.BadParameter("it has to be a percentage, as in --read-data=5%")
+    return percent
+
+
+@app.command(cls=_BareReadsAll)
 def check(
     address: RepositoryArgument,
     passphrase: PassphraseOption = None,
     region: RegionOption = "us-east-1",
     read_data: Annotated[
-        int, typer.Option(min=0, max=100, help="How many percent of the data to read, too.")
-    ] = 0,
+        float | None,
+        typer.Option(
+            parser=_percent,
+            metavar="[=N%]",
+            help="Read and verify the data, too: all of it, or so much of it, chosen by chance.",
+        ),
+    ] = None,
+    *,
+    as_json: JsonOption = False,
 ) -> None:
     """Follow every copy to its blocks, and verify data. Exits 1 if anything is damaged."""
-    portion = Portion(0, max(1, round(100 / read_data))) if read_data else NOTHING
-    with _opened(address, passphrase, region) as archive:
-        checking = Check(archive, read=portion)
-        damages = 0
+    with _opened(address, passphrase, region) as archive, progress_bars(stderr) as bars:
+        bar = bars.add_task("copies", total=sum(1 for _ in archive.names()))
+        checking = Check(
+            archive,
+            read=_portion(read_data),
+            progress=lambda so_far: bars.update(
+                bar, completed=so_far.manifests, description=f"copies ({_read(so_far)})"
+            ),
+        )
+        damages = []
         for damage in checking.run():
-            damages += 1
+            damages.append(damage)
             complain(f"Damaged: {damage}.")
     done = checking.checked
-    say(
-        f"{done.manifests} copies and {done.blocks} blocks followed; "
-        f"{done.packs} packs with {done.read_bytes / 2**30:.2f} GiB read and verified."
-    )
+    if as_json:
+        print_json({**asdict(done), "damages": [_told(each) for each in damages]})
+    say(f"{done.manifests} copies and {done.blocks} blocks followed; {_read(done)} and verified.")
     if damages:
-        fail(f"{damages} damages.")
+        fail(f"{len(damages)} damages.")
+
+
+def _portion(percent: float | None) -> Portion:
+    if percent is None:
+        return NOTHING
+    of = max(1, round(100 / percent))
+    return Portion(secrets.randbelow(of), of)
+
+
+def _read(checked: Checked) -> str:
+    return f"{checked.packs} packs with {checked.read_bytes / 2**30:.2f} GiB read"
+
+
+def _told(damage: Damaged) -> dict[str, str]:
+    return {"what": damage.what, "why": damage.why}
 
 
 @app.command("add-key")
