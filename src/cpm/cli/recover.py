@@ -236,3 +236,6 @@ def _tell(recovery_id: int, viewer: "Person", *, as_json: bool) -> None:
         return
     complain(f"{text}: {shown['error']}" if shown["error"] else f"{text}.")
     raise typer.Exit(1)
+
+
+app = make_app()

@@ -12,9 +12,10 @@ import typer
 from django.db import connection
 from typer.testing import CliRunner
 
-from cpm.cli.main import app
+from cpm.cli.main import COMMANDS, make_app
 from tests.api.cast import PASSWORD, Caller
 
+APP = make_app(COMMANDS)
 # They go on until they are stopped, or are for a database of their own.
 _PROCESSES = {"serve", "web", "worker", "demo", "simulator", "migrate"}
 # What every command that has such an option is given.
@@ -53,7 +54,7 @@ class Command:
 
 def commands() -> Iterator[Command]:
     """All there are."""
-    yield from _below(typer.main.get_command(app), ())
+    yield from _below(typer.main.get_command(APP), ())
 
 
 def _below(command: Any, words: tuple[str, ...]) -> Iterator[Command]:
@@ -93,7 +94,7 @@ def run(line: list[str], stdin: str = f"{PASSWORD}\n") -> tuple[int, str]:
     """The exit status of a command and all that it says, log lines and tracebacks as well."""
     handlers, level = logging.root.handlers[:], logging.root.level
     try:
-        result = CliRunner().invoke(app, line, input=stdin)
+        result = CliRunner().invoke(APP, line, input=stdin)
     finally:
         logging.root.handlers[:], logging.root.level = handlers, level
         structlog.reset_defaults()
