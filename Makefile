@@ -18,8 +18,9 @@ $(READY): requirements.lock bootstrap.lock pyproject.toml
 demo: setup
 	$(BIN)/cpm demo
 
+# One process more than there are processors: some tests wait for others.
 test: setup
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest --numprocesses $$(($$(nproc) + 1)) --dist loadfile
 
 bench: setup
 	$(BIN)/python -m bench
