@@ -58,7 +58,7 @@ class Server:
             return False
         tls = ssl.create_default_context(cafile=str(certificate))
         try:
-            with urllib.request.urlopen(f"{self.url}/api/schema/", context=tls, timeout=10):
+            with urllib.request.urlopen(f"{self.url}/healthz", context=tls, timeout=10):
                 return True
         except urllib.error.HTTPError:
             return True

@@ -99,7 +99,7 @@ def _sent(request: urllib.request.Request) -> Iterator[None]:
 
 def _answers(port: int) -> bool:
     try:
-        urllib.request.urlopen(f"https://127.0.0.1:{port}/api/schema/", context=_tls(), timeout=10)
+        urllib.request.urlopen(f"https://127.0.0.1:{port}/healthz", context=_tls(), timeout=10)
     except urllib.error.HTTPError:
         return True
     except OSError:
