@@ -1,6 +1,7 @@
 """How calls keep to the budget."""
 
 import math
+from collections.abc import Sequence
 
 import pytest
 
@@ -35,6 +36,12 @@ class Ledger:
         if self.wait_seconds <= patience_seconds:
             self.reserved.append((account, region, operation))
         return self.wait_seconds
+
+    def reserve_each(
+        self, account: str, region: str, operation: str, calls: int
+    ) -> Sequence[float]:
+        """See `Budget`."""
+        return [self.reserve(account, region, operation) for _ in range(calls)]
 
     def throttled(self, account: str, region: str, operation: str) -> None:
         """See `Budget`."""

@@ -7,7 +7,7 @@ not publish is learnt: a throttle halves the rate, quiet time restores it.
 
 import math
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -54,6 +54,11 @@ class Budget(Protocol):
         The slot, of so many `tokens`, is taken at once, unless the wait is longer than
         `patience_seconds`.
         """
+
+    def reserve_each(
+        self, account: str, region: str, operation: str, calls: int
+    ) -> Sequence[float]:
+        """Seconds to wait for each of so many slots of one token, however far away they are."""
 
     def throttled(self, account: str, region: str, operation: str) -> None:
         """Learn that AWS has just refused the call as too fast."""
@@ -195,6 +200,12 @@ class MemoryBudget:
             bucket = self._bucket(account, region, operation, now)
             return bucket.reserve(now, tokens, patience_seconds)
 
+    def reserve_each(
+        self, account: str, region: str, operation: str, calls: int
+    ) -> Sequence[float]:
+        """See `Budget`."""
+        return [self.reserve(account, region, operation) for _ in range(calls)]
+
     def throttled(self, account: str, region: str, operation: str) -> None:
         """See `Budget`."""
         with self._lock:
@@ -222,6 +233,16 @@ class NoBudget:
     ) -> float:
         """See `Budget`."""
         return 0.0
+
+    def reserve_each(
+        self,
+        account: str,  # noqa: ARG002
+        region: str,  # noqa: ARG002
+        operation: str,  # noqa: ARG002
+        calls: int,
+    ) -> Sequence[float]:
+        """See `Budget`."""
+        return [0.0] * calls
 
     def throttled(self, account: str, region: str, operation: str) -> None:
         """See `Budget`."""

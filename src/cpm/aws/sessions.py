@@ -151,7 +151,8 @@ class Cloud:
                 retries={"mode": "standard", "total_max_attempts": attempts},
                 proxies=self.proxies,
                 max_pool_connections=_POOLED_CONNECTIONS,
-                user_agent_extra=USER_AGENT,
+                # The SDK puts its own together anew for each call, which takes a tenth of its time.
+                user_agent=USER_AGENT,
             ),
         )
         client.meta.events.register_last("request-created", _name_the_caller)

@@ -6,7 +6,7 @@ clocks differ would take from each other's future. See `cpm.aws.budget` for the 
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
@@ -36,7 +36,7 @@ UPDATE cpm_apibudget AS b
 SET spent_until = GREATEST(b.spent_until, t.now) + make_interval(secs => %(tokens)s / ({_RATE}))
 FROM (SELECT clock_timestamp() AS now) AS t
 WHERE b.key = %(key)s AND {_WAIT_SECONDS} <= %(patience)s
-RETURNING {_WAIT_SECONDS} - %(tokens)s / ({_RATE})"""  # noqa: S608
+RETURNING {_WAIT_SECONDS} - %(tokens)s / ({_RATE}), {_RATE}"""  # noqa: S608
 
 _WAIT = f"""\
 SELECT {_WAIT_SECONDS} FROM cpm_apibudget AS b, (SELECT clock_timestamp() AS now) AS t
@@ -45,6 +45,9 @@ WHERE b.key = %(key)s"""  # noqa: S608
 _CREATE = """\
 INSERT INTO cpm_apibudget (key, spent_until, per_second, burst)
 VALUES (%(key)s, clock_timestamp(), %(full)s, %(burst)s) ON CONFLICT DO NOTHING"""
+
+
+Values = dict[str, float | str]
 
 
 class SharedBudget:
@@ -63,11 +66,20 @@ class SharedBudget:
         values = {**_values(account, region, operation, tokens), "patience": patience_seconds}
         try:
             with _connected():
-                return _reserve(values, patience_seconds)
+                wait, _ = _take(values)
         except OperationalError as error:
             if isinstance(error.__cause__, LockNotAvailable):
                 return 0.0
             raise
+        return max(0.0, wait)
+
+    def reserve_each(
+        self, account: str, region: str, operation: str, calls: int
+    ) -> Sequence[float]:
+        """See `Budget`."""
+        values = {**_values(account, region, operation), "tokens": calls, "patience": math.inf}
+        first, per_second = _take(values)
+        return [max(0.0, first + number / per_second) for number in range(calls)]
 
     def throttled(self, account: str, region: str, operation: str) -> None:
         """See `Budget`."""
@@ -95,15 +107,16 @@ def _connected() -> Iterator[None]:
         connection.close()
 
 
-def _reserve(values: dict[str, float | str], patience_seconds: float) -> float:
-    while (taken := _one_number(_RESERVE, values)) is None:
-        wait = _one_number(_WAIT, values)
+def _take(values: Values) -> tuple[float, float]:
+    """The seconds until one's slot, which may be past, and the rate; none is taken if too far."""
+    while (taken := _numbers(_RESERVE, values)) is None:
+        wait = _numbers(_WAIT, values)
         if wait is None:
             _run(_CREATE, values)
-        elif wait > patience_seconds:
-            return wait
+        elif wait[0] > float(values["patience"]):
+            return wait[0], 0.0
         # Else somebody has made the bucket just now: its slots have yet to be taken.
-    return max(0.0, taken)
+    return taken[0], taken[1]
 
 
 def _learn(row: ApiBudget, now: datetime, full: Rate) -> None:
@@ -121,7 +134,7 @@ def _learn(row: ApiBudget, now: datetime, full: Rate) -> None:
     row.save(update_fields=["per_second", "throttled_at", "spent_until"])
 
 
-def _values(account: str, region: str, operation: str, tokens: int = 1) -> dict[str, float | str]:
+def _values(account: str, region: str, operation: str, tokens: int = 1) -> Values:
     full = _rate(operation)
     return {
         "key": f"{account}/{region}/{operation}",
@@ -136,13 +149,13 @@ def _rate(operation: str) -> Rate:
     return published(operation).share(settings.ENVIRONMENT.aws_budget_share)
 
 
-def _run(statement: str, values: dict[str, float | str]) -> None:
+def _run(statement: str, values: Values) -> None:
     with connection.cursor() as cursor:
         cursor.execute(statement, values)
 
 
-def _one_number(statement: str, values: dict[str, float | str]) -> float | None:
+def _numbers(statement: str, values: Values) -> list[float] | None:
     with connection.cursor() as cursor:
         cursor.execute(statement, values)
         row = cursor.fetchone()
-    return None if row is None else float(row[0])
+    return None if row is None else list(map(float, row))

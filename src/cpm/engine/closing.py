@@ -42,7 +42,7 @@ def cancel(operation: Operation, error: str) -> None:
 
 def release_those_that_go_along(operations: Iterable[Operation]) -> None:
     """Wake what follows as soon as AWS works on the step before it."""
-    chained = [operation for operation in operations if operation.step]
+    chained = [operation for operation in operations if operation.is_chained]
     if chained:
         _release(Operation.objects.filter(after__in=chained, once=Once.UNDER_WAY))
 
@@ -130,14 +130,17 @@ def _log_failed_step(operation: Operation) -> None:
 
 
 def _release_followers(operations: Sequence[Operation]) -> None:
-    followers = Operation.objects.filter(after__in=operations)
-    _release(followers)
-    is_chained = any(operation.step for operation in operations)
-    in_line = followers.filter(waits_for_turn=True) if is_chained else ()
-    turns.call_up(turns.queues_of([*operations, *in_line]))
-    if is_chained:
+    chained = [operation for operation in operations if operation.is_chained]
+    followers = Operation.objects.filter(after__in=chained)
+    if chained:
+        _release(followers)
+    in_line = followers.filter(waits_for_turn=True) if chained else ()
+    queues = turns.queues_of([*operations, *in_line])
+    if queues:
+        turns.call_up(queues)
+    if chained:
         # The last of what they wait for may be over only now.
-        _release(Operation.objects.filter(after__after__in=operations, once=Once.OVER))
+        _release(Operation.objects.filter(after__after__in=chained, once=Once.OVER))
 
 
 def _release(followers: QuerySet[Operation]) -> None:

@@ -175,9 +175,12 @@ def _settle_copies(backup: Backup) -> None:
         if collection.is_copy
     ]
     for column, collections in (("dr_status", elsewhere), ("s3_status", archives())):
-        copies = Snapshot.objects.filter(backup=backup, collection__in=collections)
-        left = live_snapshots(with_s3=True).filter(pk__in=copies.values("pk"))
-        if getattr(backup, column) in _COPIED and copies.exists() and not left.exists():
+        copies = {"backup": backup, "collection__in": collections}
+        if getattr(backup, column) not in _COPIED:
+            continue
+        if live_snapshots(with_s3=True).filter(**copies).exists():
+            continue
+        if Snapshot.objects.filter(**copies).exists():
             Backup.objects.filter(pk=backup.pk).update(**{column: CopyStatus.DELETED})
 
 

@@ -39,7 +39,10 @@ class _Plans:
 
 def plan(backup: Backup) -> None:
     """Have made what can be; copies that cannot be planned now stay as they are."""
-    planned = backup.dr_copies.filter(phase=DrCopyPhase.PLANNED).select_related(
+    planned = backup.dr_copies.filter(phase=DrCopyPhase.PLANNED)
+    if not planned.exists():
+        return  # which is told faster than what they all need would be read
+    planned = planned.select_related(
         *("account__assume_from_account", "original__account__assume_from_account"),
         *("original__target", "original__backup"),
     )

@@ -44,8 +44,9 @@ VERIFY_ARCHIVE = Task("verify_archive", priority=10, queue=ARCHIVE)
 REMOVE_USER = Task("remove_user", priority=5)
 
 # So many rows of operations that were made one after the other are looked at by one job: it takes
-# more than a call to AWS to fetch a job, read a row and write what came of it by themselves.
-_NEIGHBOURS = 10
+# more than a call to AWS to fetch a job, read a row and write what came of it by themselves. Nobody
+# waits for a neighbour while a person waits for him, and nobody waits for deletions.
+_NEIGHBOURS = {LOOK_AT_RECOVERY_STEP: 1, LOOK_AT_SNAPSHOT: 10, LOOK_AT_DELETION: 20}
 
 
 def defer_policies(policy_ids: Iterable[int]) -> None:
@@ -58,8 +59,7 @@ def defer_operations(operations: Iterable[Operation]) -> None:
     arguments_by_task: dict[Task, dict[str, dict[str, int]]] = defaultdict(dict)
     for operation in operations:
         task = _task_of(operation)
-        # Nobody waits for a neighbour while a person waits for him.
-        count = 1 if task is LOOK_AT_RECOVERY_STEP else _NEIGHBOURS
+        count = _NEIGHBOURS[task]
         first_id = operation.pk // count * count
         arguments = {"first_id": first_id, "count": count}
         arguments_by_task[task][f"{task.name}:{first_id}"] = arguments

@@ -13,6 +13,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Q
 
 from cpm.aws.sessions import Aws
 from cpm.engine import (
@@ -35,7 +36,7 @@ from cpm.models.operations import Operation, OperationOutcome, OperationPhase
 from cpm.resources.contract import Ask, Effect, Once, Refs
 
 # A shorter wait for the budget is slept through; for a longer one the row is put aside.
-LONGEST_NAP_SECONDS = 1.0
+LONGEST_NAP_SECONDS = 2.0
 # A longer wait for the budget is worth a line in the record's log.
 WORTH_TELLING_SECONDS = 60.0
 LONGEST_BACK_OFF_SECONDS = 300.0
@@ -58,12 +59,15 @@ _RELATED = ("account", "backup")
 def look(first_id: int, count: int) -> None:
     """Take each of neighbouring operations that is due one step further.
 
-    Those that become due by that have their turn as well; started ones are for their watches.
+    Those of their chains that become due by that are looked at as well; started ones are for their
+    watches.
     """
     several, seen = Several(), set[int]()
     while due := [each for each in _due(first_id, count) if each.pk not in seen]:
         seen.update(operation.pk for operation in due)
         _look_at(due, several)
+        if not any(operation.is_chained for operation in due):
+            break
     several.end()
 
 
@@ -81,10 +85,11 @@ def give_up(first_id: int, count: int) -> None:
 
 
 def _due(first_id: int, count: int) -> Sequence[Operation]:
+    """Those that are due; of those that have their turns in the budget, also whose turn is near."""
     rows = Operation.objects.filter(
+        Q(due_at__lte=clock.now()) | Q(due_at__lte=_in(LONGEST_NAP_SECONDS), has_slot=True),
         pk__range=(first_id, first_id + count - 1),
         phase__in=[OperationPhase.PLANNED, OperationPhase.STARTING],
-        due_at__lte=clock.now(),
     )
     return list(rows.select_related(*_RELATED).order_by("pk"))
 
@@ -162,24 +167,21 @@ def _ask(alike: Sequence[Operation], several: Several) -> None:
             _try_later(operation, fault)
         return
     effect, server_id = effect_of(alike[0]), identity.server_id()
+    turns_at = _take_turns(alike, effect, aws)
+    _put_aside([each for each in alike if each.pk not in turns_at], effect)
+    near = [each for each in alike if each.pk in turns_at]
+    waiting = deque(_claim(sorted(near, key=lambda each: turns_at[each.pk])))
     answers: list[Answer] = []
-    later: list[Operation] = []
-    with_slot = {each.pk for each in alike if _has_its_slot(each)}
-    waiting = deque(_claim(sorted(alike, key=lambda each: each.pk not in with_slot)))
     while waiting:
         operation = waiting.popleft()
         with several.each():
-            if operation.pk not in with_slot and not _takes_its_turn(operation, effect, aws):
-                later.append(operation)
-                continue
+            clock.sleep(max(0.0, turns_at[operation.pk] - clock.monotonic()))
             refs = _refs(operation, effect, aws, server_id)
             if refs is not None:
                 answers.append((operation, refs))
             elif operation.fault == FaultKind.THROTTLED:
-                # The others would be refused as well.
-                later.extend(waiting)
-                waiting.clear()
-    _put_back(later)
+                break  # the others would be refused as well
+    _put_back(waiting)
     accepting.accept(answers)
 
 
@@ -200,33 +202,52 @@ def _claim(operations: Sequence[Operation]) -> list[Operation]:
     return claimed
 
 
+def _take_turns(alike: Sequence[Operation], effect: Effect, aws: Aws) -> dict[int, float]:
+    """When, by the monotonic clock, the turns of those in the budget are that have one soon.
+
+    The others have it in their rows from now on: it is for them to wait for it.
+    """
+    soon = clock.monotonic() + LONGEST_NAP_SECONDS
+    turns_at = {each.pk: _turn_of(each) for each in alike if _has_its_slot(each)}
+    asking = [each for each in alike if each.pk not in turns_at]
+    if asking:
+        name = effect.operation
+        waits = aws.cloud.budget.reserve_each(aws.account_number, aws.region, name, len(asking))
+        for operation, wait_seconds in zip(asking, waits, strict=True):
+            operation.due_at = _in(wait_seconds)
+            turns_at[operation.pk] = clock.monotonic() + wait_seconds
+    return {pk: at for pk, at in turns_at.items() if at <= soon}
+
+
 def _has_its_slot(operation: Operation) -> bool:
     """Whether it need not wait for the budget."""
     # What takes something back is another call than the effect's own; it waits as it is made.
     return operation.has_slot or operation.undoes_id is not None
 
 
-def _takes_its_turn(operation: Operation, effect: Effect, aws: Aws) -> bool:
-    """Wait for the turn in the budget; one that is far off is for the row to wait for."""
-    name = effect.operation
-    wait_seconds = aws.cloud.budget.reserve(aws.account_number, aws.region, name)
-    if wait_seconds <= LONGEST_NAP_SECONDS:
-        clock.sleep(wait_seconds)
-        return True
-    if wait_seconds > WORTH_TELLING_SECONDS:
-        operation_log.queued(operation, name, wait_seconds)
-    operation.has_slot, operation.due_at = True, _in(wait_seconds)
-    return False
+def _turn_of(operation: Operation) -> float:
+    due_at = operation.due_at or clock.now()
+    return clock.monotonic() + (due_at - clock.now()).total_seconds()
 
 
 @transaction.atomic
-def _put_back(operations: Sequence[Operation]) -> None:
-    """AWS has not been asked for these after all; those with a slot wait for it."""
-    claimed = transitions.hold(operations)
+def _put_aside(operations: Sequence[Operation], effect: Effect) -> None:
+    """Let those whose turn is far off wait for it by themselves."""
+    held = transitions.hold(operations)
+    transitions.change_all(held, ["due_at"], has_slot=True)
+    for operation in held:
+        wait_seconds = ((operation.due_at or clock.now()) - clock.now()).total_seconds()
+        if wait_seconds > WORTH_TELLING_SECONDS:
+            operation_log.queued(operation, effect.operation, wait_seconds)
+
+
+@transaction.atomic
+def _put_back(operations: Iterable[Operation]) -> None:
+    """AWS has not been asked for these after all."""
+    claimed = transitions.hold(list(operations))
     for operation in claimed:
         operation.attempts -= 1
-        operation.due_at = operation.due_at if operation.has_slot else clock.now()
-    transitions.move_all(claimed, OperationPhase.PLANNED, ["attempts", "has_slot", "due_at"])
+    transitions.move_all(claimed, OperationPhase.PLANNED, ["attempts"], due_at=clock.now())
 
 
 def _refs(operation: Operation, effect: Effect, aws: Aws, server_id: str) -> Refs | None:

@@ -103,9 +103,15 @@ def move_all(rows: Sequence[AnyRow], to: str, names: Sequence[str] = (), **chang
     """
     for row in rows:
         _check(row, to)
-        for name, value in {**changes, "phase": to, "version": row.version + 1}.items():
+    change_all(rows, names, **changes, phase=to)
+
+
+def change_all(rows: Sequence[Row], names: Sequence[str] = (), **changes: Any) -> None:
+    """The same within the phase of each."""
+    for row in rows:
+        for name, value in {**changes, "version": row.version + 1}.items():
             setattr(row, name, value)
-    bulk.update(rows, [*names, *changes, "phase", "version"])
+    bulk.update(rows, [*names, *changes, "version"])
 
 
 def hold_targets(policy_id: int | None) -> None:

@@ -133,3 +133,8 @@ class Operation(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.effect} {self.token}"
+
+    @property
+    def is_chained(self) -> bool:
+        """Whether others may follow it."""
+        return bool(self.step) or self.undoes_id is not None
