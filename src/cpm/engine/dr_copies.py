@@ -60,7 +60,7 @@ def settle(backup: Backup) -> None:
     going_on = Operation.objects.filter(dr_copy=OuterRef("pk")).exclude(phase=OperationPhase.CLOSED)
     running = backup.dr_copies.filter(~Exists(going_on), phase=DrCopyPhase.RUNNING)
     # Read once: another copy may be over a moment later.
-    over = list(running.select_related("original__backup", "snapshot").order_by("pk"))
+    over = list(running.select_related("original").order_by("pk"))
     steps = Operation.objects.filter(dr_copy__in=over).order_by("dr_copy", "pk")
     by_copy = {pk: list(group) for pk, group in groupby(steps, key=lambda step: step.dr_copy_id)}
     in_use = dr_means.in_use(over)

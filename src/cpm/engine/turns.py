@@ -101,8 +101,9 @@ def call_up(queues: Iterable[Queue]) -> None:
     """Let as many begin as there is room for, the oldest first."""
     for queue in sorted(queues, key=str):
         _lock(queue)
-        room = queue.most - queue.open.filter(waits_for_turn=False).count()
-        ready = queue.open.filter(Q(after=None) | Q(after__phase=OperationPhase.CLOSED))
+        still_open = queue.open
+        room = queue.most - still_open.filter(waits_for_turn=False).count()
+        ready = still_open.filter(Q(after=None) | Q(after__phase=OperationPhase.CLOSED))
         waiting = ready.filter(waits_for_turn=True).order_by("pk").values_list("pk", flat=True)
         called = Operation.objects.filter(pk__in=list(waiting[: max(room, 0)]))
         if called.update(waits_for_turn=False, due_at=clock.now(), version=F("version") + 1):

@@ -90,7 +90,8 @@ def _due(account_id: int | None, region: str, watch_name: str) -> Sequence[Opera
         return ()
     return list(
         started.filter(due_at__lte=soon)
-        .select_related("account__assume_from_account", "backup", "recovery", "undoes")
+        # Those who need their records or what they undo read these: most do not.
+        .select_related("account__assume_from_account")
         .order_by("pk")
     )
 
