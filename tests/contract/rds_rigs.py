@@ -13,6 +13,11 @@ from cpm.testing.stage import REGION, SHARING_KEY, CopyCase, RecoveryCase, Rig, 
 
 ZONES = (f"{REGION}a", f"{REGION}b")
 Plant = Callable[[Stage], str]
+# How a database shows what it is tied to.
+TIES = (
+    *("MonitoringInterval", "MonitoringRoleArn", "PerformanceInsightsEnabled"),
+    *("PerformanceInsightsRetentionPeriod", "DomainMemberships", "AssociatedRoles"),
+)
 _RED = {"team": "red", "Name": "shop"}
 _numbers = itertools.count(1)
 
@@ -125,10 +130,32 @@ def make_database(stage: Stage, **chosen: Any) -> str:
     return str(made["DBInstanceIdentifier"])
 
 
+def role(stage: Stage, name: str) -> str:
+    """The ARN of a role of the account."""
+    return f"arn:aws:iam::{stage.account_number}:role/{name}"
+
+
+def monitoring(stage: Stage) -> Json:
+    """What a database is asked to tell of itself."""
+    return {
+        "MonitoringInterval": 30,
+        "MonitoringRoleArn": role(stage, "monitoring"),
+        "EnablePerformanceInsights": True,
+        "PerformanceInsightsRetentionPeriod": 31,
+    }
+
+
+def directory() -> Json:
+    """A directory of AWS's that a database is a member of."""
+    return {"Domain": "d-1234567890", "DomainIAMRoleName": "directory"}
+
+
 def plant_database(stage: Stage) -> str:
     """A database with everything that can be chosen."""
-    return make_database(
+    name = make_database(
         stage,
+        **monitoring(stage),
+        **directory(),
         StorageType="io1",
         Iops=2000,
         MaxAllocatedStorage=500,
@@ -148,6 +175,10 @@ def plant_database(stage: Stage) -> str:
         CopyTagsToSnapshot=True,
         EnableCloudwatchLogsExports=["error"],
     )
+    for feature in ("S3_INTEGRATION", "LAMBDA"):
+        own = {"RoleArn": role(stage, feature.lower()), "FeatureName": feature}
+        rds(stage, "AddRoleToDBInstance", DBInstanceIdentifier=name, **own)
+    return name
 
 
 def _plant_under_own_key(stage: Stage) -> str:
@@ -205,7 +236,7 @@ def _check_same(stage: Stage, original: Resource, made: Mapping[str, Refs]) -> N
         *("VpcSecurityGroups", "DBParameterGroups", "OptionGroupMemberships", "LicenseModel"),
         *("AutoMinorVersionUpgrade", "PreferredMaintenanceWindow", "DeletionProtection"),
         *("IAMDatabaseAuthenticationEnabled", "CopyTagsToSnapshot", "StorageEncrypted"),
-        *("KmsKeyId", "EnabledCloudwatchLogsExports"),
+        *("KmsKeyId", "EnabledCloudwatchLogsExports", *TIES),
     ):
         assert now[member] == was[member], member
     assert now["DBSubnetGroup"]["DBSubnetGroupName"] == was["DBSubnetGroup"]["DBSubnetGroupName"]
@@ -350,8 +381,12 @@ def plant_cluster(stage: Stage) -> str:
         BacktrackWindow=3600,
         EnableCloudwatchLogsExports=["error"],
         ServerlessV2ScalingConfiguration={"MinCapacity": 0.5, "MaxCapacity": 8.0},
+        **directory(),
     )
-    make_member(stage, name, 1, DBParameterGroupName=parameters, AvailabilityZone=ZONES[1])
+    own = {"RoleArn": role(stage, "lambda"), "FeatureName": "Lambda"}
+    rds(stage, "AddRoleToDBCluster", DBClusterIdentifier=name, **own)
+    zoned = {"DBParameterGroupName": parameters, "AvailabilityZone": ZONES[1]}
+    make_member(stage, name, 1, **zoned, **monitoring(stage))
     make_member(stage, name, 2, DBInstanceClass="db.serverless", PromotionTier=3)
     make_member(stage, name, 3, PubliclyAccessible=True, PromotionTier=2)
     return name
@@ -371,6 +406,7 @@ def _check_same_cluster(stage: Stage, original: Resource, made: Mapping[str, Ref
         *("DBClusterParameterGroup", "DeletionProtection", "IAMDatabaseAuthenticationEnabled"),
         *("CopyTagsToSnapshot", "StorageEncrypted", "KmsKeyId", "BacktrackWindow"),
         *("EnabledCloudwatchLogsExports", "ServerlessV2ScalingConfiguration"),
+        *("DomainMemberships", "AssociatedRoles"),
     ):
         assert now[member] == was[member], member
     assert _RED.items() <= tags.from_aws(now["TagList"]).items()
@@ -384,6 +420,8 @@ def _check_same_cluster(stage: Stage, original: Resource, made: Mapping[str, Ref
     assert [each["PromotionTier"] for each in shown] == [1, 2, 3]
     assert [each["PubliclyAccessible"] for each in shown] == [False, True, False]
     assert shown[0]["AvailabilityZone"] == ZONES[1]
+    assert [each["MonitoringInterval"] for each in shown] == [30, 0, 0]
+    assert shown[0]["PerformanceInsightsEnabled"] is True
     assert [tags.from_aws(each["TagList"])["role"] for each in shown] == [
         *("member-1", "member-3", "member-2")
     ]

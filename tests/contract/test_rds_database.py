@@ -203,7 +203,7 @@ class TestRecovery:
         self, stage: Stage, source: Source
     ) -> None:
         wanted = {"db_instance_identifier": "wanted"}
-        (restore, _) = stage.plan_recovery(source, wanted)
+        (restore, *_) = stage.plan_recovery(source, wanted)
         make_database(stage, DBInstanceIdentifier="wanted")
         fault = fault_of(partial(stage.begin, restore))
         assert fault.code == "DBInstanceAlreadyExists"

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 
 from cpm.aws.sessions import Aws
-from cpm.resources import _ec2, _rds, _rds_instances
+from cpm.resources import _ec2, _rds, _rds_instances, _rds_ties
 from cpm.resources._volumes import USE_OF_KEYS
 from cpm.resources.contract import Ask, Effect, Json, Refs, Resource, State, Verdict, Watch
 
@@ -102,6 +102,7 @@ def facts(cluster: Json) -> Json:
         "backtrack_seconds": cluster.get("BacktrackWindow") or 0,
         "scaling": cluster.get("ScalingConfigurationInfo", {}),
         "serverless_v2": cluster.get("ServerlessV2ScalingConfiguration", {}),
+        "ties": _rds_ties.facts(cluster),
         "tags": _rds.tags_of(cluster),
     }
 
@@ -157,3 +158,5 @@ RESTORE = Effect(
     undo_permissions=("rds:DeleteDBCluster", "rds:ModifyDBCluster", _SEE),
     makes_result=True,
 )
+MODIFY = _rds_ties.modify(_rds.CLUSTERS, AVAILABLE.name)
+ADD_ROLE = _rds_ties.add_role(_rds.CLUSTERS, AVAILABLE.name)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from cpm.aws.sessions import Aws
-from cpm.resources import _rds
+from cpm.resources import _rds, _rds_ties
 from cpm.resources._ec2 import name_of
 from cpm.resources._volumes import USE_OF_KEYS
 from cpm.resources.contract import Ask, Effect, Json, Refs, Resource, State, Verdict, Watch
@@ -62,6 +62,7 @@ def facts(instance: Json) -> Json:
         "iam_authentication": instance.get("IAMDatabaseAuthenticationEnabled", False),
         "copy_tags": instance.get("CopyTagsToSnapshot", False),
         "log_exports": instance.get("EnabledCloudwatchLogsExports", []),
+        "ties": _rds_ties.facts(instance),
         "tags": _rds.tags_of(instance),
     }
 
@@ -77,6 +78,7 @@ def member(instance: Json, role: Json) -> Json:
         "id": instance["DBInstanceIdentifier"],
         "is_writer": role.get("IsClusterWriter", False),
         "promotion_tier": role.get("PromotionTier"),
+        "ties": _rds_ties.of_member(own["ties"]),
         **{name: own[name] for name in kept},
     }
 
@@ -128,12 +130,6 @@ def _find(aws: Aws, ask: Ask) -> Refs | None:
     return {"instance": name} if name else None
 
 
-def _modify(aws: Aws, ask: Ask) -> Refs:
-    made = {_rds.INSTANCES.id: ask.earlier["restore"]["instance"]}
-    aws.call("rds", "ModifyDBInstance", **made, ApplyImmediately=True, **ask.spec["parameters"])
-    return {}
-
-
 def _undo(aws: Aws, refs: Refs) -> None:
     _rds.take_down(aws, _rds.INSTANCES, refs["instance"])
 
@@ -174,14 +170,8 @@ RESTORE = Effect(
     undo_permissions=_UNDO,
     makes_result=True,
 )
-# What a restore does not take; the data are there without.
-MODIFY = Effect(
-    name="modify_instance",
-    operation="rds:ModifyDBInstance",
-    permissions=("rds:ModifyDBInstance",),
-    start=_modify,
-    tidies_up=True,
-)
+MODIFY = _rds_ties.modify(_rds.INSTANCES, AVAILABLE.name)
+ADD_ROLE = _rds_ties.add_role(_rds.INSTANCES, AVAILABLE.name)
 CREATE_WRITER = Effect(
     name="create_writer",
     operation="rds:CreateDBInstance",

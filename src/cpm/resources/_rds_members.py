@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from cpm.aws.sessions import Aws
-from cpm.resources import _rds, _rds_clusters, _rds_instances, _rds_network
+from cpm.resources import _rds, _rds_clusters, _rds_instances, _rds_network, _rds_ties
 from cpm.resources._rds_options import ClusterOptions
 from cpm.resources._rds_recovery import chosen, given
 from cpm.resources._recovery import wanted_tags
@@ -52,7 +52,10 @@ def orders(
         parameters = given({**_parameters(aws, source, options, member), "AvailabilityZone": zone})
         wanted = wanted_tags(options, member["tags"])
         spec = {**wishes[number], "tags": wanted, "parameters": parameters}
-        yield _order(number, spec)
+        made = _order(number, spec)
+        yield made
+        ties = member.get("ties") or _rds_ties.NONE
+        yield from _rds_ties.orders(aws, source, ties, _rds.INSTANCES, made.step, after=made.step)
 
 
 def _order(number: int, spec: Json) -> Order:

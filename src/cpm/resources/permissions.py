@@ -15,6 +15,8 @@ LONGEST = 6144
 _VERSION = "2012-10-17"
 _HAND_ON = "iam:PassRole"
 _KEYS = "kms:"
+# Parts of services that roles are made for by names of their own.
+_PASSED_ON = {"rds": ("monitoring.rds",)}
 
 
 class AccountType(StrEnum):
@@ -46,7 +48,7 @@ class Rights:
             if action.startswith(_KEYS):
                 self.keys[action].add(service)
             elif action == _HAND_ON:
-                self.passed_to.add(service)
+                self.passed_to.update((service, *_PASSED_ON.get(service, ())))
             else:
                 self.plain.add(action)
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from cpm.aws.sessions import Aws
@@ -15,6 +16,7 @@ from cpm.resources import (
     _rds_members,
     _rds_network,
     _rds_snapshots,
+    _rds_ties,
 )
 from cpm.resources._rds_options import ClusterOptions
 from cpm.resources._rds_recovery import available_snapshot, chosen, dropped, given
@@ -60,9 +62,21 @@ def _plan_recovery(aws: Aws, source: Source, options: ClusterOptions) -> list[Or
         "tags": wanted_tags(options, source.facts["tags"]),
         "parameters": parameters,
     }
-    notes = tuple(dropped(source.facts, parameters, options.vpc_security_groups))
+    ties = _ties(source.facts)
+    lost = dropped(source.facts, parameters, options.vpc_security_groups)
+    members_ties = (each.get("ties") or _rds_ties.NONE for each in source.facts["members"])
+    untied = (_rds_ties.dropped(aws, source, each) for each in (ties, *members_ties))
+    notes = (*lost, *dict.fromkeys(chain.from_iterable(untied)))
     cluster = Order(_rds_clusters.RESTORE.name, spec, step="cluster", notes=notes)
-    return [cluster, *_rds_members.orders(aws, source, options, group)]
+    members = list(_rds_members.orders(aws, source, options, group))
+    after = members[0].step if members else cluster.step
+    tied = _rds_ties.orders(aws, source, ties, _rds.CLUSTERS, cluster.step, after=after)
+    return [cluster, *members, *tied]
+
+
+def _ties(facts: Json) -> Json:
+    ties: Json = facts.get("ties") or _rds_ties.NONE
+    return _rds_ties.of_aurora(ties) if _rds_clusters.is_aurora(facts) else ties
 
 
 def _naming(aws: Aws, source: Source, options: ClusterOptions) -> Json:
@@ -130,8 +144,11 @@ DRIVER = Driver(
         *_rds_snapshots.effects(_WORDS),
         *_rds_copies.effects(_WORDS),
         _rds_clusters.RESTORE,
+        _rds_clusters.MODIFY,
+        _rds_clusters.ADD_ROLE,
         _rds_instances.CREATE_WRITER,
         _rds_instances.CREATE_READER,
+        _rds_instances.MODIFY,
     ),
     watches=(
         _rds_snapshots.watch(_WORDS),

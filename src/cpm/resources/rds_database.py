@@ -14,6 +14,7 @@ from cpm.resources import (
     _rds_network,
     _rds_snapshots,
     _rds_storage,
+    _rds_ties,
 )
 from cpm.resources._rds_options import DatabaseOptions
 from cpm.resources._rds_recovery import available_snapshot, chosen, dropped, given
@@ -21,6 +22,7 @@ from cpm.resources._recovery import wanted_tags
 from cpm.resources.contract import (
     Driver,
     Json,
+    Once,
     OptionRefused,
     Order,
     Resource,
@@ -93,9 +95,11 @@ def _plan_recovery(aws: Aws, source: Source, options: DatabaseOptions) -> list[O
         "tags": wanted_tags(options, source.facts["tags"]),
         "parameters": parameters,
     }
-    notes = tuple(dropped(source.facts, parameters, options.vpc_security_groups))
+    ties = source.facts.get("ties") or _rds_ties.NONE
+    lost = dropped(source.facts, parameters, options.vpc_security_groups)
+    notes = (*lost, *_rds_ties.dropped(aws, source, ties))
     restore = Order(_rds_instances.RESTORE.name, spec, step="restore", notes=notes)
-    return [restore, *_afterwards(source.facts)]
+    return [restore, *_afterwards(aws, source, ties)]
 
 
 def _naming(aws: Aws, source: Source, options: DatabaseOptions) -> Json:
@@ -148,17 +152,21 @@ def _settings(aws: Aws, source: Source, options: DatabaseOptions) -> Json:
     }
 
 
-def _afterwards(facts: Json) -> Iterator[Order]:
+def _afterwards(aws: Aws, source: Source, ties: Json) -> Iterator[Order]:
     """What a restore does not take."""
+    after, once = "restore", Once.DONE
     parameters = given(
         {
-            "MaxAllocatedStorage": facts["most_gib"],
-            "PreferredMaintenanceWindow": facts["maintenance_window"],
+            "MaxAllocatedStorage": source.facts["most_gib"],
+            "PreferredMaintenanceWindow": source.facts["maintenance_window"],
         }
     )
     if parameters:
-        spec = {"parameters": parameters}
-        yield Order(_rds_instances.MODIFY.name, spec, step="modify", after="restore")
+        spec = {"parameters": parameters, "of": after}
+        yield Order(_rds_instances.MODIFY.name, spec, step="modify", after=after)
+        after, once = "modify", Once.OVER
+    listing = _rds.INSTANCES
+    yield from _rds_ties.orders(aws, source, ties, listing, "restore", after=after, once=once)
 
 
 DRIVER = Driver(
@@ -174,6 +182,7 @@ DRIVER = Driver(
         *_rds_copies.effects(_WORDS),
         _rds_instances.RESTORE,
         _rds_instances.MODIFY,
+        _rds_instances.ADD_ROLE,
     ),
     watches=(_rds_snapshots.watch(_WORDS), _rds_instances.AVAILABLE),
     read_permissions=(

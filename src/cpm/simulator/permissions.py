@@ -26,6 +26,14 @@ _S3_ACTIONS = {
 _OF_VERSIONS = {"DeleteObject": "DeleteObjectVersion", "GetObject": "GetObjectVersion"}
 # What to be allowed to give tags is called, where they come with a call that makes something.
 _TAGGING = {"rds": "rds:AddTagsToResource", "redshift": "redshift:CreateTags"}
+# Parameters that hand a role on, and to which service.
+_PASSED_ROLES = {
+    "IamInstanceProfile": "{}.amazonaws.com",
+    "IamRoles": "{}.amazonaws.com",
+    "RoleArn": "{}.amazonaws.com",
+    "DomainIAMRoleName": "{}.amazonaws.com",
+    "MonitoringRoleArn": "monitoring.{}.amazonaws.com",
+}
 # What services do with a key in their caller's name.
 _USES_OF_KEYS = ("CreateGrant", "Decrypt", "GenerateDataKeyWithoutPlaintext")
 
@@ -75,8 +83,9 @@ def _also(operation: Operation, params: Mapping[str, Any]) -> Iterator[tuple[str
         yield "ec2:CreateTags", {}
     if params.get("Tags") and service in _TAGGING and not operation.name.endswith("Tags"):
         yield _TAGGING[service], {}
-    if params.get("IamInstanceProfile") or params.get("IamRoles"):
-        yield "iam:PassRole", {"iam:PassedToService": f"{service}.amazonaws.com"}
+    for name, whose in _PASSED_ROLES.items():
+        if params.get(name) and service != "sts":
+            yield "iam:PassRole", {"iam:PassedToService": whose.format(service)}
     if _names_a_key(params):
         for action in _USES_OF_KEYS:
             yield f"kms:{action}", {"kms:ViaService": f"{service}.{region}.amazonaws.com"}

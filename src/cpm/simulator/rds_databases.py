@@ -8,7 +8,7 @@ from typing import Any
 from botocore import xform_name
 from moto.rds.models import DBCluster, DBInstance, RDSBackend
 
-from cpm.simulator import kms_keys, making
+from cpm.simulator import kms_keys, making, rds_ties
 from cpm.simulator.calls import Call, Handlers
 from cpm.simulator.patches import extend, replace
 from cpm.simulator.rds_kinds import CLUSTER, INSTANCE, KINDS, Kind, backend
@@ -58,6 +58,7 @@ def make(call: Call, kind: Kind, facts: dict[str, Any], *origins: str) -> Any:
         database.status = "available"
         if not database.storage_encrypted:
             database.kms_key_id = None
+    rds_ties.tie(database, facts)
     making.begin(call, database, call.config.quick_seconds, *origins)
     return database
 

@@ -54,7 +54,9 @@ _KEY_ACTIONS = frozenset(
 
 
 # Parameters that hand a role to a service.
-_ROLES = frozenset({"IamInstanceProfile", "IamRoles"})
+_ROLES = frozenset(
+    {"IamInstanceProfile", "IamRoles", "RoleArn", "MonitoringRoleArn", "DomainIAMRoleName"}
+)
 # How services name the right to tag what a call makes, where the call itself brings the tags.
 _TAGGING = {"rds": "rds:AddTagsToResource", "redshift": "redshift:CreateTags"}
 # What else AWS checks for a call.

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from tests.api.cast import Caller
 from tests.api.nouns.cloud import REGION, Cloud
@@ -121,6 +122,39 @@ def test_a_copy_in_another_account_is_listed_recovered_and_deleted(group: Group)
     other = copies[group.estate.account]["id"]
     assert group.caller.delete(f"/backups/{backup['id']}/snapshots/dr_volumes/{other}/").status
     assert group.caller.get(f"/backups/{backup['id']}/").json["dr_status"]["status"] == "D"
+
+
+def test_sharing_between_roles_of_three_accounts_ends_with_the_copy(group: Group) -> None:
+    cloud, vault = group.source, group.vault
+    key = group.open_key()
+    encrypted = {"AvailabilityZone": f"{REGION}a", "Size": 8, "Encrypted": True, "KmsKeyId": key}
+    volume_id = cloud.ec2.create_volume(**encrypted)["VolumeId"]
+    group.estate.target("volumes", volume_id)
+    group.copy_to_vault(cross_account_target_regions=[FAR])
+    backup = group.estate.run()
+    assert backup["dr_status"]["status"] == "S"
+
+    (original,) = group.listed(backup["id"], "volumes")
+    (copy,) = group.listed(backup["id"])
+    for owner, region, made in ((cloud, REGION, original), (vault, FAR, copy)):
+        named = {"SnapshotId": made["snapshot_id"], "Attribute": "createVolumePermission"}
+        shared = owner.client("ec2", region).describe_snapshot_attribute(**named)
+        assert shared["CreateVolumePermissions"] == []
+    # The protected account has gained nothing in the other one.
+    with pytest.raises(ClientError, match="NotFound"):
+        cloud.client("ec2", FAR).describe_snapshots(SnapshotIds=[copy["snapshot_id"]])
+    in_aws = vault.snapshots(FAR)[copy["snapshot_id"]]
+    assert in_aws["Encrypted"]
+    assert f":{vault.number}:" in in_aws["KmsKeyId"]
+
+    path = f"/backups/{backup['id']}/snapshots/dr_volumes/{copy['id']}/"
+    recovery = create(group.caller, f"{path}recover/", {})
+    drain()
+    done = group.caller.get(f"/recoveries/{recovery['id']}/").json
+    assert (done["status"], done["account"], done["region"]) == ("S", group.vault_id, FAR)
+    ec2 = vault.client("ec2", FAR)
+    (made,) = ec2.describe_volumes(VolumeIds=[done["result_resource_id"]])["Volumes"]
+    assert (made["Encrypted"], made["KmsKeyId"]) == (True, in_aws["KmsKeyId"])
 
 
 def test_what_is_under_way_is_not_deleted(group: Group) -> None:

@@ -192,6 +192,73 @@ def test_a_database_that_is_gone_comes_back_under_its_name(estate: Estate, cloud
     assert lines[-1]["message"] == "Recovered as orders."
 
 
+def tied_database(cloud: Cloud) -> str:
+    """A database with a directory, monitoring, insights and two roles."""
+    arn = f"arn:aws:iam::{cloud.number}:role/"
+    name = cloud.database(
+        Domain="d-1234567890",
+        DomainIAMRoleName="directory",
+        MonitoringInterval=15,
+        MonitoringRoleArn=f"{arn}monitoring",
+        EnablePerformanceInsights=True,
+        PerformanceInsightsRetentionPeriod=93,
+    )
+    for feature in ("S3_INTEGRATION", "LAMBDA"):
+        named = {"RoleArn": f"{arn}{feature.lower()}", "FeatureName": feature}
+        cloud.client("rds").add_role_to_db_instance(DBInstanceIdentifier=name, **named)
+    return name
+
+
+TIES = (
+    *("DomainMemberships", "MonitoringInterval", "MonitoringRoleArn", "AssociatedRoles"),
+    *("PerformanceInsightsEnabled", "PerformanceInsightsRetentionPeriod"),
+)
+
+
+def test_a_database_is_tied_to_other_services_as_it_was(estate: Estate, cloud: Cloud) -> None:
+    snapshot = backed_up(estate, "rds_databases", tied_database(cloud))
+    was = database_of(cloud, "orders")
+    drop(cloud, "orders")
+    done = recovered(estate, path_of(snapshot), {})
+    assert (done["status"], done["error"]) == ("S", None)
+    now = database_of(cloud, "orders")
+    assert {name: now[name] for name in TIES} == {name: was[name] for name in TIES}
+    assert len(now["AssociatedRoles"]) == 2
+
+
+def test_a_tie_that_aws_refuses_costs_neither_the_database_nor_the_others(
+    estate: Estate, cloud: Cloud
+) -> None:
+    snapshot = backed_up(estate, "rds_databases", tied_database(cloud))
+    wrong = {"kind": "denied", "code": "DomainNotFoundFault", "times": 1}
+    cloud.simulator.faults([{"op": "rds:ModifyDBInstance", **wrong}])
+    done = recovered(estate, path_of(snapshot), {"db_instance_identifier": "again"})
+    assert done["status"] == "A"
+    assert "rds:ModifyDBInstance DomainNotFoundFault" in done["error"]
+    now = database_of(cloud, "again")
+    assert len(now["AssociatedRoles"]) == 2
+    assert now["MonitoringInterval"] == 15
+
+
+def test_a_cluster_is_tied_to_other_services_as_it_was(estate: Estate, cloud: Cloud) -> None:
+    name = cloud.aurora(Domain="d-1234567890", DomainIAMRoleName="directory")
+    rds, arn = cloud.client("rds"), f"arn:aws:iam::{cloud.number}:role/"
+    named = {"RoleArn": f"{arn}lambda", "FeatureName": "Lambda"}
+    rds.add_role_to_db_cluster(DBClusterIdentifier=name, **named)
+    watched = {"MonitoringInterval": 60, "MonitoringRoleArn": f"{arn}monitoring"}
+    rds.modify_db_instance(DBInstanceIdentifier="shop-2", **watched)
+    was = cluster_of(cloud, name)
+    snapshot = backed_up(estate, "rds_clusters", name)
+    done = recovered(estate, path_of(snapshot, "rds_clusters"), {"cluster_identifier": "again"})
+    assert (done["status"], done["error"]) == ("S", None)
+    now = cluster_of(cloud, "again")
+    for fact in ("DomainMemberships", "AssociatedRoles"):
+        assert now[fact] == was[fact]
+        assert len(now[fact]) == 1
+    members = [database_of(cloud, each["DBInstanceIdentifier"]) for each in now["DBClusterMembers"]]
+    assert [each["MonitoringInterval"] for each in members] == [0, 60]
+
+
 def test_a_taken_name_is_refused_if_asked_for_and_else_another_is_found(
     estate: Estate, cloud: Cloud
 ) -> None:
