@@ -17,6 +17,7 @@ from cpm.models.alerts import Alert
 from cpm.models.events import Event, Stream
 from cpm.models.repositories import ArchiveDamage, S3Repository
 from tests.archive.volumes import Copier, came_back, noise, text
+from tests.engine.archiving import Vault, copies_of, s3_policy
 from tests.engine.conftest import Later
 from tests.engine.world import REGION, World
 
@@ -211,3 +212,16 @@ def test_a_repository_that_cannot_be_entered_is_told_and_tried_again(
     look(world, timedelta(minutes=6))
     assert not Alert.objects.filter(resolved_at=None).exists()
     assert last("archive_collected")["copies"] == 1
+
+
+def test_what_is_damaged_is_stored_anew_when_it_comes_again(world: World) -> None:
+    vault = Vault.of(world)
+    (lost,) = copies_of(world.backup(s3_policy(vault)))
+    archive_care.tick(clock.now())
+    for name in vault.keys(packs.PREFIX):
+        vault.opened().store.delete(name)
+    pass_days(world, 1)
+    assert f"1 copies suffer ({lost.aws_ref})" in alert().message
+    # Another volume has the same data.
+    (copy,) = copies_of(world.backup(s3_policy(vault)))
+    assert len(vault.blocks(copy)) == 4

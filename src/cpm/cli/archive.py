@@ -19,8 +19,11 @@ from cpm.archive.repository import Repository
 from cpm.archive.s3 import S3Store, region_of
 from cpm.aws.credentials import InstanceRole
 from cpm.aws.sessions import Cloud
-from cpm.cli.connection import read_environment
+from cpm.cli import asking
+from cpm.cli.asking import UserOption, reasons
+from cpm.cli.connection import connect, read_environment
 from cpm.cli.terminal import (
+    DataOption,
     JsonOption,
     complain,
     fail,
@@ -201,6 +204,57 @@ def add_key(
             _add_key(archive, Kms(store.aws, new_kms_key))
 
 
+@app.command()
+def rebuild(
+    address: RepositoryArgument,
+    *,
+    account: Annotated[str, typer.Option(help="The account, on the server, of the bucket.")],
+    name: Annotated[
+        str | None, typer.Option(help="What the repository is to be called; else as its prefix.")
+    ] = None,
+    passphrase: PassphraseOption = None,
+    kms_key: Annotated[str | None, typer.Option(help="The KMS key that opens it.")] = None,
+    data: DataOption = None,
+    user: UserOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Record on the server all copies of a repository that it does not know, for a user.
+
+    For a server that has lost its database. May be repeated. Exits 1 if anything is damaged.
+    """
+    bucket, prefix = _place(address)
+    connect(data)
+    from cpm.services import rebuilding
+
+    secrets: dict[str, object] = {"kms_key": kms_key} if kms_key else {}
+    if passphrase:
+        secrets["passphrase"] = _secret_in(passphrase)
+    actor = asking.person(user)
+    place: dict[str, object] = {
+        "name": name or prefix.rpartition("/")[2],
+        "account": asking.account(account, actor).pk,
+        "bucket_name": bucket,
+        "prefix": prefix,
+        **({"encryption": "C", **secrets} if secrets else {}),
+    }
+    with reasons(), _in_words(), stderr.status("Reading the copies") as status:
+        rebuilt = rebuilding.rebuild(
+            place,
+            actor=actor,
+            progress=lambda so_far: status.update(f"{so_far.copies + so_far.known} copies read"),
+        )
+    if as_json:
+        print_json(asdict(rebuilt))
+    say(
+        f"{rebuilt.copies} copies recorded in {rebuilt.backups} new backups; "
+        f"{rebuilt.known} were known."
+    )
+    for damage in rebuilt.damaged:
+        complain(f"Damaged: {damage}.")
+    if rebuilt.damaged:
+        fail(f"{len(rebuilt.damaged)} copies cannot be read.")
+
+
 def _add_key(archive: Repository, means: Means) -> None:
     name = keys.add(archive.store, archive.key, means, archive.id)
     say(f"{name} opens the repository too.")
@@ -226,15 +280,28 @@ def _secret_in(path: Path) -> str:
 @contextmanager
 def _reached(address: str, region: str) -> Iterator[S3Store]:
     """The bucket below the prefix; failures of whatever is done with it end the command."""
+    bucket, prefix = _place(address)
+    cloud = Cloud(endpoint_url=read_environment(None).aws_endpoint)
+    try:
+        with _in_words():
+            aws = cloud.aws(InstanceRole(), region)
+            yield S3Store(aws.at(region_of(aws, bucket)), bucket, prefix)
+    finally:
+        cloud.close()
+
+
+@contextmanager
+def _in_words() -> Iterator[None]:
+    """What is wrong with an archive, or with AWS, ends the command in words."""
+    try:
+        yield
+    except (ArchiveError, Fault, OSError) as error:
+        fail(str(error))
+
+
+def _place(address: str) -> tuple[str, str]:
     scheme, _, place = address.partition("://")
     bucket, _, prefix = place.strip("/").partition("/")
     if scheme != "s3" or not bucket:
         raise typer.BadParameter("it has to be s3://bucket/prefix", param_hint="ADDRESS")
-    cloud = Cloud(endpoint_url=read_environment(None).aws_endpoint)
-    try:
-        aws = cloud.aws(InstanceRole(), region)
-        yield S3Store(aws.at(region_of(aws, bucket)), bucket, prefix)
-    except (ArchiveError, Fault, OSError) as error:
-        fail(str(error))
-    finally:
-        cloud.close()
+    return bucket, prefix

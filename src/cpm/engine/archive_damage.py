@@ -20,6 +20,7 @@ from cpm.engine.alerts import Tally
 from cpm.kernel import clock
 from cpm.models.alerts import AlertCategory
 from cpm.models.repositories import ArchiveDamage, S3Repository
+from cpm.models.s3_blocks import S3Block
 
 # Of a catastrophe not every piece is written down.
 _MOST_NOTED = 10_000
@@ -61,6 +62,8 @@ def review(repository: S3Repository, opened: Repository) -> None:
         alerts.resolve(_cause(repository))
         return
     noted, lost = _noted(repository), list[Damaged]()
+    # What is damaged is stored anew when it comes again, and not named once more.
+    S3Block.objects.filter(repository=repository, pack__in={pack for pack, _ in noted}).delete()
     bad = {at: row.why for at, row in noted.items()}
     guilty = checks.who_suffers(opened, bad, lost.append)
     unneeded = [row.pk for at, row in noted.items() if at not in guilty]

@@ -274,6 +274,9 @@ CATALOGUE = {
     "discovery_failed": Line(
         WARNING, "{kinds} of account {account} in {region} could not be listed: {error}"
     ),
+    "s3_copy_found": Line(
+        INFO, "Found in S3, and recorded again: {snapshot}, a copy of {resource}."
+    ),
     "archive_collected": Line(
         INFO,
         "S3 repository {repository}: {copies} copies need {packs} packs; {deleted} packs with "

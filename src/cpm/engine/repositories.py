@@ -158,10 +158,26 @@ def _opened(repository: S3Repository, store: S3Store) -> archive.Repository:
     except NotFound:
         _refuse_occupied(store)
         try:
-            return archive.create(store, **secrets)
+            return _created(repository, store, secrets)
         except NameTaken:  # somebody else was faster
             pass
     return archive.open_(store, **secrets)
+
+
+def _created(
+    repository: S3Repository, store: S3Store, secrets: dict[str, Any]
+) -> archive.Repository:
+    """A new archive; of two that are made at once, one inside the other, not both stay."""
+    made = archive.create(store, **secrets)
+    try:
+        # Both look after both have written, so that one at least sees the other.
+        _refuse_nesting(repository, store.aws)
+        _refuse_occupied(store)
+    except Invalid:
+        with suppress(Locked, Fault):
+            store.delete(archive.DESCRIPTION)
+        raise
+    return made
 
 
 def _secrets_of(repository: S3Repository, aws: Aws) -> dict[str, Any]:
@@ -191,7 +207,9 @@ def _full_name(key: str, aws: Aws) -> str:
 def _refuse_occupied(store: S3Store) -> None:
     """What was begun and not finished is no obstacle: keys come before the description."""
     for stored in store.list(""):
-        if not stored.name.startswith((archive.PROBES, archive.KEYS)):
+        folder, _, rest = stored.name.partition("/")
+        is_key = f"{folder}/" == archive.KEYS and "/" not in rest
+        if not (is_key or folder == archive.DESCRIPTION or folder.startswith(archive.PROBES)):
             message = "There is something else below this prefix."
             raise Invalid(Problem("invalid", message, "prefix"))
 

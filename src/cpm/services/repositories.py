@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 
 from cpm.engine import alerts
 from cpm.engine import repositories as engine
@@ -21,6 +21,8 @@ from cpm.services.fields import Field, Fields
 from cpm.services.given import Given
 from cpm.services.kinds import choice, password, reference, text
 
+# Any number that nothing else here uses: of each bucket one repository is added at a time.
+_LOCK = 0x63706D03
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 # What every tool of S3 can spell.
 _PREFIX = re.compile(r"[A-Za-z0-9!_.*'()-]+(/[A-Za-z0-9!_.*'()-]+)*")
@@ -183,8 +185,12 @@ def _refuse_taken(given: Given, repository: S3Repository) -> None:
 
     Those of others are found in the bucket, by whoever may read it.
     """
+    unique.refuse_taken(given, "name", S3Repository.objects.filter(user_id=repository.user_id))
+    _refuse_nesting(given, repository)
+
+
+def _refuse_nesting(given: Given, repository: S3Repository) -> None:
     siblings = S3Repository.objects.filter(user_id=repository.user_id)
-    unique.refuse_taken(given, "name", siblings)
     mine = repository.prefix
     neighbours = siblings.filter(bucket_name=repository.bucket_name)
     for other, prefix in neighbours.values_list("name", "prefix"):
@@ -211,5 +217,17 @@ def _save(repository: S3Repository, actor: Person) -> None:
         accounts = Account.objects.select_for_update(no_key=True)
         if not accounts.filter(pk=repository.account_id).exists():
             raise Invalid(Problem("does_not_exist", "The account is gone.", "account"))
+        _refuse_simultaneous(repository)
         repository.save(force_insert=True)
         audit.record(actor, "create S3 repository", repository.name)
+
+
+def _refuse_simultaneous(repository: S3Repository) -> None:
+    """Look again at the others in the bucket, while nobody else can be added to them."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [_LOCK, repository.bucket_name]
+        )
+    given = Given()
+    _refuse_nesting(given, repository)
+    given.check()
