@@ -26,6 +26,7 @@ from bench.records import Estate
 from bench.verdicts import Target, console, show_targets, table
 from bench.whole import Whole
 from cpm.api import authentication
+from cpm.queries import metrics
 
 _ROWS, _SECONDS = 200_000, 12.0
 _QUICK_ROWS, _QUICK_SECONDS = 20_000, 3.0
@@ -40,6 +41,7 @@ class Results:
 
     requests: dict[str, dict[str, Cost]]
     authentication: Cost
+    numbers: Cost
     lists: dict[str, Whole]
 
     def share(self, case: str, name: str) -> float:
@@ -96,10 +98,12 @@ def _measure(estate: Estate, deep_page: int, seconds: float) -> Results:
             for name, each in contenders.items()
         }
         requests[case] = measure(calls, seconds=seconds)
-    check = (_check_of_token(estate.token), contenders[_API].postgres_pid())
+    postgres_pid = contenders[_API].postgres_pid()
+    check = (_check_of_token(estate.token), postgres_pid)
     checks = measure({_API: check}, seconds=1)
+    numbers = measure({_API: (lambda: list(metrics.measured()), postgres_pid)}, seconds=1)
     lists = {name: _read_whole(name, estate.token) for name in MAKERS}
-    return Results(requests, checks[_API], lists)
+    return Results(requests, checks[_API], numbers[_API], lists)
 
 
 def _check_alike(answers: dict[str, bytes]) -> None:
@@ -131,6 +135,7 @@ def _show_requests(out: Console, results: Results) -> None:
             shown.add_row(f"{case}: {name}", *_in_ms(cost), share)
         shown.add_section()
     shown.add_row("check of the token alone", *_in_ms(results.authentication), "")
+    shown.add_row("numbers of /metrics", *_in_ms(results.numbers), "")
     out.print(shown)
 
 
@@ -161,6 +166,7 @@ def _targets(results: Results) -> Iterator[Target]:
     yield Target("page of 50: CPU, of the plain view's", results.share(_FIRST, _PLAIN), 1 / 3)
     yield Target("deep page: CPU with PostgreSQL's, of page 1", deep.all_ms / first.all_ms, 2)
     yield Target("check of the token: CPU, of one record", results.token_share, 0.15)
+    yield Target("numbers of /metrics: CPU with PostgreSQL's", results.numbers.all_ms, 50, " ms")
     speed = lists[_PLAIN].cost.all_ms / lists[_API].cost.all_ms
     yield Target("whole list: times as fast as the plain view", speed, 12, at_least=True)
     yield Target("whole list: first byte", lists[_API].first_byte_ms, 200, " ms")

@@ -120,3 +120,21 @@ def sts(client: Clients, account: Credentials) -> "STSClient":
 def ebs(client: Clients, account: Credentials) -> Any:
     """The EBS direct APIs in the test's own account."""
     return client("ebs", account)
+
+
+@pytest.fixture
+def rds(client: Clients, account: Credentials) -> Any:
+    """RDS in the test's own account."""
+    return client("rds", account)
+
+
+@pytest.fixture
+def kms(client: Clients, account: Credentials) -> Any:
+    """KMS in the test's own account."""
+    return client("kms", account)
+
+
+@pytest.fixture
+def other(new_account: Callable[[], Credentials]) -> Credentials:
+    """Another account."""
+    return new_account()

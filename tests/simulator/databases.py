@@ -68,3 +68,12 @@ def make_key(kms: Any, policy: str = "") -> str:
 def tag_list(**values: str) -> list[Any]:
     """Tags as RDS and most others take them."""
     return [{"Key": key, "Value": value} for key, value in values.items()]
+
+
+def names(answer: Any) -> list[str]:
+    """The snapshots in an answer that somebody asked for, not those that RDS made itself."""
+    return [
+        item["DBSnapshotIdentifier"]
+        for item in answer["DBSnapshots"]
+        if item["SnapshotType"] == "manual"
+    ]

@@ -20,12 +20,6 @@ if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
 
 
-@pytest.fixture
-def rds(client: Clients, account: Credentials) -> Any:
-    """RDS in the test's own account."""
-    return client("rds", account)
-
-
 def restore(rds: Any, name: str = "db-2", **options: Any) -> Any:
     """An instance restored from the snapshot `s-1`; as RDS shows it right after."""
     rds.restore_db_instance_from_db_snapshot(

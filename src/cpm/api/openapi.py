@@ -5,7 +5,7 @@ and bodies are what the router and the services read, answers are the structs th
 """
 
 import inspect
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any, get_args, get_type_hints
@@ -14,18 +14,27 @@ import msgspec
 from django.db.models import TextChoices
 from msgspec import Struct, UnsetType
 
-from cpm.api import idempotency, links
+from cpm.api import links
 from cpm.api.bodies import JSON, MULTIPART, URLENCODED
-from cpm.api.errors import WHOLE
 from cpm.api.lists import Listing
 from cpm.api.negotiation import CSV
+from cpm.api.openapi_parts import (
+    ERRORS,
+    HEADERS,
+    NOT_MODIFIED,
+    PAGING,
+    PARAMETERS,
+    REFUSALS,
+    SCHEMA,
+    common,
+    header,
+    query,
+    refusal,
+)
 from cpm.api.operations import Operation
-from cpm.api.pages import DEFAULT_SIZE, MOST_SIZE
 from cpm.api.shapes import since
 from cpm.api.versions import Version
 from cpm.services.fields import Field, Fields, Schema
-
-_REF = "#/components/schemas/{name}"
 
 _TITLE = "Cloud Protection Manager"
 _DESCRIPTION = (
@@ -39,18 +48,6 @@ _SUCCESSES = {
     204: "Done; nothing to say.",
 }
 _DRY_RUN = "A dry run: what would be done."
-_REFUSALS = {
-    400: "Something in the request is wrong; every fault is named.",
-    401: "No token, or none that is good.",
-    403: "Not allowed.",
-    404: "Not there, or not for you to see.",
-    409: "Work in progress stands in the way.",
-    412: "It has changed since.",
-    413: "The body is too large.",
-    415: "Bodies are JSON or forms.",
-    422: "The idempotency key belongs to another request.",
-    429: "Too many bad attempts.",
-}
 
 
 def document(operations: Iterable[Operation], version: Version) -> dict[str, Any]:
@@ -73,9 +70,10 @@ def document(operations: Iterable[Operation], version: Version) -> dict[str, Any
         "security": [{"token": []}],
         "paths": dict(sorted(paths.items())),
         "components": {
-            "schemas": {**_structs(known, version), **_pages(known), **_bodies(known), **_ERRORS},
-            "responses": {_phrase(status): _refusal(status) for status in _REFUSALS},
-            "parameters": {**_PAGING, **_IDEMPOTENCY},
+            "schemas": {**_structs(known, version), **_pages(known), **_bodies(known), **ERRORS},
+            "responses": {**NOT_MODIFIED, **{_phrase(one): refusal(one) for one in REFUSALS}},
+            "headers": HEADERS,
+            "parameters": PARAMETERS,
             "securitySchemes": {
                 "token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
             },
@@ -108,9 +106,13 @@ def _parameters(operation: Operation) -> Iterator[dict[str, Any]]:
             schema = {"type": "integer", "format": "int64"}
             yield {"name": part[1:-1], "in": "path", "required": True, "schema": schema}
     if _may_be_keyed(operation):
-        yield from _common(_IDEMPOTENCY)
+        yield common("idempotency_key")
+    if _is_tagged(operation):
+        yield common("if_none_match")
+    if _may_depend(operation):
+        yield common("if_match")
     for name, schema in operation.parameters.items():
-        yield _query(name, schema)
+        yield query(name, schema)
     if operation.listing is not None:
         yield from _list_parameters(operation.listing)
 
@@ -118,18 +120,14 @@ def _parameters(operation: Operation) -> Iterator[dict[str, Any]]:
 def _list_parameters(listing: Listing[Any]) -> Iterator[dict[str, Any]]:
     for name, one in listing.filters.items():
         default = {"default": one.default} if one.default else {}
-        yield _query(name, {**one.schema, **default})
+        yield query(name, {**one.schema, **default})
     if listing.search:
         found = "Words that must all be found, whatever their case."
-        yield _query("search", {"type": "string"}, found)
+        yield query("search", {"type": "string"}, found)
     if listing.ordering:
         keys = f"Comma-separated, `-` for descending: {', '.join(listing.ordering)}."
-        yield _query("ordering", {"type": "string"}, keys)
-    yield from _common(_PAGING)
-
-
-def _common(parameters: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    yield from ({"$ref": f"#/components/parameters/{name}"} for name in parameters)
+        yield query("ordering", {"type": "string"}, keys)
+    yield from map(common, PAGING)
 
 
 def _may_be_keyed(operation: Operation) -> bool:
@@ -137,9 +135,15 @@ def _may_be_keyed(operation: Operation) -> bool:
     return operation.method == "POST" and operation.action is not None
 
 
-def _query(name: str, schema: Schema, description: str = "") -> dict[str, Any]:
-    described = {"description": description} if description else {}
-    return {"name": name, "in": "query", "schema": schema, **described}
+def _is_tagged(operation: Operation) -> bool:
+    """Whether what it shows has an ETag: an object, or a page."""
+    return operation.method == "GET" and JSON in operation.produces
+
+
+def _may_depend(operation: Operation) -> bool:
+    """Whether it happens only to what `If-Match` names: what can be read at the same address."""
+    is_about_one = operation.path.endswith("}/")
+    return operation.method == "PUT" or (operation.method == "DELETE" and is_about_one)
 
 
 def _request_body(operation: Operation) -> dict[str, Any]:
@@ -196,6 +200,8 @@ def _responses(operation: Operation) -> dict[str, Any]:
 
 def _success(operation: Operation) -> dict[str, Any]:
     response: dict[str, Any] = {"description": _SUCCESSES[operation.status]}
+    if _is_tagged(operation) or operation.method == "PUT":
+        response["headers"] = header("ETag")
     if operation.status == HTTPStatus.NO_CONTENT:
         return response
     content: dict[str, Any] = {}
@@ -242,33 +248,32 @@ def _page(item: Schema) -> Schema:
 
 def _refusals(operation: Operation) -> Iterator[int]:
     is_read = operation.method == "GET"
+    if _is_tagged(operation):
+        yield 304
     if not is_read or operation.listing is not None or operation.parameters:
         yield 400
     yield 401
     yield 429 if operation.action is None else 403
     if "{" in operation.path or operation.listing is not None:
         yield 404
+    yield 406
     if not is_read and operation.action is not None:
         yield 409
-    if operation.method in {"PUT", "DELETE"}:
+    if _may_depend(operation):
         yield 412
     if operation.body is not None:
         yield from (413, 415)
     if _may_be_keyed(operation):
         yield 422
+    yield 503
 
 
 def _phrase(status: int) -> str:
     return HTTPStatus(status).phrase.replace(" ", "")
 
 
-def _refusal(status: int) -> dict[str, Any]:
-    content = {JSON: {"schema": _ref("Errors")}}
-    return {"description": _REFUSALS[status], "content": content}
-
-
 def _ref(name: str) -> Schema:
-    return {"$ref": _REF.format(name=name)}
+    return {"$ref": SCHEMA.format(name=name)}
 
 
 def _structs(operations: Iterable[Operation], version: Version) -> dict[str, Schema]:
@@ -278,7 +283,7 @@ def _structs(operations: Iterable[Operation], version: Version) -> dict[str, Sch
     sent |= {one.listing.shape.struct for one in operations if one.listing}
     ordered = sorted(sent, key=lambda struct: struct.__name__)
     _refs, components = msgspec.json.schema_components(
-        ordered, ref_template=_REF, schema_hook=_choices
+        ordered, ref_template=SCHEMA, schema_hook=_choices
     )
     for struct in _with_inner(ordered):
         # A name that is not there has been taken twice: then each needs one of its own.
@@ -322,55 +327,3 @@ def _adapt(schema: Schema, struct: type[Struct], version: Version) -> None:
             shown = schema["properties"][name]
             shown.get("anyOf", [shown])[0]["format"] = "date-time"
     schema["required"] = [name for name in hints if name not in later | optional]
-
-
-_PAGING: Mapping[str, Any] = {
-    "page": _query("page", {"type": "integer", "minimum": 1}, f"{DEFAULT_SIZE} to the page."),
-    "page_size": _query(
-        "page_size",
-        {"type": ["integer", "string"]},
-        f"0 turns paging off, more than {MOST_SIZE} is cut to it, nonsense is left out.",
-    ),
-}
-
-_IDEMPOTENCY: Mapping[str, Any] = {
-    "idempotency_key": {
-        "name": idempotency.HEADER,
-        "in": "header",
-        "schema": {"type": "string", "pattern": idempotency.PATTERN},
-        "description": (
-            "Made up by the client: the same request with the same key has its effect once, and"
-            f" for 24 hours the same answer, marked `{idempotency.REPLAYED}: true`."
-        ),
-    }
-}
-
-_ERRORS: Mapping[str, Any] = {
-    "Errors": {
-        "type": "object",
-        "description": f"What is wrong, by field; `{WHOLE}` for what is about no field.",
-        "required": ["errors"],
-        "properties": {
-            "errors": {
-                "type": "array",
-                "minItems": 1,
-                "maxItems": 1,
-                "items": {
-                    "type": "object",
-                    "additionalProperties": {
-                        "type": "array",
-                        "minItems": 1,
-                        "items": {
-                            "type": "object",
-                            "required": ["message", "code"],
-                            "properties": {
-                                "message": {"type": "string"},
-                                "code": {"type": "string"},
-                            },
-                        },
-                    },
-                },
-            }
-        },
-    }
-}

@@ -7,6 +7,8 @@ from functools import partial
 from typing import Any
 
 from django.http.response import HttpResponseBase
+from msgspec import Struct, defstruct
+from msgspec.structs import fields
 
 from cpm.api import reports
 from cpm.api.lists import Listing, number
@@ -17,21 +19,6 @@ from cpm.kernel import clock
 from cpm.models.users import UserKind
 from cpm.queries import usage, users
 from cpm.queries.usage import Totals
-
-
-class AnonymousUsage(Shown):
-    """What one user has; whose it is is not told."""
-
-    timestamp: datetime
-    user_type: UserKind
-    accounts: int
-    policies: int
-    protected_instances: int
-    independent_ebs_gib: int
-    rds_gib: int
-    redshift_gib: int
-    dynamodb_gib: int
-    snapshots: int
 
 
 class Usage(Shown):
@@ -51,6 +38,14 @@ class Usage(Shown):
     snapshots: int
 
 
+AnonymousUsage = defstruct(
+    "AnonymousUsage",
+    [(each.name, each.type) for each in fields(Usage) if each.name not in {"user_id", "user_name"}],
+    bases=(Shown,),
+    namespace={"__doc__": "What one user has; whose it is is not told."},
+    module=__name__,
+)
+
 _COLUMNS = ("id", "username", "kind")
 _COUNTS = (
     *("Accounts", "Policies", "Protected Instances", "Independent EBS (GiB)"),
@@ -63,7 +58,7 @@ def _usage(at: datetime, totals: Sequence[Totals], *row: Any) -> Usage:
     return Usage(at, *row, *(total.get(row[0], 0) for total in totals))
 
 
-def _anonymous(at: datetime, totals: Sequence[Totals], *row: Any) -> AnonymousUsage:
+def _anonymous(at: datetime, totals: Sequence[Totals], *row: Any) -> Struct:
     user_id, _, kind = row
     return AnonymousUsage(at, kind, *(total.get(user_id, 0) for total in totals))
 

@@ -25,7 +25,7 @@ FAMILIES = {
     "cpm_aws_calls_total": ("counter", "Calls of AWS; the outcome is ok, or the kind of fault."),
     "cpm_aws_throttles_total": ("counter", "Calls that AWS refused as too fast, repeated or not."),
     "cpm_last_sweep_timestamp_seconds": ("gauge", "When a worker last looked for what is due."),
-    "cpm_backups": ("gauge", "Records of backups, by their status in the API."),
+    "cpm_backups": ("gauge", "Records of backups by status; those that are over of a minute ago."),
     "cpm_alerts": ("gauge", "Alerts whose cause is not gone."),
     "cpm_deliveries": ("gauge", "Messages about alerts: waiting, delivered, given_up."),
     "cpm_queue_jobs": ("gauge", "Jobs that could be done now and wait for a worker."),

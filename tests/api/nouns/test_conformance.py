@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from cpm.api import versions
+from cpm.api.openapi import document
 from cpm.api.routes import OPERATIONS
+from cpm.api.versions import LATEST
 from cpm.services import tokens
 from tests.api.cast import Answer, Caller
 from tests.api.nouns.commands import arguments, commands, have_a_worker, run
@@ -129,7 +131,20 @@ def test_every_operation_does_what_it_is_for_and_refuses_nonsense(
             body = sent.get(one.place, {} if one.operation.body else None)
             if one.effect == "issues a token":
                 body = {field.name: token(root, one) for field in one.operation.body or ()}
+            check_conditions(root, one, _unvalidated(path), body)
             check_effect(root, one, _unvalidated(path), body, writes)
+
+
+def check_conditions(who: Caller, one: Endpoint, path: str, body: object) -> None:
+    """It depends on what the client has seen where the document says so, and nowhere else."""
+    described = document(OPERATIONS, LATEST)["paths"][one.operation.path][one.method.lower()]
+    headers = [each.get("$ref", "") for each in described.get("parameters", ())]
+    if one.method == "GET":
+        found = who.get(f"{path.partition('?')[0]}?page=1", accept=one.accept, if_none_match="*")
+        is_described = "#/components/parameters/if_none_match" in headers
+        assert (found.status == 304) == is_described == ("ETag" in found.headers), one
+    elif "#/components/parameters/if_match" in headers:
+        assert who.send(one.method, path, body, headers={"if-match": '"other"'}).status == 412, one
 
 
 def check_effect(who: Caller, one: Endpoint, path: str, body: object, writes: Writes) -> None:

@@ -9,10 +9,12 @@ import pytest
 from django.test import Client
 
 from cpm.kernel import clock
+from cpm.models.backups import Backup
 from cpm.server import certificate
 from cpm.server.data import DataDirectory
 from tests.api.cast import Caller
 from tests.api.nouns.estate import Estate, create, drain
+from tests.receivers import receiver
 
 SAMPLE = re.compile(r'(\w+(?:\{(?:\w+="[^"]*",?)+\})?) (\S+)')
 TOKEN = "only for the watchman"
@@ -131,3 +133,33 @@ def test_with_a_token_whoever_has_it_reads_them(db: None, settings: Any) -> None
 def test_the_server_is_ready_when_its_tables_are(db: None) -> None:
     answer = Client().get("/readyz", secure=True)
     assert (answer.status_code, answer.content) == (200, b"ok\n")
+
+
+def test_messages_are_counted_by_what_became_of_them(root: Caller, settings: Any) -> None:
+    settings.ENVIRONMENT = replace(settings.ENVIRONMENT, webhook_networks=("127.0.0.0/8",))
+
+    def states() -> dict[str, float]:
+        found = numbers()
+        return {name: found[name] for name in found if name.startswith("cpm_deliveries")}
+
+    with receiver() as there:
+        hook = {"channel_type": "webhook", "url": there.url, "secret": "0123456789abcdef"}
+        channel = create(root, "/notifications/channels/", {"name": "pager", **hook})
+        create(root, f"/notifications/channels/{channel['id']}/test/", {})
+        assert states() == {'cpm_deliveries{state="waiting"}': 1}
+        drain()
+        assert states() == {'cpm_deliveries{state="delivered"}': 1}
+
+
+def test_how_records_have_ended_is_counted_once_a_minute(estate: Estate) -> None:
+    clock.set_offset(timedelta(minutes=2))  # whatever other tests have counted is old
+    estate.target("volumes", estate.cloud.volume())
+    ended = 'cpm_backups{status="B"}'
+    assert ended not in numbers()
+    estate.run()
+    clock.set_offset(timedelta(minutes=4))
+    assert numbers()[ended] == 1
+    Backup.objects.all().delete()
+    assert numbers()[ended] == 1
+    clock.set_offset(timedelta(minutes=5))
+    assert ended not in numbers()
