@@ -42,9 +42,9 @@ class Bucket(MemoryStore):
         self.meanwhile()
         return super().list(prefix)
 
-    def write(self, name: str, content: bytes, *, only_new: bool = False) -> None:
-        super().write(name, content, only_new=only_new)
-        self.objects[name] = (content, self.time)
+    def write(self, name: str, *parts: bytes, only_new: bool = False) -> None:
+        super().write(name, *parts, only_new=only_new)
+        self.objects[name] = (self.objects[name][0], self.time)
 
     def delete(self, name: str) -> None:
         self.meanwhile()

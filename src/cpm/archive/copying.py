@@ -33,8 +33,6 @@ from cpm.aws.patience import never
 _PIECE = 4
 # A block as it came, and as it is stored.
 _BLOCK_MEMORY = 2 * BLOCK_BYTES
-# A pack's blobs, and the pack.
-_PACK_COPIES = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +48,7 @@ class Limits:
     @property
     def pieces_ahead(self) -> int:
         """How many pieces may be on their way, besides the packs that are filled and stored."""
-        left = self.memory_bytes - (self.uploads + 1) * _PACK_COPIES * self.pack_bytes
+        left = self.memory_bytes - (self.uploads + 1) * self.pack_bytes
         return max(1, min(4 * self.connections, left // (_PIECE * _BLOCK_MEMORY)))
 
 
@@ -160,8 +158,8 @@ class _Shelf:
             return 0
         for each in before:
             each.result()
-        self._store.write(pack.name, pack.content)
-        return len(pack.content)
+        self._store.write(pack.name, *pack.parts)
+        return pack.size
 
 
 def _read_ahead(

@@ -64,13 +64,13 @@ class PackBuilder:
         self._append(stored)
         return place
 
-    def finish(self) -> bytes:
-        """The whole object."""
+    def finish(self) -> list[bytes]:
+        """The whole object, in parts."""
         offset = self.size
         table = self._seal.close(b"".join(map(_packed, self._entries)), offset)
         self._append(table)
         self._append(_TRAILER.pack(offset, len(table), digest_of(table), _END))
-        return b"".join(self._parts)
+        return self._parts
 
     def _append(self, part: bytes) -> None:
         self._parts.append(part)

@@ -2,14 +2,14 @@
 
 import zlib
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import quote
 
 from cpm.archive.errors import Locked, NameTaken, NotFound
 from cpm.archive.store import Stored
+from cpm.aws import signing
 from cpm.aws.lean import Lean, Request
 from cpm.aws.patience import patiently
 from cpm.aws.sessions import Aws
@@ -66,10 +66,10 @@ class S3Store:
                 return b""
             raise
 
-    def write(self, name: str, content: bytes, *, only_new: bool = False) -> None:
+    def write(self, name: str, *parts: bytes, only_new: bool = False) -> None:
         """As `Store` says. S3 compares the checksum with what has arrived."""
         try:
-            patiently(self._put_new(name, content) if only_new else self._put(name, content))
+            patiently(self._put_new(name, parts) if only_new else self._put(name, parts))
         except Fault as fault:
             if only_new and fault.code in _EXISTS:
                 raise NameTaken(name) from None
@@ -138,33 +138,35 @@ class S3Store:
                 "VersionIdMarker": answer["NextVersionIdMarker"],
             }
 
-    def _put_new(self, name: str, content: bytes) -> Callable[[], None]:
+    def _put_new(self, name: str, parts: Sequence[bytes]) -> Callable[[], None]:
         """Attempts of a put; what an earlier one has put without knowing it is no other's."""
-        put, doubts = self._put(name, content, {"if-none-match": "*"}), list[Fault]()
+        put, doubts = self._put(name, parts, {"if-none-match": "*"}), list[Fault]()
 
         def attempt() -> None:
             try:
                 put()
             except Fault as fault:
-                if not (fault.code in _EXISTS and doubts and self._read(name) == content):
+                if not (fault.code in _EXISTS and doubts and self._read(name) == b"".join(parts)):
                     doubts.append(fault)
                     raise
 
         return attempt
 
     def _put(
-        self, name: str, content: bytes, more: Mapping[str, str] | None = None
+        self, name: str, parts: Sequence[bytes], more: Mapping[str, str] | None = None
     ) -> Callable[[], None]:
-        crc = zlib.crc32(content).to_bytes(4, "big")
+        crc = 0
+        for part in parts:
+            crc = zlib.crc32(part, crc)
         headers = {
-            "x-amz-checksum-crc32": b64encode(crc).decode(),
+            "x-amz-checksum-crc32": b64encode(crc.to_bytes(4, "big")).decode(),
             # Without it S3 takes nothing where Object Lock keeps what comes.
             "x-amz-sdk-checksum-algorithm": "CRC32",
             **(more or {}),
         }
         if name.startswith("packs/") and self._storage_class != STANDARD:
             headers["x-amz-storage-class"] = self._storage_class
-        request = Request("PutObject", "PUT", self._path(name), headers=headers, body=(content,))
+        request = Request("PutObject", "PUT", self._path(name), headers=headers, body=parts)
 
         def attempt() -> None:
             self._lean.send(request)
@@ -181,7 +183,7 @@ class S3Store:
             raise
 
     def _path(self, name: str) -> str:
-        return quote(f"/{self.prefix}{name}", safe="/-_.~")
+        return signing.path_of(f"/{self.prefix}{name}")
 
     def _call(self, operation: str, name: str, **parameters: Any) -> dict[str, Any]:
         return self.aws.call(

@@ -32,8 +32,11 @@ class Store(Protocol):
         """A part of it, shorter where the object ends; raises `NotFound`."""
         ...
 
-    def write(self, name: str, content: bytes, *, only_new: bool = False) -> None:
-        """Put the object, whole or not at all; with `only_new` raises `NameTaken`."""
+    def write(self, name: str, *parts: bytes, only_new: bool = False) -> None:
+        """Put the object, whole or not at all; with `only_new` raises `NameTaken`.
+
+        It consists of the parts: what is large is not put together first.
+        """
         ...
 
     def delete(self, name: str) -> None:
@@ -70,11 +73,11 @@ class MemoryStore:
         """As `Store` says."""
         return self.read(name)[offset : offset + length]
 
-    def write(self, name: str, content: bytes, *, only_new: bool = False) -> None:
+    def write(self, name: str, *parts: bytes, only_new: bool = False) -> None:
         """As `Store` says."""
         if only_new and name in self.objects:
             raise NameTaken(name)
-        self.objects[name] = (bytes(content), clock.now())
+        self.objects[name] = (b"".join(parts), clock.now())
 
     def delete(self, name: str) -> None:
         """As `Store` says."""

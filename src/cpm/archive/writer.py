@@ -62,7 +62,8 @@ class Filled:
     """A pack that is ready to be stored. One that has pages names packs before it."""
 
     name: str
-    content: bytes
+    parts: list[bytes]
+    size: int
     has_pages: bool
 
 
@@ -84,7 +85,7 @@ class AtOnce:
     def put(self, pack: Filled | None, checkpoint: Checkpoint) -> None:
         """As `Shelf` says."""
         if pack is not None:
-            self._store.write(pack.name, pack.content)
+            self._store.write(pack.name, *pack.parts)
         self._tell(checkpoint)
 
 
@@ -218,7 +219,8 @@ class RangeWriter:
         if self._pack.is_empty:
             return None
         has_pages = any(place is not None for place in self._done.values())
-        return Filled(packs.name_of(self._pack.id), self._pack.finish(), has_pages)
+        parts = self._pack.finish()
+        return Filled(packs.name_of(self._pack.id), parts, self._pack.size, has_pages)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,6 +25,11 @@ def query_of(pairs: Iterable[tuple[str, str]]) -> str:
     return "&".join(f"{_encoded(name)}={_encoded(value)}" for name, value in sorted(pairs))
 
 
+def path_of(path: str) -> str:
+    """A path of S3's as it is signed, and sent. EBS direct has nothing that would change."""
+    return quote(path, safe="/-_.~")
+
+
 class Scope(NamedTuple):
     """Who signs, and for what."""
 
