@@ -203,6 +203,7 @@ REDSHIFT_CLUSTER = Rig(
     lose=lose,
     tags_of=_tags_of,
     copies_with=_copies_with,
+    copies_are_named=True,
     remains=_remains,
     absent_id="no-such-cluster",
     absent_ref="cpm-0a1b2c3d-0000-4444-8888-0a1b2c3d4e5f",

@@ -25,6 +25,14 @@ from cpm.testing.stage import (
     to_be_taken_back,
 )
 
+# How AWS says that an account has as many as it may have, by service.
+_LIMITS = {
+    "ec2": ("SnapshotLimitExceeded", "ConcurrentSnapshotLimitExceeded", "ResourceLimitExceeded"),
+    "rds": ("SnapshotQuotaExceeded",),
+    "redshift": ("ClusterSnapshotQuotaExceeded",),
+    "dynamodb": ("LimitExceededException",),
+}
+
 
 class DriverSuite:
     """The promises of every driver."""
@@ -191,6 +199,23 @@ class DriverSuite:
                 assert fault.kind is expected
                 assert fault.operation == effect.operation
                 assert fault.code
+
+    def test_a_limit_that_is_reached_is_something_to_wait_for(self, stage: Stage) -> None:
+        for order in _orders_of_copies(stage):
+            operation = stage.driver.effect(order.effect).operation
+            for code in _LIMITS[operation.partition(":")[0]]:
+                with stage.faults({"op": operation, "kind": "denied", "code": code}):
+                    fault = fault_of(partial(stage.begin, order))
+                assert (fault.kind, fault.code) == (FaultKind.QUOTA, code)
+                assert fault.worth_another_try
+
+    def test_a_name_that_an_earlier_attempt_has_taken_is_no_obstacle(self, stage: Stage) -> None:
+        for order in _orders_of_copies(stage):
+            effect, ask = stage.driver.effect(order.effect), stage.ask(order)
+            refs = effect.start(stage.aws, ask)
+            if stage.rig.copies_are_named:
+                assert effect.start(stage.aws, ask) == refs
+            assert sorted(stage.rig.copies_with(stage, ask.token)) == sorted(refs.values())
 
     def test_recoveries_make_what_was_asked_for(self, stage: Stage) -> None:
         planted = stage.plant()

@@ -162,6 +162,8 @@ class Rig:
     # Whether a copy carries tags of its resource, and whether AWS can fail to make one.
     copies_tags: bool = True
     copies_can_fail: bool = True
+    # Whether the caller names them, so that AWS makes no second one of a name.
+    copies_are_named: bool = False
     # So many make several pages.
     many: int = 1200
     # What shares a copy with another account.
