@@ -36,6 +36,8 @@ class Identity:
     user_id: str
     user_name: str | None = None
     role_arn: str | None = None
+    # What a session was narrowed to when it was opened; None when it was not.
+    session_policy: str | None = None
 
     @property
     def is_session(self) -> bool:
@@ -52,7 +54,7 @@ class Identity:
 
 @dataclass(frozen=True)
 class Session:
-    """Temporary credentials of an assumed role."""
+    """Temporary credentials of an assumed role, or of somebody whom a user vouches for."""
 
     identity: Identity
     access_key_id: str

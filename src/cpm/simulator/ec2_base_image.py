@@ -1,4 +1,4 @@
-"""Two public AMIs of Amazon's in every region, so that there is something to start from."""
+"""Public AMIs of Amazon's in every region, so that there is something to start from."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,6 +11,7 @@ from cpm.simulator.ec2_images import Device
 from cpm.simulator.lives import Life, State
 
 ID = "ami-0abcdef1234567890"
+ARM_ID = "ami-0aaaaaaaaaaaaaaa64"
 ROOT_DEVICE = "/dev/xvda"
 TRAITS: Mapping[str, Any] = {
     "EnaSupport": True,
@@ -36,6 +37,8 @@ def ensure(region: str) -> None:
         return
     linux = _device(ec2, ROOT_DEVICE, 8)
     _add(ec2, ID, linux, name="al2023-ami-x86_64", traits=TRAITS)
+    arm = _device(ec2, ROOT_DEVICE, 8)
+    _add(ec2, ARM_ID, arm, name="al2023-ami-arm64", traits=TRAITS, architecture="arm64")
     windows = _device(ec2, "/dev/sda1", 30)
     name = "Windows_Server-2022-English-Full-Base"
     _add(ec2, WINDOWS_ID, windows, name=name, traits=_WINDOWS_TRAITS, platform="windows")

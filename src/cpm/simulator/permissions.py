@@ -46,13 +46,17 @@ def check(caller: Identity, operation: Operation, params: Mapping[str, Any]) -> 
     """
     if str(operation) in _ALWAYS:
         return
-    known = list(_policies(caller))
+    known, narrowed = list(_policies(caller)), caller.session_policy
     here = {"aws:RequestedRegion": operation.region, **_context(operation, params)}
     asked = [(_action(operation, params), _resource(operation, params), here)]
     asked += [(action, None, here | more) for action, more in _also(operation, params)]
     for action, on, context in asked:
         if identity_verdict(known, action, on, context) is not Verdict.ALLOWED:
             raise denied(caller, operation)
+        if narrowed is not None:
+            session = list(statements(narrowed))
+            if identity_verdict(session, action, on, context) is not Verdict.ALLOWED:
+                raise denied(caller, operation)
 
 
 def _context(operation: Operation, params: Mapping[str, Any]) -> dict[str, str]:
@@ -73,6 +77,9 @@ def _action(operation: Operation, params: Mapping[str, Any]) -> str:
 def _resource(operation: Operation, params: Mapping[str, Any]) -> str | None:
     if operation.service == "ebs" and "SnapshotId" in params:
         return f"arn:aws:ec2:{operation.region}::snapshot/{params['SnapshotId']}"
+    if operation.service == "s3" and params.get("Bucket"):
+        key = f"/{params['Key']}" if params.get("Key") else ""
+        return f"arn:aws:s3:::{params['Bucket']}{key}"
     arn: str | None = params.get("RoleArn")
     return arn
 

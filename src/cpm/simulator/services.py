@@ -40,6 +40,7 @@ from cpm.simulator import (
     s3_buckets,
     ssm_agents,
     ssm_commands,
+    ssm_parameters,
     sts,
     tagged_resources,
 )
@@ -85,6 +86,7 @@ _MODULES = (
     s3_buckets,
     ssm_agents,
     ssm_commands,
+    ssm_parameters,
     sts,
     tagged_resources,
 )

@@ -167,7 +167,7 @@ class Simulation:
         of_s3 = operation.service == "s3"
         with self.object_lock if of_s3 else self.lock:
             if caller is not None:
-                self._permit(caller, operation, request.parameters() if of_s3 else {})
+                self._permit(caller, operation, _of_object(request) if of_s3 else {})
             return self.stock.answer(request, operation, caller.account if caller else None)
 
     def _permit(self, caller: Identity, operation: Operation, params: Mapping[str, Any]) -> None:
@@ -185,6 +185,12 @@ def _suffer(plan: Plan) -> None:
         raise ConnectionCut
     if plan.error is not None:
         raise plan.error
+
+
+def _of_object(request: Request) -> Mapping[str, Any]:
+    """What a request of S3's says of the object that it names in its path."""
+    bucket, _, key = request.path.lstrip("/").partition("/")
+    return {**request.parameters(), "Bucket": bucket, "Key": key}
 
 
 def _parameters(request: Request, operation: Operation) -> Mapping[str, Any]:

@@ -15,6 +15,9 @@ from cpm.simulator.policies import Verdict, trust_verdict
 _SHORTEST_SECONDS = 900
 _LONGEST_SECONDS = 43_200
 _CHAINED_SECONDS = 3600
+_LONGEST_FEDERATED_SECONDS = 129_600
+# Whoever is vouched for without a policy may do nothing.
+_NOTHING = '{"Version": "2012-10-17", "Statement": []}'
 
 
 def install(handlers: Handlers) -> None:
@@ -23,6 +26,7 @@ def install(handlers: Handlers) -> None:
         "sts",
         {
             "AssumeRole": assume_role,
+            "GetFederationToken": get_federation_token,
             "GetCallerIdentity": get_caller_identity,
             "GetAccessKeyInfo": get_access_key_info,
         },
@@ -50,11 +54,33 @@ def assume_role(call: Call) -> Mapping[str, Any]:
     arn = call.params["RoleArn"]
     role = _trusting_role(call, arn)
     _check_duration(call, role, seconds)
-    identity = _role_identity(role, arn, call.params["RoleSessionName"])
+    identity = _role_identity(role, arn, call.params["RoleSessionName"], call.get("Policy"))
     session = call.keyring.open_session(identity, clock.now() + timedelta(seconds=seconds))
     return {
         "Credentials": _credentials(session),
         "AssumedRoleUser": {"AssumedRoleId": identity.user_id, "Arn": identity.arn},
+    }
+
+
+def get_federation_token(call: Call) -> Mapping[str, Any]:
+    """Temporary credentials for somebody whom a user vouches for: what both policies allow."""
+    seconds = int(call.get("DurationSeconds", _LONGEST_SECONDS))
+    _check_range(seconds, _LONGEST_FEDERATED_SECONDS)
+    caller, name = call.caller, call.params["Name"]
+    if caller.user_name is None:
+        text = "Cannot call GetFederationToken with session credentials"
+        raise AwsError("AccessDenied", text, 403)
+    identity = Identity(
+        account=caller.account,
+        arn=f"arn:aws:sts::{caller.account}:federated-user/{name}",
+        user_id=f"{caller.account}:{name}",
+        user_name=caller.user_name,
+        session_policy=call.get("Policy") or _NOTHING,
+    )
+    session = call.keyring.open_session(identity, clock.now() + timedelta(seconds=seconds))
+    return {
+        "Credentials": _credentials(session),
+        "FederatedUser": {"FederatedUserId": identity.user_id, "Arn": identity.arn},
     }
 
 
@@ -98,11 +124,11 @@ def _is_trusted(call: Call, role: Role) -> bool:
     return verdict is Verdict.ALLOWED
 
 
-def _check_range(seconds: int) -> None:
+def _check_range(seconds: int, longest: int = _LONGEST_SECONDS) -> None:
     if seconds < _SHORTEST_SECONDS:
         bound = f"greater than or equal to {_SHORTEST_SECONDS}"
-    elif seconds > _LONGEST_SECONDS:
-        bound = f"less than or equal to {_LONGEST_SECONDS}"
+    elif seconds > longest:
+        bound = f"less than or equal to {longest}"
     else:
         return
     raise _invalid(
@@ -123,13 +149,14 @@ def _check_duration(call: Call, role: Role, seconds: int) -> None:
         )
 
 
-def _role_identity(role: Role, arn: str, session_name: str) -> Identity:
+def _role_identity(role: Role, arn: str, session_name: str, policy: str | None) -> Identity:
     account = role.account_id
     return Identity(
         account=account,
         arn=f"arn:aws:sts::{account}:assumed-role/{role.name}/{session_name}",
         user_id=f"{role.id}:{session_name}",
         role_arn=arn,
+        session_policy=policy,
     )
 
 
