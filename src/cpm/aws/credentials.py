@@ -1,7 +1,7 @@
 """Who the server is to AWS: long-lived keys, the machine's own role, or a role assumed from these.
 
-`Wallet` turns any of them into keys that sign a call. Keys of assumed roles are temporary: they are
-kept, and replaced shortly before they end.
+`Wallet` turns any of them into keys that sign a call. Keys of assumed roles, and what a worker
+machine is lent, are temporary: they are kept, and replaced shortly before they end.
 """
 
 import threading
@@ -40,9 +40,6 @@ class AssumedRole:
     session_name: str = "cpm"
 
 
-Credentials = StaticKeys | InstanceRole | AssumedRole
-
-
 def role_arn(partition: str, account_number: str, role_name: str) -> str:
     """The ARN of an account's role; `role_name` may carry a path."""
     return f"arn:{partition}:iam::{account_number}:role/{role_name.lstrip('/')}"
@@ -62,6 +59,16 @@ class Keys:
         return self.expires_at is None or self.expires_at - clock.now() > _EARLY
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class LentKeys:
+    """Temporary keys that somebody else has, and gives anew; `lend` raises Fault."""
+
+    lend: Callable[[], Keys]
+
+
+Credentials = StaticKeys | InstanceRole | AssumedRole | LentKeys
+
+
 @dataclass(slots=True)
 class _Session:
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -74,7 +81,7 @@ class Wallet:
     def __init__(self, assume: Callable[[AssumedRole, str], Keys], own: Callable[[], Keys]) -> None:
         self._assume = assume
         self._own = own
-        self._sessions: Bounded[AssumedRole, _Session] = Bounded(_MOST_SESSIONS)
+        self._sessions: Bounded[AssumedRole | LentKeys, _Session] = Bounded(_MOST_SESSIONS)
 
     def keys(self, credentials: Credentials, region: str) -> Keys:
         """Keys for `credentials`, asking the STS of `region` when there are none yet."""
@@ -83,12 +90,12 @@ class Wallet:
                 return Keys(credentials.access_key_id, credentials.secret_access_key)
             case InstanceRole():
                 return self._own()
-            case AssumedRole():
+            case AssumedRole() | LentKeys():
                 return self._session_keys(credentials, region)
 
     def forget(self, credentials: Credentials, keys: Keys) -> bool:
         """Drop `keys`, which AWS refused; False when others could not be had anyway."""
-        if not isinstance(credentials, AssumedRole):
+        if not isinstance(credentials, AssumedRole | LentKeys):
             return False
         session = self._session(credentials)
         with session.lock:
@@ -96,12 +103,17 @@ class Wallet:
                 session.keys = None
         return True
 
-    def _session_keys(self, role: AssumedRole, region: str) -> Keys:
-        session = self._session(role)
+    def _session_keys(self, temporary: AssumedRole | LentKeys, region: str) -> Keys:
+        session = self._session(temporary)
         with session.lock:
             if session.keys is None or not session.keys.are_fresh():
-                session.keys = self._assume(role, region)
+                session.keys = self._new_keys(temporary, region)
             return session.keys
 
-    def _session(self, role: AssumedRole) -> _Session:
-        return self._sessions.get(role, _Session)
+    def _new_keys(self, temporary: AssumedRole | LentKeys, region: str) -> Keys:
+        if isinstance(temporary, LentKeys):
+            return temporary.lend()
+        return self._assume(temporary, region)
+
+    def _session(self, temporary: AssumedRole | LentKeys) -> _Session:
+        return self._sessions.get(temporary, _Session)

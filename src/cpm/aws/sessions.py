@@ -172,19 +172,16 @@ class Cloud:
 
     def _assume(self, role: AssumedRole, region: str) -> Keys:
         external_id = {"ExternalId": role.external_id} if role.external_id else {}
-        answer = self.aws(role.base, self._sts_region(region)).call(
+        answer = self.aws(role.base, self.sts_region(region)).call(
             "sts",
             "AssumeRole",
             RoleArn=role.role_arn,
             RoleSessionName=role.session_name,
             **external_id,
         )
-        keys = answer["Credentials"]
-        return Keys(
-            keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"], keys["Expiration"]
-        )
+        return keys_in(answer)
 
-    def _sts_region(self, region: str) -> str:
+    def sts_region(self, region: str) -> str:
         """Where to assume roles: near the calls, so that no other region's outage matters."""
         if region in _OPEN_TO_ALL:
             return region
@@ -327,6 +324,14 @@ class Aws:
 def identify(aws: Aws) -> str:
     """The number of the account that the credentials belong to; raises Fault."""
     return str(aws.call("sts", "GetCallerIdentity")["Account"])
+
+
+def keys_in(answer: Json) -> Keys:
+    """The temporary keys that STS has answered with."""
+    keys = answer["Credentials"]
+    return Keys(
+        keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"], keys["Expiration"]
+    )
 
 
 def _next_page(answer: Json) -> Json | None:
