@@ -18,6 +18,7 @@ from cpm.models.accounts import Account, Authentication
 from cpm.models.alerts import Alert
 from cpm.models.backups import Backup, BackupPhase, BackupTarget
 from cpm.models.events import Event
+from cpm.models.machines import WorkerMachine
 from cpm.models.notifications import Delivery, Notice
 from cpm.models.operations import Operation, OperationPhase
 from cpm.models.policies import Policy, PolicySchedule, Target, TargetVolume
@@ -288,6 +289,7 @@ def next_due(*, with_waiting: bool = False) -> datetime | None:
         Backup.objects.aggregate(at=Min("s3_due_at"))["at"],
         S3Copy.objects.aggregate(at=Min("due_at"))["at"],
         S3CopyRange.objects.aggregate(at=Min("due_at"))["at"],
+        WorkerMachine.objects.aggregate(at=Min("due_at"))["at"],
         TagScan.objects.aggregate(at=Min("due_at"))["at"],
         Notice.objects.aggregate(at=Min("due_at"))["at"],
         Delivery.objects.aggregate(at=Min("due_at"))["at"],

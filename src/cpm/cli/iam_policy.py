@@ -37,7 +37,8 @@ def iam_policy(
     """Print the least IAM policy with which the server can do its work, as JSON.
 
     It follows from what each resource type declares. Where it does not fit into one managed policy,
-    an array of several is printed. There is none for worker machines: they have nothing to do yet.
+    an array of several is printed. Worker machines need none: they are lent what they need. The
+    server's own role (authentication R) has to trust itself for that.
     """
     if forbid_deleting and account_type is not AccountType.DR:
         raise typer.BadParameter("only DR accounts can forbid deleting")

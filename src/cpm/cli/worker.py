@@ -1,6 +1,8 @@
-"""`cpm worker`: does the work that the rows ask for."""
+"""`cpm worker`: does the work that the rows ask for, or what a server far away assigns."""
 
+import sys
 import threading
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,6 +13,7 @@ from cpm.server.supervisor import stop_signals
 
 
 def worker(
+    *,
     data: DataOption = None,
     queues: Annotated[
         str, typer.Option(help="Names of queues, separated by commas (default: all).")
@@ -18,8 +21,24 @@ def worker(
     concurrency: Annotated[
         int | None, typer.Option(min=1, help="How many jobs at once (default 10).")
     ] = None,
+    server: Annotated[
+        str,
+        typer.Option(help="Copy what the server at this URL assigns, as worker machines do."),
+    ] = "",
+    token_file: Annotated[
+        Path | None, typer.Option(help="With --server: the file with the machine's token.")
+    ] = None,
+    ca_cert: Annotated[
+        Path | None, typer.Option(help="With --server: the certificate to trust, and no other.")
+    ] = None,
 ) -> None:
     """Run a worker process; any number of them may run, on any number of machines."""
+    if bool(server) != (token_file is not None):
+        raise typer.BadParameter("--server and --token-file belong together")
+    if server and token_file is not None:
+        from cpm.machine import process
+
+        sys.exit(process.run(process.Options(server, token_file, ca_cert, concurrency or 1)))
     settings = connect(data)
     from cpm.engine import worker as engine_worker
     from cpm.engine.queue import Pace
@@ -31,6 +50,5 @@ def worker(
             queues=[name.strip() for name in queues.split(",") if name.strip()],
             concurrency=concurrency or settings.worker_concurrency,
             script_concurrency=settings.script_concurrency,
-            archive_concurrency=settings.archive_concurrency,
             pace=Pace.stalling_after(settings.worker_stalled_seconds),
         )

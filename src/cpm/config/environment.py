@@ -13,6 +13,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 PREFIX = "CPM_"
+# In the data directory.
+OWN_CERTIFICATE = Path("tls") / "certificate.pem"
 # Read where they are needed, by processes that know nothing of the rest; or for others to read.
 READ_ELSEWHERE = {
     "CPM_PG_OS_USER": "The operating system's user that runs the embedded PostgreSQL for root.",
@@ -49,6 +51,15 @@ class Environment:
     bind: str = _setting("0.0.0.0", "The address to listen on.")  # noqa: S104 - a server for others
     port: int = _setting(443, "The port to listen on.")
     hosts: tuple[str, ...] = _setting(("*",), "Host names by which clients may call the server.")
+    server_url: str = _setting(
+        "",
+        "Where worker machines in AWS reach the server, as `https://cpm.example.com:8443`; without"
+        " it none are launched.",
+    )
+    server_ca: Path | None = _setting(
+        None,
+        "What certificates (PEM) they trust when they call it; without it, the server's own alone.",
+    )
     trusted_proxies: tuple[str, ...] = _setting(
         (),
         "Addresses or networks of proxies in front: the client's address is then what they say in"
@@ -120,6 +131,11 @@ class Environment:
     )
     log_format: str = _setting("json", "`json`, or `text` for people.")
     log_level: str = _setting("INFO", "`DEBUG`, `INFO`, `WARNING` or `ERROR`.")
+
+    @property
+    def certificate(self) -> Path:
+        """The certificate in use on this machine, if it is there: the server's own, or another."""
+        return self.tls_certificate or self.data / OWN_CERTIFICATE
 
     @property
     def scripts_folder(self) -> Path:
@@ -206,6 +222,8 @@ def _check(environment: Environment) -> None:
         raise BadEnvironment("CPM_ARCHIVE_LEVEL must be between 1 and 19")
     if not 0 <= environment.port < 65536:
         raise BadEnvironment("CPM_PORT must be between 0 and 65535")
+    if environment.server_url and not environment.server_url.startswith("https://"):
+        raise BadEnvironment("CPM_SERVER_URL must begin with https://")
     if bool(environment.tls_certificate) != bool(environment.tls_key):
         raise BadEnvironment("CPM_TLS_CERTIFICATE and CPM_TLS_KEY belong together")
 

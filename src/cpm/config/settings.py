@@ -11,6 +11,7 @@ SECRET = ENVIRONMENT.secret_key or secrets.load_or_create(ENVIRONMENT.data)
 SECRET_KEY = secrets.derive(SECRET, "django").hex()
 TOKEN_KEY = secrets.derive(SECRET, "tokens")
 FINGERPRINT_KEY = secrets.derive(SECRET, "fingerprints")
+MACHINE_KEY = secrets.derive(SECRET, "machines")
 SEALER = secrets.Sealer(SECRET)
 
 DEBUG = False

@@ -4,7 +4,7 @@ from django.urls import URLPattern, URLResolver, include, path, re_path
 from django.views.decorators.csrf import csrf_exempt
 
 from cpm.api import gateway, health
-from cpm.server import metrics
+from cpm.server import machines, metrics
 
 urlpatterns: list[URLPattern | URLResolver] = [
     # The API finds its own way from here: any number of slashes, every method. It knows no cookies.
@@ -12,5 +12,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", health.live),
     path("readyz", health.ready),
     path("metrics", metrics.show),
+    # They know no cookies either.
+    path("machines/<str:what>", csrf_exempt(machines.serve)),
     path("", include("cpm.console.urls")),
 ]

@@ -16,7 +16,7 @@ from cpm.models.accounts import Account
 from cpm.models.discoveries import Discovered
 from cpm.models.events import Stream
 from cpm.models.policies import Target
-from cpm.resources import registry
+from cpm.resources import machines, registry
 from cpm.resources.contract import Driver, Resource
 
 # What is held in memory of what AWS lists.
@@ -65,7 +65,7 @@ def _look(account: Account, region: str, driver: Driver) -> None:
 
 
 def _batches(driver: Driver, aws: Aws) -> Iterator[list[Resource]]:
-    remaining = driver.discover(aws)
+    remaining = (each for each in driver.discover(aws) if not machines.is_one(each.tags))
     while batch := list(islice(remaining, _BATCH)):
         yield batch
 

@@ -3,6 +3,7 @@
 from cpm.aws import tags
 from cpm.engine.settings import Identifier
 from cpm.models.backups import Backup
+from cpm.models.machines import WorkerMachine
 from cpm.models.operations import Operation
 
 
@@ -19,3 +20,8 @@ def marks(operation: Operation, of_server: str) -> dict[str, str]:
         marks[tags.POLICY_NAME] = backup.policy_name
         marks[tags.BACKUP_ID] = str(backup.pk)
     return marks
+
+
+def machine_marks(machine: WorkerMachine) -> dict[str, str]:
+    """The tags by which a worker machine is known as this server's, and as its row's."""
+    return {tags.SERVER_ID: server_id(), tags.TOKEN: str(machine.token)}

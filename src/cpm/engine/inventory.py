@@ -15,7 +15,17 @@ from typing import Any
 from django.conf import settings
 
 from cpm.aws.sessions import Aws
-from cpm.engine import accounts, adoption, alerts, discovery, events, identity, jobs, vanished
+from cpm.engine import (
+    accounts,
+    adoption,
+    alerts,
+    discovery,
+    events,
+    identity,
+    jobs,
+    machine_inventory,
+    vanished,
+)
 from cpm.engine.adoption import Unknown
 from cpm.engine.alerts import Tally
 from cpm.engine.orders import Place
@@ -59,12 +69,13 @@ def is_due(now: datetime) -> bool:
 
 @jobs.START_INVENTORY.runs
 def begin_round() -> None:
-    """Begin what comes round with the inventory: it, and the look at what else exists.
+    """Begin what comes round with the inventory: it, the look at what else exists, and machines.
 
     A server that has just been set up only starts to count the time.
     """
     if start():
         discovery.start()
+        machine_inventory.start()
 
 
 def start() -> bool:

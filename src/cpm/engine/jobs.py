@@ -27,6 +27,7 @@ NOTIFY = Task("notify", priority=50, queue=NOTICES)
 LOOK_AT_DR = Task("look_at_dr", priority=45)
 LOOK_AT_S3 = Task("look_at_s3", priority=45)
 LOOK_AT_S3_COPY = Task("look_at_s3_copy", priority=45)
+LOOK_AT_MACHINE = Task("look_at_machine", priority=45)
 LOOK_AT_SNAPSHOT = Task("look_at_snapshot", priority=40)
 COPY_S3_RANGE = Task("copy_s3_range", priority=40, queue=ARCHIVE)
 SUMMARIZE = Task("summarize", priority=30)
@@ -38,6 +39,7 @@ LOOK_AT_AGENTS = Task("look_at_agents", priority=20)
 START_INVENTORY = Task("start_inventory", priority=10)
 TAKE_INVENTORY = Task("take_inventory", priority=10)
 DISCOVER = Task("discover", priority=10)
+REAP_MACHINES = Task("reap_machines", priority=10)
 LOOK_AT_DELETION = Task("look_at_deletion", priority=10)
 COLLECT_GARBAGE = Task("collect_garbage", priority=10, queue=ARCHIVE)
 VERIFY_ARCHIVE = Task("verify_archive", priority=10, queue=ARCHIVE)
@@ -158,6 +160,21 @@ def defer_collections(repository_ids: Iterable[int]) -> None:
 def defer_verifications(repository_ids: Iterable[int]) -> None:
     """Have the next portions of the archives read and verified."""
     VERIFY_ARCHIVE.defer_all({f"verify:{pk}": {"repository_id": pk} for pk in repository_ids})
+
+
+def defer_machines(machine_ids: Iterable[int]) -> None:
+    """Have the worker machines looked at."""
+    LOOK_AT_MACHINE.defer_all({f"machine:{pk}": {"machine_id": pk} for pk in machine_ids})
+
+
+def defer_reaping(places: Iterable[tuple[int, str]]) -> None:
+    """Have worker machines looked for that nobody here knows: by account and region."""
+    REAP_MACHINES.defer_all(
+        {
+            f"reap:{account_id}:{region}": {"account_id": account_id, "region": region}
+            for account_id, region in places
+        }
+    )
 
 
 def defer_scans(scan_ids: Iterable[int]) -> None:

@@ -22,6 +22,7 @@ from cpm.archive.pages import PAGE_BLOCKS
 from cpm.engine import (
     events,
     jobs,
+    machines,
     repositories,
     s3_blocks,
     s3_manifests,
@@ -162,7 +163,9 @@ def _plan(copy: S3Copy) -> None:
         Snapshot.objects.filter(pk=copy.snapshot_id).update(region=copy.repository.aws_region)
         what = f"what differs from {compared}" if compared else "all of it"
         _log("s3_copy_started", copy, what=what)
-        jobs.defer_s3_ranges([each.pk for each in ranges])
+        range_ids = [each.pk for each in ranges]
+        if not machines.take(copy, range_ids):
+            jobs.defer_s3_ranges(range_ids)
 
 
 def _readable_former(copy: S3Copy, opened: archive.Repository) -> S3Copy | None:

@@ -15,7 +15,7 @@ from cpm.archive.errors import ArchiveError, Damaged, LineageBroken, NotFound
 from cpm.archive.known import Former
 from cpm.archive.source import EbsSource
 from cpm.archive.writer import Checkpoint
-from cpm.engine import jobs, queue, repositories, s3_copies
+from cpm.engine import jobs, machines, queue, repositories, s3_copies
 from cpm.engine.accounts import aws_of
 from cpm.engine.queue import Overtaken
 from cpm.engine.s3_blocks import Both, Index
@@ -33,19 +33,18 @@ def look(range_id: int) -> None:
     found = due.filter(copy__phase=S3CopyPhase.RUNNING).select_related(*_RELATED).first()
     if found is None:
         return
-    if _is_late(found.copy):
+    if is_late(found.copy):
         jobs.wake_s3_copy(found.copy_id)
         return
+    if machines.take(found.copy, [found.pk]):
+        return
     # Whoever has it still, but was taken for dead, cannot tell of it any more.
-    _change(found)
+    change(found, machine=None, claimed_at=None)
     try:
         if _copy(found):
-            _change(found, is_done=True, due_at=None)
-            _wake(found.copy)
-    except (LineageBroken, Damaged, NotFound) as error:
-        s3_copies.read_all(found.copy, str(error))
+            finish(found)
     except (ArchiveError, Fault) as error:
-        _refuse(found, error)
+        fail(found, error)
 
 
 @jobs.COPY_S3_RANGE.gives_up
@@ -54,6 +53,56 @@ def give_up(range_id: int) -> None:
     found = S3CopyRange.objects.filter(pk=range_id).first()
     if found is not None:
         s3_copies.give_up(found.copy_id)
+
+
+def keep(range_: S3CopyRange, progress: Progress, checkpoint: Checkpoint, **more: Any) -> None:
+    """Write down what is stored by now; raises Overtaken where the range is somebody else's.
+
+    `progress` is what was done since the last time, and begins anew.
+    """
+    done = ((number, msgspec.to_builtins(place)) for number, place in checkpoint.pages.items())
+    change(
+        range_,
+        block=checkpoint.block,
+        pages=[*range_.pages, *map(list, done)],
+        open_page=checkpoint.open_page,
+        blocks_read=range_.blocks_read + progress.blocks,
+        stored_bytes=range_.stored_bytes + progress.stored_bytes,
+        **more,
+    )
+    progress.blocks = progress.stored_bytes = 0
+
+
+def finish(range_: S3CopyRange) -> None:
+    """All of it is there; with the last range the copy can be published. Raises Overtaken."""
+    change(range_, is_done=True, due_at=None, claimed_at=None)
+    if not S3CopyRange.objects.filter(copy=range_.copy_id, is_done=False).exists():
+        jobs.wake_s3_copy(range_.copy_id)
+
+
+def fail(range_: S3CopyRange, error: ArchiveError | Fault) -> None:
+    """See to it that what has failed is tried again, if it is worth that. Raises Overtaken."""
+    if isinstance(error, LineageBroken | Damaged | NotFound):
+        s3_copies.read_all(range_.copy, str(error))
+    else:
+        _refuse(range_, error)
+
+
+def change(range_: S3CopyRange, **changes: Any) -> None:
+    """Change a range that is still as it was read; raises Overtaken when somebody was first."""
+    unchanged = S3CopyRange.objects.filter(
+        pk=range_.pk, version=range_.version, copy__phase=S3CopyPhase.RUNNING
+    )
+    if not unchanged.update(**changes, version=range_.version + 1):
+        raise Overtaken(f"{range_} is not at version {range_.version} any longer")
+    range_.version += 1
+    for name, value in changes.items():
+        setattr(range_, name, value)
+
+
+def is_late(copy: S3Copy) -> bool:
+    """Whether its time is over."""
+    return copy.deadline_at is not None and copy.deadline_at <= clock.now()
 
 
 def _copy(range_: S3CopyRange) -> bool:
@@ -70,45 +119,20 @@ def _copy(range_: S3CopyRange) -> bool:
             opened,
             EbsSource(aws, copy.original_ref, copy.compared_with or None),
             range(range_.first_page, range_.last_page + 1),
-            tell=partial(_keep, range_, progress),
+            tell=partial(keep, range_, progress),
             base=base,
             known=index if former is None or base else Both(Former(opened, former), index),
             after=_checkpoint(range_),
-            should_stop=lambda: queue.is_stopping() or _is_late(copy),
+            should_stop=lambda: queue.is_stopping() or is_late(copy),
             limits=_limits(),
             progress=progress,
         )
-
-
-def _keep(range_: S3CopyRange, progress: Progress, checkpoint: Checkpoint) -> None:
-    """Write down what is stored by now; raises Overtaken where the range is somebody else's."""
-    done = ((number, msgspec.to_builtins(place)) for number, place in checkpoint.pages.items())
-    _change(
-        range_,
-        block=checkpoint.block,
-        pages=[*range_.pages, *map(list, done)],
-        open_page=checkpoint.open_page,
-        blocks_read=range_.blocks_read + progress.blocks,
-        stored_bytes=range_.stored_bytes + progress.stored_bytes,
-    )
-    progress.blocks = progress.stored_bytes = 0
 
 
 def _checkpoint(range_: S3CopyRange) -> Checkpoint | None:
     if not range_.block:
         return None
     return Checkpoint(range_.block, {}, bytes(range_.open_page))
-
-
-def _change(range_: S3CopyRange, **changes: Any) -> None:
-    unchanged = S3CopyRange.objects.filter(
-        pk=range_.pk, version=range_.version, copy__phase=S3CopyPhase.RUNNING
-    )
-    if not unchanged.update(**changes, version=range_.version + 1):
-        raise Overtaken(f"{range_} is not at version {range_.version} any longer")
-    range_.version += 1
-    for name, value in changes.items():
-        setattr(range_, name, value)
 
 
 def _refuse(range_: S3CopyRange, error: ArchiveError | Fault) -> None:
@@ -118,19 +142,9 @@ def _refuse(range_: S3CopyRange, error: ArchiveError | Fault) -> None:
         return
     if isinstance(error, Fault) and error.worth_another_try:
         S3Copy.objects.filter(pk=copy.pk).update(error=str(error))
-        _change(range_, due_at=clock.now() + s3_copies.wait_after(error))
+        change(range_, due_at=clock.now() + s3_copies.wait_after(error))
     else:
         s3_copies.refuse(copy, error)
-
-
-def _wake(copy: S3Copy) -> None:
-    """With the last range the copy can be published."""
-    if not S3CopyRange.objects.filter(copy=copy, is_done=False).exists():
-        jobs.wake_s3_copy(copy.pk)
-
-
-def _is_late(copy: S3Copy) -> bool:
-    return copy.deadline_at is not None and copy.deadline_at <= clock.now()
 
 
 def _limits() -> Limits:

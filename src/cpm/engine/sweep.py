@@ -16,6 +16,7 @@ from django.db.models import Manager, QuerySet
 from cpm.engine import agents, archive_care, cleanup, inventory, jobs, notices, summaries, tagscan
 from cpm.kernel import clock
 from cpm.models.backups import Backup
+from cpm.models.machines import WorkerMachine
 from cpm.models.operations import Operation, OperationPhase
 from cpm.models.policies import PolicySchedule
 from cpm.models.recoveries import Recovery
@@ -131,6 +132,7 @@ _SOURCES: Mapping[str, Source] = {
     "retries": Source(_ids(Backup.objects, "retry_at"), jobs.defer_retries),
     "notices": Source(notices.due, jobs.defer_notices),
     "summaries": Source(summaries.due, jobs.defer_summaries),
+    "machines": Source(_ids(WorkerMachine.objects), jobs.defer_machines),
     "removals": Source(_removals, jobs.defer_removals),
     "operations": Source(_operations, jobs.defer_operations),
 }

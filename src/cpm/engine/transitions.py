@@ -12,6 +12,7 @@ from django.db.models import Model
 from cpm.engine import bulk
 from cpm.engine.queue import Overtaken
 from cpm.models.backups import Backup, BackupPhase
+from cpm.models.machines import MachinePhase, WorkerMachine
 from cpm.models.notifications import Delivery, DeliveryPhase
 from cpm.models.operations import Operation, OperationPhase
 from cpm.models.policies import Policy
@@ -56,6 +57,16 @@ DELIVERY: Table = {
     DeliveryPhase.WAITING: frozenset({DeliveryPhase.CLOSED}),
     DeliveryPhase.CLOSED: frozenset(),
 }
+MACHINE: Table = {
+    MachinePhase.PLANNED: frozenset({MachinePhase.STARTING, MachinePhase.CLOSED}),
+    # Back to planned when AWS has said that it did nothing.
+    MachinePhase.STARTING: frozenset(
+        {MachinePhase.PLANNED, MachinePhase.RUNNING, MachinePhase.CLOSED}
+    ),
+    MachinePhase.RUNNING: frozenset({MachinePhase.ENDING}),
+    MachinePhase.ENDING: frozenset({MachinePhase.CLOSED}),
+    MachinePhase.CLOSED: frozenset(),
+}
 TABLES: Mapping[type[Model], Table] = {
     Operation: OPERATION,
     Backup: BACKUP,
@@ -63,10 +74,11 @@ TABLES: Mapping[type[Model], Table] = {
     ScriptRun: SCRIPT,
     S3Copy: S3_COPY,
     Delivery: DELIVERY,
+    WorkerMachine: MACHINE,
 }
 
-Row = Operation | Backup | Recovery | ScriptRun | S3Copy | Delivery
-AnyRow = TypeVar("AnyRow", Operation, Backup, Recovery, ScriptRun, S3Copy, Delivery)
+Row = Operation | Backup | Recovery | ScriptRun | S3Copy | Delivery | WorkerMachine
+AnyRow = TypeVar("AnyRow", Operation, Backup, Recovery, ScriptRun, S3Copy, Delivery, WorkerMachine)
 
 
 class IllegalTransition(Exception):

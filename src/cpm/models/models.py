@@ -18,6 +18,7 @@ from cpm.models.dr_copies import DrCopy, DrCopyOutcome, DrCopyPhase
 from cpm.models.events import Event, Severity, Stream
 from cpm.models.groups import Group, GroupType
 from cpm.models.idempotency import KeptAnswer
+from cpm.models.machines import MachineOutcome, MachinePhase, WorkerMachine
 from cpm.models.metrics import Metric
 from cpm.models.notifications import (
     Channel,
@@ -86,6 +87,8 @@ __all__ = [
     "GroupType",
     "Hook",
     "KeptAnswer",
+    "MachineOutcome",
+    "MachinePhase",
     "Metric",
     "NetworkAccess",
     "Notice",
@@ -122,4 +125,5 @@ __all__ = [
     "User",
     "UserKind",
     "Worker",
+    "WorkerMachine",
 ]

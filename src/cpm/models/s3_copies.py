@@ -4,6 +4,7 @@ from django.db import models
 from django.db.models import Q
 
 from cpm.models.backups import Backup
+from cpm.models.machines import WorkerMachine
 from cpm.models.repositories import S3Repository
 from cpm.models.snapshots import Snapshot
 
@@ -104,6 +105,10 @@ class S3CopyRange(models.Model):
     """
 
     copy = models.ForeignKey(S3Copy, models.CASCADE, related_name="ranges")
+    # Whose it is, until that ends; null where the server's own workers copy it.
+    machine = models.ForeignKey(WorkerMachine, models.SET_NULL, null=True, related_name="ranges")
+    # Since when the machine is at it.
+    claimed_at = models.DateTimeField(null=True)
     first_page = models.PositiveIntegerField()
     last_page = models.PositiveIntegerField()
 

@@ -36,6 +36,10 @@ class Worker(models.Model):
     instance_type = models.CharField(max_length=64, null=True)  # noqa: DJ001 - null is "unset"
     max_parallel_blocks = models.PositiveIntegerField(null=True)
 
+    # Machines that came to nothing, one after the other; until when none is launched after that.
+    failures = models.PositiveSmallIntegerField(default=0)
+    paused_until = models.DateTimeField(null=True)
+
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["user", "account", "region"], name="worker_unique")

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from cpm.archive import keys, s3, source
-from cpm.resources import registry, sns, tagged
+from cpm.aws import lending
+from cpm.resources import machines, registry, sns, tagged
 from cpm.resources.contract import Driver, Effect, Json
 
 # So many characters a managed policy may have; IAM does not count white space.
@@ -68,6 +69,8 @@ def documents(
         rights.read(tagged.PERMISSIONS)
         rights.read(sns.PERMISSIONS)
         rights.read(s3.PERMISSIONS)
+        rights.read(machines.PERMISSIONS)
+        rights.read(lending.PERMISSIONS)
         rights.archive_keys.update(keys.PERMISSIONS)
         rights.read(source.PERMISSIONS)
     statements = list(_statements(rights))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -159,6 +160,9 @@ class AllInOne:
         if self._environment.tls_certificate:
             return False
         names = [name for name in self._environment.hosts if name != "*"]
+        # By which worker machines call it.
+        url = urlsplit(self._environment.server_url)
+        names += [url.hostname] if url.hostname and url.hostname not in names else []
         return certificate.ensure(self.data.certificate, self.data.private_key, names)
 
     def _upkeep(self) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from cpm.config.environment import OWN_CERTIFICATE
+
 
 class DataDirectoryBusy(Exception):
     """Another server runs on this data directory."""
@@ -31,7 +33,7 @@ class DataDirectory:
     @property
     def certificate(self) -> Path:
         """The self-signed certificate, which is also the CA file that clients trust."""
-        return self.path / "tls" / "certificate.pem"
+        return self.path / OWN_CERTIFICATE
 
     @property
     def private_key(self) -> Path:

@@ -6,6 +6,7 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 
+from cpm.engine import alerts, machines
 from cpm.kernel import names
 from cpm.models.accounts import Account
 from cpm.models.workers import NetworkAccess, Worker
@@ -66,8 +67,11 @@ def update(worker_id: int, data: Mapping[str, object], *, actor: Person) -> None
     worker = _locked(worker_id, actor)
     given = FIELDS.read(data, partial=True)
     columns = _apply(given, worker)
+    # What has kept machines from being launched may be mended by that.
+    worker.failures, worker.paused_until = 0, None
     with unique.kept_by("worker_unique", ""):
-        worker.save(update_fields=columns)
+        worker.save(update_fields=[*columns, "failures", "paused_until"])
+    alerts.resolve(machines.cause(worker))
     audit.record(actor, "update worker", str(worker), ", ".join(given))
 
 
@@ -77,6 +81,8 @@ def delete(worker_id: int, *, actor: Person) -> None:
     access.require(actor, Action.CHANGE_BACKUPS)
     worker = _locked(worker_id, actor)
     name = str(worker)
+    machines.wake(worker)
+    alerts.resolve(machines.cause(worker))
     worker.delete()
     audit.record(actor, "delete worker", name)
 

@@ -1,9 +1,11 @@
 """Workers: where data is moved, by account and region."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from cpm.kernel import clock
 from cpm.models.workers import Worker
 from tests.api.cast import Caller
 from tests.api.nouns.cloud import Cloud
@@ -45,6 +47,16 @@ def test_a_worker_has_what_a_machine_is_launched_with(
     assert managed.delete(path).status == 204
     assert managed.get(PATH).json == []
     assert managed.delete(f"/accounts/backup/{body['account']}/").status == 204
+
+
+def test_a_change_ends_the_pause_after_machines_that_came_to_nothing(
+    managed: Caller, body: dict[str, Any]
+) -> None:
+    made = create(managed, PATH, body)
+    Worker.objects.update(failures=2, paused_until=clock.now() + timedelta(hours=1))
+    assert managed.put(f"{PATH}{made['id']}/", {"instance_type": "c5.xlarge"}).status == 200
+    worker = Worker.objects.get()
+    assert (worker.failures, worker.paused_until) == (0, None)
 
 
 def test_a_proxy_needs_an_address_and_a_port_and_its_password_stays_inside(

@@ -1,0 +1,1 @@
+"""What runs on a worker machine: it asks the server for work, and has neither rows nor Django."""
