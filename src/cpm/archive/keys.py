@@ -169,7 +169,7 @@ def _stored(store: Store) -> Iterator[Wrapped]:
     for stored in store.list(PREFIX):
         try:
             yield msgspec.json.decode(store.read(stored.name), type=Wrapped)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             continue
 
 

@@ -107,7 +107,7 @@ def decode(content: bytes, name: str, key: Key) -> Manifest:
             seal.open(stored[_HEAD:], _HEAD), max_output_size=_MOST_BYTES
         )
         manifest = msgspec.json.decode(body, type=Manifest)
-    except (zstandard.ZstdError, msgspec.MsgspecError) as error:
+    except (zstandard.ZstdError, msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise Damaged(what, f"it is none ({error})") from None
     return _checked(manifest, name)
 

@@ -133,7 +133,7 @@ def _description(store: Store) -> Description:
         description = msgspec.json.decode(store.read(DESCRIPTION), type=Description)
     except NotFound:
         raise NotAnArchive("There is no repository here.") from None
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise NotAnArchive(f"{DESCRIPTION} is damaged: {error}.") from None
     known = (manifests.FORMAT, manifests.VERSION, BLOCK_BYTES)
     if (description.format, description.version, description.block_size) != known:
