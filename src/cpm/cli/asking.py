@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
     from cpm.models.accounts import Account
     from cpm.models.backups import Backup
+    from cpm.models.notifications import Channel
     from cpm.models.policies import Policy
     from cpm.queries.people import Person
 
-Named = TypeVar("Named", "Policy", "Account")
+Named = TypeVar("Named", "Policy", "Account", "Channel")
 
 UserOption = Annotated[
     str | None,
@@ -66,6 +67,13 @@ def account(named: str, viewer: "Person") -> "Account":
     from cpm.queries import accounts
 
     return _one("account", named, accounts.visible_to(viewer))
+
+
+def channel(named: str, viewer: "Person") -> "Channel":
+    """The channel of notifications of this name or id."""
+    from cpm.queries import notifications
+
+    return _one("channel", named, notifications.visible_to(viewer))
 
 
 def backup(backup_id: int, viewer: "Person") -> "Backup":

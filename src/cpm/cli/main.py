@@ -13,7 +13,7 @@ from cpm.config.environment import BadEnvironment
 # for those with subcommands, an `app`.
 COMMANDS = (
     *("serve", "demo", "web", "worker", "migrate", "doctor", "iam-policy", "simulator"),
-    *("scan", "cleanup", "policy", "backup", "recover", "archive", "user", "apikey"),
+    *("scan", "cleanup", "policy", "backup", "recover", "archive", "notify", "user", "apikey"),
 )
 
 

@@ -19,7 +19,7 @@ APP = make_app(COMMANDS)
 # They go on until they are stopped, or are for a database of their own.
 _PROCESSES = {"serve", "web", "worker", "demo", "simulator", "migrate"}
 # What every command that has such an option is given.
-_OPTIONS = ("--no-wait", "--password-stdin", "--passphrase-file")
+_OPTIONS = ("--password-stdin", "--secret-stdin", "--passphrase-file")
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,8 @@ class Command:
                 typed += [each.opts[0], value] if not each.is_flag else [each.opts[0]]
             elif "--no-wait" in each.secondary_opts:
                 typed.append("--no-wait")
+            elif f"{self.name} {each.name}" in given:
+                typed += [each.opts[0], given[f"{self.name} {each.name}"]]
         return typed
 
 
@@ -82,9 +84,11 @@ def arguments(root: Caller, ids: Mapping[str, int], folder: Path) -> dict[str, s
         "policy": str(ids["policies"]),
         "backup": str(backup),
         "name": "kept",
+        "channel": str(ids["notifications/channels"]),
         "username": "mia",
         "user create username": "newcomer",
         "address": "s3://nowhere/prefix",
+        "notify add webhook": "https://hooks.example.com/",
         "to": str(folder / "image"),
         "passphrase": str(passphrase),
     }

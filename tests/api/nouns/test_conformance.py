@@ -34,6 +34,7 @@ SPELLINGS = {"1": "1.0.0", "1.0.0": "1.0.0", "1.1": "1.1.0", "1.2.0": "1.2.0", L
 WRITING = {
     *("policy run", "backup freeze", "backup delete", "scan", "cleanup"),
     *("user create", "user password", "apikey create", "apikey revoke"),
+    *("notify add", "notify test", "notify remove"),
     *("recover volume", "recover instance", "recover rds-database", "recover rds-cluster"),
     *("recover redshift-cluster", "recover dynamodb-table"),
 }
