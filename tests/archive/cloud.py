@@ -125,7 +125,8 @@ class Mover:
 
     def complete(self, manifest: Manifest, snapshot: str, *, lost: Iterable[str] = ()) -> None:
         """Seal a snapshot into which the copy was put, but for what is lost."""
-        target.complete(self.repository, manifest, self.aws, snapshot, lost=set(lost))
+        put = target.totals(self.repository, manifest, lost=set(lost))
+        target.complete(self.aws, snapshot, put)
 
 
 def told(checkpoints: Iterable[Checkpoint]) -> dict[int, PagePlace | None]:

@@ -8,7 +8,8 @@ import pytest
 
 from cpm.aws import tags
 from cpm.kernel.faults import FaultKind
-from cpm.resources.contract import Copied, Json, Source, State
+from cpm.resources.contract import Json, State
+from cpm.resources.copied import Copied, Source
 from cpm.testing.stage import Begun, Stage, fault_of
 from tests.contract import dynamodb_rig as rig
 from tests.contract.conftest import Staging

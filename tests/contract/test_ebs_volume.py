@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from cpm.aws import tags
-from cpm.resources.contract import Json, OptionRefused, Source, State
+from cpm.resources.contract import Json, OptionRefused, State
+from cpm.resources.copied import Source
 from cpm.testing.stage import REGION, Stage
 from tests.contract.conftest import Staging
 from tests.contract.ec2 import KEY, ZONE, describe, seed, stopped_instance, tags_of, volume_of

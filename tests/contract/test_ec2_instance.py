@@ -9,7 +9,8 @@ import pytest
 
 from cpm.aws import tags
 from cpm.kernel import clock
-from cpm.resources.contract import Json, Refs, Resource, Source
+from cpm.resources.contract import Json, Refs, Resource
+from cpm.resources.copied import Source
 from cpm.testing.stage import DEADLINE_SECONDS, Stage
 from tests.contract.conftest import Staging
 from tests.contract.ec2 import attribute_of, describe, instance_of, seed, tags_of, volume_of

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from cpm.resources.contract import Json, Order, Source
+from cpm.resources.contract import Json, Order
+from cpm.resources.copied import Source
 from cpm.testing.stage import Stage
 from tests.contract.conftest import Staging
 from tests.contract.ec2 import instance_of

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from cpm.resources.contract import Json, Resource, Source, Where
+from cpm.resources.contract import Json, Resource, Where
+from cpm.resources.copied import Source
 from cpm.testing.copy_suite import Journey
 from cpm.testing.stage import OTHER_REGION, CopyCase, Stage
 from tests.contract.conftest import Staging

@@ -9,15 +9,8 @@ import pytest
 
 from cpm.aws import tags
 from cpm.kernel.faults import FaultKind
-from cpm.resources.contract import (
-    Json,
-    OptionRefused,
-    Resource,
-    Source,
-    State,
-    Where,
-    Whole,
-)
+from cpm.resources.contract import Json, OptionRefused, Resource, State, Where, Whole
+from cpm.resources.copied import Source
 from cpm.testing.copy_suite import Journey
 from cpm.testing.stage import OTHER_REGION, CopyCase, Stage, fault_of
 from tests.contract.conftest import Staging

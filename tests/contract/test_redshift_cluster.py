@@ -7,7 +7,8 @@ import pytest
 
 from cpm.aws import tags
 from cpm.kernel.faults import FaultKind
-from cpm.resources.contract import Ask, CopyWish, Json, Resource, Source, State, Where
+from cpm.resources.contract import Ask, Json, Resource, State, Where
+from cpm.resources.copied import CopyWish, Source
 from cpm.testing.stage import REGION, Begun, Stage, fault_of
 from tests.contract import redshift_rig as rig
 from tests.contract.conftest import Staging

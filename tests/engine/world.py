@@ -13,6 +13,7 @@ from django.db import connection
 from django.db.models import Min
 
 from cpm.engine import queue, recoveries, sweep, tick, worker
+from cpm.engine.wishes import Wish
 from cpm.kernel import clock
 from cpm.models.accounts import Account, Authentication
 from cpm.models.alerts import Alert
@@ -24,6 +25,7 @@ from cpm.models.operations import Operation, OperationPhase
 from cpm.models.policies import Policy, PolicySchedule, Target, TargetVolume
 from cpm.models.recoveries import Recovery, RecoveryPhase
 from cpm.models.s3_copies import S3Copy, S3CopyRange
+from cpm.models.s3_restores import S3RestoreRange
 from cpm.models.schedules import Schedule
 from cpm.models.snapshots import Snapshot
 from cpm.models.tagscan import TagScan
@@ -214,7 +216,7 @@ def start_recovery(
     """Plan a recovery into the account of the snapshots, and set it going."""
     assert driver.recover_options is not None
     assert snapshots[0].account is not None
-    wish = recoveries.Wish(
+    wish = Wish(
         driver,
         backup,
         *resource,
@@ -290,6 +292,7 @@ def next_due(*, with_waiting: bool = False) -> datetime | None:
         S3Copy.objects.aggregate(at=Min("due_at"))["at"],
         S3CopyRange.objects.aggregate(at=Min("due_at"))["at"],
         WorkerMachine.objects.aggregate(at=Min("due_at"))["at"],
+        S3RestoreRange.objects.aggregate(at=Min("due_at"))["at"],
         TagScan.objects.aggregate(at=Min("due_at"))["at"],
         Notice.objects.aggregate(at=Min("due_at"))["at"],
         Delivery.objects.aggregate(at=Min("due_at"))["at"],

@@ -15,6 +15,7 @@ from cpm.api.operations import Operation, View
 from cpm.api.outcomes import by_status
 from cpm.api.request import Request
 from cpm.api.shapes import SINCE_1_2, Shape, Shown
+from cpm.engine.recoveries import FROM_S3
 from cpm.models.recoveries import Recovery as Row
 from cpm.models.recoveries import RecoveryOutcome
 from cpm.queries import events, snapshots
@@ -24,7 +25,8 @@ from cpm.resources import registry
 from cpm.resources.contract import Driver, SnapshotCollection
 from cpm.services import recoveries
 from cpm.services.access import Action
-from cpm.services.recoveries import fields_of
+from cpm.services.fields import Fields
+from cpm.services.recoveries import fields_of, fields_of_s3
 
 
 class Recovery(Shown):
@@ -85,7 +87,7 @@ SHAPE = Shape(Recovery, _COLUMNS, _build)
 
 
 def _types() -> list[str]:
-    return sorted({driver.recovery_type for driver in registry.drivers() if driver.recovery_type})
+    return sorted({FROM_S3, *(each.recovery_type for each in registry.drivers())} - {""})
 
 
 LISTING = Listing(
@@ -153,6 +155,28 @@ def from_snapshot(
     return _started(request, recovery)
 
 
+def from_s3_copy(
+    request: Request,
+    backup_id: int,
+    snapshot_id: int,
+    *,
+    driver: Driver,
+    collection: SnapshotCollection,
+) -> HttpResponse:
+    """Bring back the volume of a copy in S3, or its snapshot, in any region and account."""
+    rows = request.rows(snapshots.of_collection, backup_id, collection.name)
+    request.must_see(rows, snapshot_id)
+    recovery = recoveries.from_s3_copy(
+        backup_id,
+        driver,
+        collection,
+        snapshot_id,
+        request.body(fields_of_s3(driver)),
+        actor=request.person,
+    )
+    return _started(request, recovery)
+
+
 def of_resource(
     request: Request, backup_id: int, target_id: int, *, driver: Driver
 ) -> HttpResponse:
@@ -182,18 +206,22 @@ def _starting(driver: Driver) -> Iterator[Operation]:
     for collection in driver.snapshot_collections:
         if collection.can_recover:
             view = bound(from_snapshot, driver=driver, collection=collection)
-            yield _start(collection.name, view, driver)
+            yield _start(collection.name, view, fields_of(driver))
+        if collection.is_archive:
+            view = bound(from_s3_copy, driver=driver, collection=collection)
+            yield _start(collection.name, view, fields_of_s3(driver))
     if driver.is_recovered_whole:
-        yield _start(driver.target_collection, bound(of_resource, driver=driver), driver)
+        view = bound(of_resource, driver=driver)
+        yield _start(driver.target_collection, view, fields_of(driver))
 
 
-def _start(collection: str, view: View, driver: Driver) -> Operation:
+def _start(collection: str, view: View, fields: Fields) -> Operation:
     return Operation(
         "POST",
         f"/backups/{{backup_id}}/snapshots/{collection}/{{snapshot_id}}/recover/",
         view,
         Action.RECOVER,
-        body=fields_of(driver),
+        body=fields,
         answer=Recovery,
         status=201,
     )

@@ -8,7 +8,7 @@ there, unless somebody has decided that the rest is wanted.
 import hashlib
 import threading
 from base64 import b64encode
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -87,7 +87,7 @@ def restore_range(
     pages: range,
     *,
     first_block: int = 0,
-    tell: Callable[[int], None] = lambda _block: None,
+    tell: Callable[[int, Sequence[Damaged]], None] = lambda _block, _damages: None,
     percent: Callable[[], int] | None = None,
     should_stop: Callable[[], bool] = never,
     limits: Limits = USUAL,
@@ -95,8 +95,9 @@ def restore_range(
 ) -> Restored:
     """Put what a manifest has of the pages into a snapshot that was started, all of it verified.
 
-    Begins at `first_block`; `tell` hears in this thread before which block all is done. `percent`
-    is what EC2 shall show of the whole. What is damaged is named and not put. Raises Fault.
+    Begins at `first_block`; `tell` hears in this thread before which block all is done, and what
+    was damaged so far. `percent` is what EC2 shall show of the whole. What is damaged is named and
+    not put. Raises Fault.
     """
     progress = progress or Progress()
     damages: list[Damaged] = []
@@ -114,7 +115,7 @@ def restore_range(
         closing(reader.ahead(pool, put, wanted, limits.connections)) as finished,
     ):
         for done in finished:
-            tell(done)
+            tell(done, damages)
             if should_stop():
                 break
         else:
@@ -123,18 +124,18 @@ def restore_range(
     return Restored(is_finished=is_finished, block=done, damages=reader.in_order(damages))
 
 
-def complete(
-    repository: Repository,
-    manifest: Manifest,
-    aws: Aws,
-    snapshot_id: str,
-    *,
-    lost: Collection[str] = (),
-) -> None:
-    """Seal a snapshot into which everything was put, but for `lost`: what damages called it.
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What AWS compares with what it has got: the number and the checksum of all blocks."""
 
-    AWS compares number and checksums of all blocks with what it has got. One call that changes
-    anything. Raises Fault, and `Damaged` for a page that cannot be read and is not in `lost`.
+    blocks: int
+    checksum: str
+
+
+def totals(repository: Repository, manifest: Manifest, *, lost: Collection[str] = ()) -> Totals:
+    """Of everything that was put, but for `lost`: what damages called it. Reads all pages.
+
+    Raises Fault, and `Damaged` for a page that cannot be read and is not in `lost`.
     """
     whole, count = hashlib.sha256(), 0
     for found in manifest.pages:
@@ -144,12 +145,17 @@ def complete(
             if f"block {block}" not in lost:
                 whole.update(place.digest)
                 count += 1
+    return Totals(count, b64encode(whole.digest()).decode())
+
+
+def complete(aws: Aws, snapshot_id: str, put: Totals) -> None:
+    """Seal a snapshot into which everything was put. One call; raises Fault."""
     aws.call(
         "ebs",
         "CompleteSnapshot",
         SnapshotId=snapshot_id,
-        ChangedBlocksCount=count,
-        Checksum=b64encode(whole.digest()).decode(),
+        ChangedBlocksCount=put.blocks,
+        Checksum=put.checksum,
         ChecksumAlgorithm="SHA256",
         ChecksumAggregationMethod="LINEAR",
     )

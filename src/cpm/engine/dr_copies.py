@@ -20,7 +20,8 @@ from cpm.models.dr_copies import DrCopy, DrCopyOutcome, DrCopyPhase
 from cpm.models.operations import Operation, OperationOutcome, OperationPhase
 from cpm.models.snapshots import Snapshot, SnapshotStatus
 from cpm.resources import registry
-from cpm.resources.contract import CopyWish, OptionRefused, Order, Where
+from cpm.resources.contract import OptionRefused, Order, Where
+from cpm.resources.copied import CopyWish
 
 # Rights may be being changed just now.
 DENIED_PATIENCE = timedelta(minutes=5)

@@ -131,6 +131,14 @@ CATALOGUE = {
     "step_failed": Line(ERROR, "{effect} of {resource} failed: {error}"),
     "step_undone": Line(INFO, "Taken back: {refs} ({effect})."),
     "step_not_undone": Line(ERROR, "Left behind: {refs} ({effect}): {error}"),
+    "restore_started": Line(
+        INFO, "Putting {gib} GiB of {resource} into {snapshot}, from {copy} in {repository}."
+    ),
+    "restore_progress": Line(
+        INFO, "{percent} % of {resource} is back, at {rate} MiB/s; {left} to go."
+    ),
+    "restore_put": Line(INFO, "All {gib} GiB of {resource} are in {snapshot}, verified."),
+    "recovery_delayed": Line(WARNING, "The recovery does not get on, trying again: {error}"),
     "recovery_succeeded": Line(INFO, "Recovered as {result}."),
     "recovery_partial": Line(WARNING, "Recovered as {result}, but not completely: {error}"),
     "recovery_failed": Line(ERROR, "Recovery failed: {error}"),

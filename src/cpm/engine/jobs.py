@@ -19,6 +19,7 @@ from cpm.models.s3_copies import S3Copy, S3CopyPhase
 LOOK_AT_POLICY = Task("look_at_policy", priority=90)
 LOOK_AT_RECOVERY = Task("look_at_recovery", priority=70)
 LOOK_AT_RECOVERY_STEP = Task("look_at_recovery_step", priority=70)
+RESTORE_RANGE = Task("restore_range", priority=70, queue=ARCHIVE)
 WATCH = Task("watch", priority=60)
 LOOK_AT_BACKUP = Task("look_at_backup", priority=50)
 RETRY_BACKUP = Task("retry_backup", priority=50)
@@ -121,6 +122,11 @@ def defer_scripts(script_ids: Iterable[int]) -> None:
 def defer_recoveries(recovery_ids: Iterable[int]) -> None:
     """Have the recoveries looked at."""
     LOOK_AT_RECOVERY.defer_all({f"recovery:{pk}": {"recovery_id": pk} for pk in recovery_ids})
+
+
+def defer_restore_ranges(range_ids: Iterable[int]) -> None:
+    """Have ranges of copies in S3 brought back."""
+    RESTORE_RANGE.defer_all({f"restore:{pk}": {"range_id": pk} for pk in range_ids})
 
 
 def defer_retention(policy_id: int) -> None:

@@ -11,7 +11,8 @@ from cpm.models.backups import Backup, BackupTarget
 from cpm.models.operations import Operation
 from cpm.models.recoveries import Recovery
 from cpm.models.snapshots import Snapshot
-from cpm.resources.contract import Copied, Order, Part, Where
+from cpm.resources.contract import Order, Part, Where
+from cpm.resources.copied import Copied
 
 # A follower is woken when its turn comes; this is when it looks whether it was forgotten.
 _FOLLOWER_WAIT = timedelta(minutes=1)

@@ -124,7 +124,7 @@ def _copy(range_: S3CopyRange) -> bool:
             known=index if former is None or base else Both(Former(opened, former), index),
             after=_checkpoint(range_),
             should_stop=lambda: queue.is_stopping() or is_late(copy),
-            limits=_limits(),
+            limits=limits(),
             progress=progress,
         )
 
@@ -147,7 +147,7 @@ def _refuse(range_: S3CopyRange, error: ArchiveError | Fault) -> None:
         s3_copies.refuse(copy, error)
 
 
-def _limits() -> Limits:
+def limits() -> Limits:
     """What one of the ranges that this process copies at once may take of it."""
     environment = settings.ENVIRONMENT
     at_once = environment.archive_concurrency

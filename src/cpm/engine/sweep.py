@@ -21,6 +21,7 @@ from cpm.models.operations import Operation, OperationPhase
 from cpm.models.policies import PolicySchedule
 from cpm.models.recoveries import Recovery
 from cpm.models.s3_copies import S3Copy, S3CopyPhase, S3CopyRange
+from cpm.models.s3_restores import S3RestoreRange
 from cpm.models.scripts import ScriptRun
 from cpm.models.tagscan import TagScan
 from cpm.models.users import User, UserKind
@@ -122,6 +123,7 @@ _SOURCES: Mapping[str, Source] = {
     "scans": Source(_ids(TagScan.objects), jobs.defer_scans),
     "policies": Source(_policies, jobs.defer_policies),
     "recoveries": Source(_ids(Recovery.objects), jobs.defer_recoveries),
+    "restores": Source(_ids(S3RestoreRange.objects), jobs.defer_restore_ranges),
     "watches": Source(_watches, jobs.defer_watches),
     "backups": Source(_ids(Backup.objects), jobs.defer_backups),
     "scripts": Source(_ids(ScriptRun.objects), jobs.defer_scripts),

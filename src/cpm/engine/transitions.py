@@ -18,6 +18,7 @@ from cpm.models.operations import Operation, OperationPhase
 from cpm.models.policies import Policy
 from cpm.models.recoveries import Recovery, RecoveryPhase
 from cpm.models.s3_copies import S3Copy, S3CopyPhase
+from cpm.models.s3_restores import S3Restore, S3RestorePhase
 from cpm.models.scripts import ScriptPhase, ScriptRun
 
 Table = Mapping[str, frozenset[str]]
@@ -40,6 +41,12 @@ RECOVERY: Table = {
     RecoveryPhase.PLANNED: frozenset({RecoveryPhase.RUNNING, RecoveryPhase.CLOSED}),
     RecoveryPhase.RUNNING: frozenset({RecoveryPhase.CLOSED}),
     RecoveryPhase.CLOSED: frozenset(),
+}
+RESTORE: Table = {
+    S3RestorePhase.PLANNED: frozenset({S3RestorePhase.FILLING, S3RestorePhase.CLOSED}),
+    S3RestorePhase.FILLING: frozenset({S3RestorePhase.COMPLETING, S3RestorePhase.CLOSED}),
+    S3RestorePhase.COMPLETING: frozenset({S3RestorePhase.CLOSED}),
+    S3RestorePhase.CLOSED: frozenset(),
 }
 SCRIPT: Table = {
     # Closed at once when there is no such script.
@@ -71,14 +78,25 @@ TABLES: Mapping[type[Model], Table] = {
     Operation: OPERATION,
     Backup: BACKUP,
     Recovery: RECOVERY,
+    S3Restore: RESTORE,
     ScriptRun: SCRIPT,
     S3Copy: S3_COPY,
     Delivery: DELIVERY,
     WorkerMachine: MACHINE,
 }
 
-Row = Operation | Backup | Recovery | ScriptRun | S3Copy | Delivery | WorkerMachine
-AnyRow = TypeVar("AnyRow", Operation, Backup, Recovery, ScriptRun, S3Copy, Delivery, WorkerMachine)
+Row = Operation | Backup | Recovery | S3Restore | ScriptRun | S3Copy | Delivery | WorkerMachine
+AnyRow = TypeVar(
+    "AnyRow",
+    Operation,
+    Backup,
+    Recovery,
+    S3Restore,
+    ScriptRun,
+    S3Copy,
+    Delivery,
+    WorkerMachine,
+)
 
 
 class IllegalTransition(Exception):

@@ -37,12 +37,13 @@ def has_means(steps: Sequence[Operation]) -> bool:
     return any(step.undoes_id is None and effect_of(step).temporary for step in made)
 
 
-def order(steps: Sequence[Operation]) -> bool:
+def order(steps: Sequence[Operation], *, in_vain: bool = False) -> bool:
     """Have what is not to stay taken back, the last first; False when all of it has been ordered.
 
     The steps are all those of a chain, in the order of their making, and all of them are over.
+    `in_vain`: the chain has failed, whatever became of them.
     """
-    failed = has_failed(steps)
+    failed = in_vain or has_failed(steps)
     ordered = {step.undoes_id for step in steps if step.undoes_id is not None}
     made = [step for step in reversed(steps) if step.refs and step.undoes_id is None]
     going = [step for step in made if step.pk not in ordered and _is_to_go(step, failed)]

@@ -44,6 +44,7 @@ from cpm.models.recoveries import Recovery, RecoveryOutcome, RecoveryPhase
 from cpm.models.repositories import Encryption, S3Repository
 from cpm.models.s3_blocks import S3Block
 from cpm.models.s3_copies import S3Copy, S3CopyOutcome, S3CopyPhase, S3CopyRange
+from cpm.models.s3_restores import S3Restore, S3RestorePhase, S3RestoreRange
 from cpm.models.schedules import Schedule
 from cpm.models.scripts import Hook, ScriptOutcome, ScriptPhase, ScriptRun
 from cpm.models.settings import Setting
@@ -106,6 +107,9 @@ __all__ = [
     "S3CopyPhase",
     "S3CopyRange",
     "S3Repository",
+    "S3Restore",
+    "S3RestorePhase",
+    "S3RestoreRange",
     "Schedule",
     "ScriptOutcome",
     "ScriptPhase",

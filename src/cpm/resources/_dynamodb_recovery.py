@@ -12,7 +12,8 @@ from cpm.resources import _dynamodb, _dynamodb_backups, _dynamodb_restores
 from cpm.resources._dynamodb_options import RecoverOptions
 from cpm.resources._recovery import NO_FIELD, wanted_tags
 from cpm.resources._restored import STEP, Naming
-from cpm.resources.contract import Copied, Json, Once, OptionRefused, Order, Source
+from cpm.resources.contract import Json, Once, OptionRefused, Order
+from cpm.resources.copied import Copied, Source
 
 # What AWS's console gives a new table that is to have a capacity.
 _CAPACITY = {"ReadCapacityUnits": 5, "WriteCapacityUnits": 5}

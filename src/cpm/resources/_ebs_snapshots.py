@@ -13,6 +13,8 @@ from cpm.resources.contract import Ask, Effect, Json, Order, Owned, Refs, State,
 _LONGEST_DESCRIPTION = 255
 # What AWS says of a copy's volume means nothing.
 _COPY = re.compile(r"^CPM policy \S*: copy of (\S+) from ")
+# What somebody has recovered is his, and no record's.
+_RECOVERED = re.compile(r"^CPM policy \S*: \S+ recovered from ")
 # How EC2 describes the snapshots that it makes for an AMI, which go with that AMI.
 PARTS_OF_IMAGES = ("Created by CreateImage(", "Copied for DestinationAmi ")
 
@@ -42,6 +44,11 @@ def description_of_copy(marks: Mapping[str, str], resource_id: str, region: str)
     return description(marks, f"copy of {resource_id} from {region}")
 
 
+def description_of_recovered(marks: Mapping[str, str], resource_id: str, source: str) -> str:
+    """What AWS shows of a snapshot that is itself what was to be recovered."""
+    return description(marks, f"{resource_id} recovered from {source}")
+
+
 def copied_from(described: Json) -> str:
     """The volume or instance of which this is a copy elsewhere; empty when it is none."""
     found = _COPY.match(described.get("Description", ""))
@@ -65,9 +72,10 @@ def own(aws: Aws, *filters: Json) -> Iterator[Json]:
 
 
 def inventory(aws: Aws, server_id: str) -> Iterator[Owned]:
-    """The snapshots that a server has made, but for those that are parts of AMIs."""
+    """The snapshots that a server has made, but for parts of AMIs and what was recovered."""
     for snapshot in own(aws, _ec2.filter_by(f"tag:{tags.SERVER_ID}", server_id)):
-        if not snapshot.get("Description", "").startswith(PARTS_OF_IMAGES):
+        text = snapshot.get("Description", "")
+        if not text.startswith(PARTS_OF_IMAGES) and not _RECOVERED.match(text):
             verdict = _verdict(snapshot)
             copied = copied_from(snapshot)
             yield Owned(

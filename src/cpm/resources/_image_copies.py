@@ -13,17 +13,8 @@ from cpm.kernel.faults import Fault, FaultKind
 from cpm.resources import _ebs_snapshots, _ec2, _images, _instance_facts, _kms, _snapshot_copies
 from cpm.resources._recovery import NO_FIELD
 from cpm.resources._volumes import USE_OF_KEYS
-from cpm.resources.contract import (
-    Ask,
-    CopyWish,
-    Effect,
-    Json,
-    OptionRefused,
-    Order,
-    Part,
-    Refs,
-    Where,
-)
+from cpm.resources.contract import Ask, Effect, Json, OptionRefused, Order, Part, Refs, Where
+from cpm.resources.copied import CopyWish
 
 # AWS makes so many copies of AMIs at once in one region of an account.
 MOST_COPIES = 100

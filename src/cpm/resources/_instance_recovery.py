@@ -17,12 +17,20 @@ from cpm.resources import (
     _instance_network,
     _instance_volumes,
     _root_exchange,
+    restored_snapshots,
 )
 from cpm.resources._instance_adjustments import put_off
 from cpm.resources._instance_options import RecoverOptions
 from cpm.resources._launching import Launching
 from cpm.resources._recovery import NO_FIELD, wanted_tags
-from cpm.resources.contract import Copied, Json, OptionRefused, Order, Source
+from cpm.resources.contract import Json, OptionRefused, Order, Restore
+from cpm.resources.copied import Copied, Source, Use
+
+# IAM actions of planning, beside those that describe what there is.
+READ_PERMISSIONS = (
+    *("ec2:GetEbsEncryptionByDefault", "iam:GetInstanceProfile"),
+    "iam:ListInstanceProfilesForRole",
+)
 
 # What an AMI without a licence of its own says that it costs.
 _NO_LICENCE = (None, "", "RunInstances")
@@ -34,6 +42,27 @@ def plan(aws: Aws, source: Source, options: RecoverOptions) -> list[Order]:
     launching = Launching(aws, _with_parts(source, whole) if whole else source, options)
     orders = list(_orders(launching, whole, _ami(source, _images.INITIAL)))
     return [replace(orders[0], notes=launching.notes), *orders[1:]]
+
+
+def plan_restores(aws: Aws, source: Source, options: RecoverOptions, use: Use) -> list[Restore]:
+    """The snapshots of those volumes that the instance is to have; raises OptionRefused."""
+    asked = {each.device: (number, each) for number, each in enumerate(options.block_devices)}
+    wishes = []
+    for copy in source.copies:
+        number, wish = asked.get(copy.device or "", (0, None))
+        if not (wish and wish.skip):
+            wanted = None if use is Use.MEANS else wanted_tags(options, copy.facts.get("tags", {}))
+            wishes.append(
+                restored_snapshots.Wish(
+                    copy,
+                    use,
+                    encrypted=wish.encrypted if wish else None,
+                    kms_key=wish.kms_key if wish else None,
+                    tags=wanted,
+                    field_prefix=f"block_devices.{number}.",
+                )
+            )
+    return restored_snapshots.plan(aws, wishes, is_elsewhere=source.is_elsewhere)
 
 
 def _orders(launching: Launching, whole: Copied | None, initial: Copied | None) -> Iterator[Order]:

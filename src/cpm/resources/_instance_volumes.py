@@ -10,7 +10,8 @@ from cpm.resources._recovery import (
     completed_snapshots,
     volume_parameters,
 )
-from cpm.resources.contract import Copied, Json, OptionRefused
+from cpm.resources.contract import Json, OptionRefused
+from cpm.resources.copied import Copied
 
 # AWS starts nothing from these.
 _NOT_FOR_ROOTS = ("st1", "sc1")

@@ -3,7 +3,8 @@
 from cpm.aws.sessions import Aws
 from cpm.kernel.faults import Fault, FaultKind
 from cpm.resources._recovery import NO_FIELD
-from cpm.resources.contract import CopyWish, OptionRefused
+from cpm.resources.contract import OptionRefused
+from cpm.resources.copied import CopyWish
 
 # IAM actions of planning copies.
 READ_PERMISSIONS = ("kms:DescribeKey",)
@@ -13,6 +14,12 @@ def is_aws_managed(aws: Aws, key_id: str) -> bool:
     """Whether it is AWS's own key, which no other account can ever use; raises Fault."""
     key = aws.call("kms", "DescribeKey", KeyId=key_id)["KeyMetadata"]
     return bool(key["KeyManager"] == "AWS")
+
+
+def usable(aws: Aws, key_id: str) -> str:
+    """The ARN of a key, empty where it may not be used now; raises Fault."""
+    key = aws.call("kms", "DescribeKey", KeyId=key_id)["KeyMetadata"]
+    return str(key["Arn"]) if key["KeyState"] == "Enabled" else ""
 
 
 def check_sharing_key(aws: Aws, wish: CopyWish) -> None:

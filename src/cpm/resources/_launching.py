@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 
 from cpm.aws.sessions import Aws
 from cpm.resources._instance_options import RecoverOptions
-from cpm.resources.contract import Json, Source
+from cpm.resources.contract import Json
+from cpm.resources.copied import Source
 
 
 @dataclass

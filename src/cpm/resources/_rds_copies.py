@@ -19,16 +19,8 @@ from cpm.resources._ec2 import name_of
 from cpm.resources._rds_snapshots import Words
 from cpm.resources._snapshot_copies import carried
 from cpm.resources._volumes import USE_OF_KEYS
-from cpm.resources.contract import (
-    Ask,
-    CopyWish,
-    Effect,
-    Json,
-    Order,
-    Part,
-    Refs,
-    Where,
-)
+from cpm.resources.contract import Ask, Effect, Json, Order, Part, Refs, Where
+from cpm.resources.copied import CopyWish
 
 # RDS's own key, which every account has in every region.
 DEFAULT_KEY = "alias/aws/rds"

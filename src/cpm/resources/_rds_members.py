@@ -7,7 +7,8 @@ from cpm.resources import _rds, _rds_clusters, _rds_instances, _rds_network, _rd
 from cpm.resources._rds_options import ClusterOptions
 from cpm.resources._rds_recovery import chosen, given
 from cpm.resources._recovery import wanted_tags
-from cpm.resources.contract import Json, OptionRefused, Order, Source
+from cpm.resources.contract import Json, OptionRefused, Order
+from cpm.resources.copied import Source
 
 # What is asked of members has no meaning where AWS makes them, or where there are none.
 _OF_MEMBERS = ("instance_identifier", "availability_zone")

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from cpm.aws.sessions import Aws
 from cpm.resources import _ec2, _rds
-from cpm.resources.contract import Json, OptionRefused, Source
+from cpm.resources.contract import Json, OptionRefused
+from cpm.resources.copied import Source
 
 # IAM actions of these checks.
 READ_PERMISSIONS = (

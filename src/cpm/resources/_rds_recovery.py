@@ -7,7 +7,8 @@ from cpm.aws.sessions import Aws
 from cpm.resources import _rds
 from cpm.resources._rds_snapshots import Words
 from cpm.resources._recovery import NO_FIELD
-from cpm.resources.contract import Copied, Json, OptionRefused
+from cpm.resources.contract import Json, OptionRefused
+from cpm.resources.copied import Copied
 
 T = TypeVar("T")
 

@@ -11,7 +11,8 @@ from functools import partial
 from cpm.aws.sessions import Aws
 from cpm.kernel.faults import Fault
 from cpm.resources import _rds
-from cpm.resources.contract import Ask, Effect, Json, Once, Order, Refs, Source
+from cpm.resources.contract import Ask, Effect, Json, Once, Order, Refs
+from cpm.resources.copied import Source
 
 # What a database has that is tied to nothing, and one of a time before ties were remembered.
 NONE: Json = {"monitoring": {}, "insights": {}, "directory": {}, "roles": []}

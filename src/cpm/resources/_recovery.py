@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from cpm.aws import tags
 from cpm.aws.sessions import Aws
 from cpm.resources import _ec2
-from cpm.resources.contract import Copied, Json, OptionRefused
+from cpm.resources.contract import Json, OptionRefused
+from cpm.resources.copied import Copied
 from cpm.resources.options import option
 
 # Nothing was wrong with an option; what it is about is.
@@ -69,7 +70,9 @@ def wanted_tags(options: Tagging, original: Mapping[str, str]) -> dict[str, str]
 
 def completed_snapshots(aws: Aws, copies: Mapping[str, Copied]) -> dict[str, Json]:
     """AWS's snapshots of the copies, by snapshot id; raises OptionRefused when one is not there."""
-    found = {each["SnapshotId"]: each for each in _ec2.by_ids(aws, _ec2.SNAPSHOTS, copies)}
+    there = [snapshot_id for snapshot_id, copy in copies.items() if not copy.is_to_come]
+    found = {each["SnapshotId"]: each for each in _ec2.by_ids(aws, _ec2.SNAPSHOTS, there)}
+    found |= {copy.aws_ref: _to_come(copy) for copy in copies.values() if copy.is_to_come}
     for snapshot_id, copy in copies.items():
         if snapshot_id not in found:
             text = f"snapshot {snapshot_id} of {copy.resource_id} does not exist in {aws.region}"
@@ -77,6 +80,16 @@ def completed_snapshots(aws: Aws, copies: Mapping[str, Copied]) -> dict[str, Jso
         if found[snapshot_id]["State"] != "completed":
             raise OptionRefused(NO_FIELD, "invalid", f"snapshot {snapshot_id} is not complete")
     return found
+
+
+def _to_come(copy: Copied) -> Json:
+    """What AWS will say of a snapshot."""
+    return {
+        "SnapshotId": copy.aws_ref,
+        "State": "completed",
+        "VolumeSize": copy.size_gib,
+        "Encrypted": copy.is_encrypted,
+    }
 
 
 def volume_parameters(wish: VolumeWish, original: Json, snapshot: Json) -> Json:

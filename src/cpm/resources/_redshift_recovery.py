@@ -14,7 +14,8 @@ from cpm.resources import _ec2, _redshift, _redshift_restores, _redshift_snapsho
 from cpm.resources._recovery import NO_FIELD, wanted_tags
 from cpm.resources._redshift_options import RecoverOptions
 from cpm.resources._restored import STEP, Naming
-from cpm.resources.contract import Copied, Json, OptionRefused, Order, Source
+from cpm.resources.contract import Json, OptionRefused, Order
+from cpm.resources.copied import Copied, Source
 
 # Nodes of these families take connections at these ports alone.
 _MANAGED_STORAGE = ("ra3.", "rg.")

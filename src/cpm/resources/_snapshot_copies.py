@@ -11,7 +11,8 @@ from cpm.aws import tags
 from cpm.aws.sessions import Aws
 from cpm.kernel.faults import Fault, FaultKind
 from cpm.resources import _ebs_snapshots, _kms, _volumes
-from cpm.resources.contract import Ask, CopyWish, Effect, Json, Order, Part, Refs, Where
+from cpm.resources.contract import Ask, Effect, Json, Order, Part, Refs, Where
+from cpm.resources.copied import CopyWish
 
 # AWS makes so many copies at once in one region of an account, and never more.
 MOST_COPIES = 20

@@ -14,6 +14,7 @@ from typing import Any
 
 from cpm.aws.sessions import Aws
 from cpm.kernel import tagspec
+from cpm.resources.copied import Copied, CopyWish, Source, Use
 
 Json = dict[str, Any]
 # What AWS calls the things an effect has made: by resource id for snapshots, else by role.
@@ -219,52 +220,11 @@ class SnapshotCollection:
 
 
 @dataclass(frozen=True, slots=True)
-class Copied:
-    """One snapshot as a recovery finds it."""
+class Restore:
+    """What starts the snapshot that a copy outside of AWS is put into, and what that will be."""
 
-    snapshot_id: int
-    aws_ref: str
-    collection: str
-    resource_id: str
-    device: str | None
-    size_gib: int | None
-    facts: Json
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """What a recovery starts from: the resource as it was, and the copies of it."""
-
-    resource_id: str
-    resource_name: str | None
-    facts: Json
-    copies: Sequence[Copied]
-    # The copies are in another region or account than the original: its network, keys and groups
-    # mean nothing there.
-    is_elsewhere: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class CopyWish:
-    """One snapshot that is to have a copy in another region, another account, or both."""
-
-    original: Copied
-    source_account: str  # account numbers
-    source_region: str
-    target_account: str
-    target_region: str
-    # Under which key of the source what an AWS managed key encrypts is copied, to be shared.
-    sharing_key: str
-
-    @property
-    def crosses_accounts(self) -> bool:
-        """Whether the copy is another account's, so that the original has to be shared."""
-        return self.source_account != self.target_account
-
-    @property
-    def crosses_regions(self) -> bool:
-        """Whether the copy is in another region."""
-        return self.source_region != self.target_region
+    order: Order
+    snapshot: Copied
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,6 +333,9 @@ class Driver:
     target_defaults: Callable[[Resource], Json] | None = None
     # Whether the options suit what they are about; may read AWS, raises OptionRefused.
     check_target: Callable[[Aws, Resource, Any], None] | None = None
+    # How those of the copies that it needs become snapshots again, which are outside of AWS; may
+    # read AWS, raises OptionRefused. What is made of them is planned as ever, when they are there.
+    plan_restores: Callable[[Aws, Source, Any, Use], list[Restore]] | None = None
     # How a snapshot gets a copy elsewhere, as a chain of which one step has the copy as its part;
     # what AWS can merely share has no part. May read the source's AWS, raises OptionRefused.
     plan_copy: Callable[[Aws, CopyWish], list[Order]] | None = None

@@ -7,7 +7,14 @@ from typing import Any
 
 from cpm.aws.sessions import Aws
 from cpm.kernel.tagspec import Option
-from cpm.resources import _ebs_snapshots, _ec2, _instance_facts, _kms, _snapshot_copies, _volumes
+from cpm.resources import (
+    _ebs_snapshots,
+    _ec2,
+    _instance_facts,
+    _snapshot_copies,
+    _volumes,
+    restored_snapshots,
+)
 from cpm.resources._recovery import (
     VOLUME_TYPES,
     Tagging,
@@ -18,17 +25,17 @@ from cpm.resources._recovery import (
     wanted_tags,
 )
 from cpm.resources.contract import (
-    Copied,
     Driver,
     Json,
     OptionRefused,
     Order,
     Resource,
+    Restore,
     SnapshotCollection,
-    Source,
     TagRules,
     Whole,
 )
+from cpm.resources.copied import Copied, Source, Use
 from cpm.resources.options import option
 
 _DEVICE = re.compile(r"(/dev/)?(sd|xvd|hd|nvme)[a-z0-9]+")
@@ -97,6 +104,21 @@ def _plan_recovery(aws: Aws, source: Source, options: RecoverOptions) -> list[Or
     wanted = wanted_tags(options, copy.facts.get("tags", {}))
     create = Order("create_volume", {"parameters": parameters, "tags": wanted}, step="create")
     return [create, *(_attachment(instance, options, copy) if instance else ())]
+
+
+def _plan_restores(aws: Aws, source: Source, options: RecoverOptions, use: Use) -> list[Restore]:
+    copy = source.copies[0]
+    wanted = None if use is Use.MEANS else wanted_tags(options, copy.facts.get("tags", {}))
+    wish = restored_snapshots.Wish(
+        copy,
+        use,
+        # Else it is the volume that is larger.
+        size_gib=options.size_gib if use is Use.RESULT else None,
+        encrypted=options.encrypted,
+        kms_key=options.kms_key,
+        tags=wanted,
+    )
+    return restored_snapshots.plan(aws, [wish], is_elsewhere=source.is_elsewhere)
 
 
 def _wish(options: RecoverOptions) -> VolumeWish:
@@ -221,6 +243,7 @@ DRIVER = Driver(
         _snapshot_copies.COPY_TO_SHARE,
         _snapshot_copies.SHARE,
         _snapshot_copies.EXPIRE,
+        *restored_snapshots.EFFECTS,
         _volumes.CREATE,
         _volumes.DETACH,
         _volumes.ATTACH,
@@ -237,12 +260,13 @@ DRIVER = Driver(
         "ec2:DescribeInstances",
         "ec2:DescribeSnapshots",
         "ec2:DescribeVolumes",
-        *_kms.READ_PERMISSIONS,
+        *restored_snapshots.READ_PERMISSIONS,
     ),
     discover=_discover,
     describe=_describe,
     plan_snapshots=_plan_snapshots,
     plan_recovery=_plan_recovery,
+    plan_restores=_plan_restores,
     plan_copy=_snapshot_copies.plan,
     target_options=TargetOptions,
     recover_options=RecoverOptions,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from cpm.archive import keys, s3, source
+from cpm.archive import keys, s3, source, target
 from cpm.aws import lending
 from cpm.resources import machines, registry, sns, tagged
 from cpm.resources.contract import Driver, Effect, Json
@@ -65,6 +65,8 @@ def documents(
     rights = Rights()
     for driver in _drivers(account_type):
         _add(rights, driver, account_type, may_delete=may_delete)
+    # What has been copied to S3 comes back anywhere.
+    rights.read(target.PERMISSIONS)
     if account_type is AccountType.BACKUP:
         rights.read(tagged.PERMISSIONS)
         rights.read(sns.PERMISSIONS)

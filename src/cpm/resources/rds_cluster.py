@@ -21,7 +21,8 @@ from cpm.resources import (
 from cpm.resources._rds_options import ClusterOptions
 from cpm.resources._rds_recovery import available_snapshot, chosen, dropped, given
 from cpm.resources._recovery import wanted_tags
-from cpm.resources.contract import Driver, Json, Order, Resource, Source, TagRules
+from cpm.resources.contract import Driver, Json, Order, Resource, TagRules
+from cpm.resources.copied import Source
 
 _WORDS = _rds_snapshots.CLUSTERS
 

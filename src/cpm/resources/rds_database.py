@@ -26,10 +26,10 @@ from cpm.resources.contract import (
     OptionRefused,
     Order,
     Resource,
-    Source,
     TagRules,
     Whole,
 )
+from cpm.resources.copied import Source
 
 _WORDS = _rds_snapshots.INSTANCES
 # Engines whose versions AWS supports beyond their time, unless it is told not to.

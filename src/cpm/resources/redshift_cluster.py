@@ -16,15 +16,8 @@ from cpm.resources import (
     _redshift_snapshots,
 )
 from cpm.resources._redshift_options import RecoverOptions
-from cpm.resources.contract import (
-    CopyWish,
-    Driver,
-    Order,
-    Resource,
-    SnapshotCollection,
-    TagRules,
-    Where,
-)
+from cpm.resources.contract import Driver, Order, Resource, SnapshotCollection, TagRules, Where
+from cpm.resources.copied import CopyWish
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,11 @@ _S3_ACTIONS = {
 }
 _OF_VERSIONS = {"DeleteObject": "DeleteObjectVersion", "GetObject": "GetObjectVersion"}
 # What to be allowed to give tags is called, where they come with a call that makes something.
-_TAGGING = {"rds": "rds:AddTagsToResource", "redshift": "redshift:CreateTags"}
+_TAGGING = {
+    "ebs": "ec2:CreateTags",
+    "rds": "rds:AddTagsToResource",
+    "redshift": "redshift:CreateTags",
+}
 # Parameters that hand a role on, and to which service.
 _PASSED_ROLES = {
     "IamInstanceProfile": "{}.amazonaws.com",

@@ -15,7 +15,8 @@ from cpm.aws import tags
 from cpm.aws.sessions import Aws
 from cpm.kernel.faults import Fault, FaultKind
 from cpm.resources import registry
-from cpm.resources.contract import Copied, CopyWish, Order, Owned, Part, Refs, State, Where
+from cpm.resources.contract import Order, Owned, Part, Refs, State, Where
+from cpm.resources.copied import Copied, CopyWish
 from cpm.testing.stage import SHARING_KEY, Begun, CopyCase, Stage, fault_of
 
 # Is told which IAM actions a part of the driver took.

@@ -6,12 +6,18 @@ It is used as `cpm.testing.driver_suite` is, with fixtures `driver`, each of the
 """
 
 import itertools
+from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from hashlib import sha256
 
+from cpm.archive import target
+from cpm.kernel import clock, times
 from cpm.kernel.faults import Fault
-from cpm.resources.contract import Driver, Json, Order, Part, Refs, Resource, Source
+from cpm.resources.contract import Driver, Json, Order, Part, Refs, Resource
+from cpm.resources.copied import Source, Use
 from cpm.resources.options import make
+from cpm.resources.restored_snapshots import SNAPSHOT, completion
 from cpm.testing.copy_suite import walk_copies
 from cpm.testing.stage import SHARES, Begun, Stage, to_be_taken_back
 
@@ -54,6 +60,7 @@ def _walk(stage: Stage, needed: _Permissions) -> None:
     for resource_id, options in stage.rig.more_targets(stage):
         _walk_backup(stage, resource_id, options, needed)
     walk_copies(stage, needed.add)
+    _walk_restores(stage, source[1], needed)
 
 
 def _walk_backup(
@@ -116,6 +123,32 @@ def _walk_recoveries(
             _walk_chain(stage, orders, needed)
         else:
             _walk_back(stage, to_be_taken_back(stage, orders, share), needed)
+
+
+def _walk_restores(stage: Stage, source: Source, needed: _Permissions) -> None:
+    """Start snapshots for what is outside of AWS, as a key of the account's encrypts them."""
+    driver = stage.driver
+    if driver.plan_restores is None or driver.recover_options is None:
+        return
+    for use in Use:
+        options: object = make(driver.recover_options, {"encrypted": True})
+        with stage.recording() as actions:
+            restores = driver.plan_restores(stage.aws, source, options, use)
+        needed.add("reading", actions)
+        orders = [each.order for each in restores]
+        if not any(effect.name == orders[0].effect for effect in driver.effects):
+            return  # what is started is another type's
+        (begun,) = _walk_chain(stage, orders, needed)
+        nothing = target.Totals(0, b64encode(sha256().digest()).decode())
+        _walk_chain(stage, [completion(begun.refs[SNAPSHOT], nothing)], needed)
+        with stage.recording() as actions:
+            assert begun.effect.expire is not None
+            begun.effect.expire(stage.aws, begun.refs, times.to_wire(clock.now()))
+        needed.add(f"expiry of {begun.effect.name}", actions)
+        with stage.recording() as actions:
+            assert begun.effect.undo is not None
+            begun.effect.undo(stage.aws, begun.refs)
+        needed.add(f"undo of {begun.effect.name}", actions)
 
 
 def _walk_back(stage: Stage, orders: list[Order], needed: _Permissions) -> None:

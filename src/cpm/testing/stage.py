@@ -15,7 +15,6 @@ from cpm.kernel.faults import Fault
 from cpm.resources import registry
 from cpm.resources.contract import (
     Ask,
-    Copied,
     Driver,
     Effect,
     Json,
@@ -23,11 +22,11 @@ from cpm.resources.contract import (
     Part,
     Refs,
     Resource,
-    Source,
     State,
     Verdict,
     Where,
 )
+from cpm.resources.copied import Copied, Source
 from cpm.resources.options import make
 from cpm.simulator.process import Simulator
 
@@ -58,7 +57,11 @@ _ROLES = frozenset(
     {"IamInstanceProfile", "IamRoles", "RoleArn", "MonitoringRoleArn", "DomainIAMRoleName"}
 )
 # How services name the right to tag what a call makes, where the call itself brings the tags.
-_TAGGING = {"rds": "rds:AddTagsToResource", "redshift": "redshift:CreateTags"}
+_TAGGING = {
+    "ebs": "ec2:CreateTags",
+    "rds": "rds:AddTagsToResource",
+    "redshift": "redshift:CreateTags",
+}
 # What else AWS checks for a call.
 _ALSO_CHECKED: Mapping[str, frozenset[str]] = {
     "dynamodb:RestoreTableFromBackup": frozenset(
@@ -93,12 +96,14 @@ class Call:
             found.add("iam:PassRole")
         if _names_a_key(self.parameters) or self._uses_a_key:
             found |= _KEY_ACTIONS
+            if self.service == "ebs":
+                found.add("kms:GenerateDataKey")
         return frozenset(found)
 
     @property
     def _uses_a_key(self) -> bool:
         """Whether AWS takes a key from what it is about, with the rights of the caller."""
-        if self.service == "ec2":
+        if self.service in ("ebs", "ec2"):
             return bool(self.parameters.get("Encrypted"))
         is_from_snapshot = self.operation.startswith(("Copy", "CreateDBInstance", "Restore"))
         return self.service == "rds" and is_from_snapshot

@@ -45,11 +45,6 @@ class Endpoint:
         return place(self.method, self.path)
 
     @property
-    def waits_for_s3(self) -> bool:
-        """Whether it comes with copies to S3, which this server cannot make yet."""
-        return "copy_to_s3/{snapshot_id}/recover" in self.path
-
-    @property
     def operation(self) -> Operation:
         """What the server declares for it."""
         return _DECLARED[self.place]
@@ -68,9 +63,7 @@ def place(method: str, path: str) -> tuple[str, str]:
 _DECLARED = {place(each.method, each.path): each for each in OPERATIONS}
 
 with (Path(__file__).parent / "endpoints.tsv").open(newline="") as _file:
-    ALL = tuple(Endpoint(**row) for row in csv.DictReader(_file, delimiter="\t"))
-
-THERE = tuple(each for each in ALL if not each.waits_for_s3)
+    ENDPOINTS = tuple(Endpoint(**row) for row in csv.DictReader(_file, delimiter="\t"))
 
 
 _SETTINGS: Mapping[str, dict[str, Any]] = {
@@ -122,7 +115,7 @@ def bodies(estate: Estate, root_id: int) -> Mapping[tuple[str, str], dict[str, A
         f"{groups}delegates/": {**group, "original_user": root_id},
         **{f"/policies/{{}}/targets/{kind}/": target for kind in (*kinds, "dynamodb_tables")},
     }
-    changes = {each.place: _change(each) for each in THERE if each.method == "PUT"}
+    changes = {each.place: _change(each) for each in ENDPOINTS if each.method == "PUT"}
     return {**changes, **{("POST", path): body for path, body in {**found, **_SETTINGS}.items()}}
 
 

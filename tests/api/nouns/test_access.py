@@ -5,13 +5,13 @@ from typing import Any
 from cpm.models.users import UserKind
 from tests.api.cast import Answer, Caller, caller, make_user
 from tests.api.matrix import SWITCHES
-from tests.api.nouns.endpoints import THERE, Endpoint
+from tests.api.nouns.endpoints import ENDPOINTS, Endpoint
 from tests.api.nouns.everything import address_of, taken_back
 from tests.api.nouns.organisation import NOWHERE, Member, Organisation
 
 SERVED = "served"
 ALL = "+".join(sorted(SWITCHES))
-ASKED = [each for each in THERE if each.permission != "none"]
+ASKED = [each for each in ENDPOINTS if each.permission != "none"]
 
 
 def send(who: Caller, one: Endpoint, ids: dict[str, int]) -> Answer:

@@ -17,14 +17,14 @@ from cpm.api.versions import LATEST
 from cpm.services import tokens
 from tests.api.cast import Answer, Caller
 from tests.api.nouns.commands import arguments, commands, have_a_worker, run
-from tests.api.nouns.endpoints import ALL, OURS, STATUS, THERE, Endpoint, bodies, place
+from tests.api.nouns.endpoints import ENDPOINTS, OURS, STATUS, Endpoint, bodies, place
 from tests.api.nouns.estate import Estate, create, keys
 from tests.api.nouns.everything import address_of, taken_back
 from tests.api.nouns.failing import Writes
 
 Ids = dict[str, int]
 
-GUIDE = [each for each in ALL if each.since != OURS]
+GUIDE = [each for each in ENDPOINTS if each.since != OURS]
 LATER = "1.7"
 # Whoever refreshes a token has obtained one before.
 REFRESH = "/token/refresh/"
@@ -64,21 +64,14 @@ def ask(
 
 def test_the_table_has_the_guide_and_what_is_ours() -> None:
     assert len(GUIDE) == 177
-    assert len({each.place for each in ALL}) == len(ALL)
-    assert {each.place for each in THERE} == {place(one.method, one.path) for one in OPERATIONS}
-
-
-def test_what_waits_for_copies_to_s3_is_not_there_yet(nobody: Caller) -> None:
-    waiting = [each for each in ALL if each.waits_for_s3]
-    assert waiting, "nothing waits any more: the rule can go"
-    for one in waiting:
-        assert ask(nobody, one).status == 404, f"{one} has come: the rule that excuses it can go"
+    assert len({each.place for each in ENDPOINTS}) == len(ENDPOINTS)
+    assert {each.place for each in ENDPOINTS} == {place(one.method, one.path) for one in OPERATIONS}
 
 
 def test_an_operation_is_there_for_the_versions_that_know_it(
     nobody: Caller, compatible: None
 ) -> None:
-    for one in THERE:
+    for one in ENDPOINTS:
         since = "1.0.0" if one.since == OURS else one.since
         path = address_of(one.path, {"": 999_999_999})
         for spelling, version in SPELLINGS.items():
@@ -88,7 +81,7 @@ def test_an_operation_is_there_for_the_versions_that_know_it(
 
 
 def test_nobody_gets_what_needs_a_token(nobody: Caller) -> None:
-    for one in THERE:
+    for one in ENDPOINTS:
         answer = ask(nobody, one)
         if one.permission != "none":
             assert (answer.status, answer.codes) == (401, _whole("not_authenticated")), one
@@ -99,7 +92,7 @@ def test_nobody_gets_what_needs_a_token(nobody: Caller) -> None:
 
 
 def test_what_is_not_there_is_not_found(root: Caller) -> None:
-    for one in THERE:
+    for one in ENDPOINTS:
         if "{" in one.path:
             path = ""
         elif one.operation.listing is not None:
@@ -111,7 +104,7 @@ def test_what_is_not_there_is_not_found(root: Caller) -> None:
 
 
 def test_no_form_or_version_but_its_own_can_be_had(root: Caller) -> None:
-    for one in THERE:
+    for one in ENDPOINTS:
         wrong = ["application/json; version=9.9", "image/png"]
         for accept in wrong[: 1 if one.permission == "support logs" else 2]:
             answer = ask(root, one, accept=accept)
@@ -124,7 +117,7 @@ def test_every_operation_does_what_it_is_for_and_refuses_nonsense(
     check_commands(arguments(root, everything, terminal), writes)
     sent = bodies(estate, root.id)
     # What has gone in AWS does not come back: it goes last.
-    for one in sorted(THERE, key=lambda each: each.effect == "deletes in AWS"):
+    for one in sorted(ENDPOINTS, key=lambda each: each.effect == "deletes in AWS"):
         path = address_of(one.path, everything)
         check_refusals(root, one, path)
         with taken_back():

@@ -24,7 +24,7 @@ from cpm.services import groups, own_certificate, tokens
 from tests.api.cast import ADDRESS, PASSWORD, Caller
 from tests.api.nouns.cloud import Cloud
 from tests.api.nouns.commands import arguments, commands, have_a_worker, run
-from tests.api.nouns.endpoints import THERE, Endpoint, bodies
+from tests.api.nouns.endpoints import ENDPOINTS, Endpoint, bodies
 from tests.api.nouns.estate import Estate, create, keys, work_on
 from tests.api.nouns.everything import (
     address_of,
@@ -156,7 +156,7 @@ def plant(root: Caller, estate: Estate) -> None:
 def refuse(witness: Witness, root: Caller, estate: Estate, ids: dict[str, int]) -> None:
     """Have everything refused to which secrets belong, and everything else that can be."""
     wrong = keys(estate.cloud, name="wrong", aws_secret_key=PLANTED["refused"])
-    for one in THERE:
+    for one in ENDPOINTS:
         path = address_of(one.path, ids)
         for named in one.operation.body or ():
             if named.kind.schema.get("writeOnly") or "password" in named.name:
@@ -177,7 +177,7 @@ def refuse(witness: Witness, root: Caller, estate: Estate, ids: dict[str, int]) 
 
 
 def read_everything(witness: Witness, who: Caller, ids: dict[str, int]) -> None:
-    for one in THERE:
+    for one in ENDPOINTS:
         if one.method == "GET":
             path = address_of(one.path, ids)
             ask(witness, who, one, path)
@@ -270,7 +270,7 @@ def test_no_secret_comes_out_again(
     found = found_by_listing(root, OPERATIONS, {**ids, "users": managed.id})
     for who in (root, managed, delegate, stranger):
         read_everything(witness, who, found)
-    for one in THERE:
+    for one in ENDPOINTS:
         if one.method != "GET" and not one.path.startswith("/token/"):
             body = bodies(estate, root.id).get(one.place, {})
             ask(witness, root, one, address_of(one.path, found), body)

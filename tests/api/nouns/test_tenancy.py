@@ -12,7 +12,7 @@ from cpm.services.fields import Field
 from tests.api.cast import Caller, caller, make_user
 from tests.api.matrix import SWITCHES
 from tests.api.nouns.cloud import Cloud
-from tests.api.nouns.endpoints import THERE, Endpoint, bodies
+from tests.api.nouns.endpoints import ENDPOINTS, Endpoint, bodies
 from tests.api.nouns.estate import Estate, drain
 from tests.api.nouns.everything import address_of, taken_back
 from tests.api.nouns.organisation import NOWHERE, Organisation
@@ -22,8 +22,8 @@ pytestmark = pytest.mark.django_db  # of which the organisation alone would not 
 Ids = dict[str, int]
 
 ALL = "+".join(sorted(SWITCHES))
-WITH_IDS = [each for each in THERE if "{" in each.path]
-LISTS = [each for each in THERE if each.operation.listing is not None]
+WITH_IDS = [each for each in ENDPOINTS if "{" in each.path]
+LISTS = [each for each in ENDPOINTS if each.operation.listing is not None]
 
 # Who asks, whose objects he sees, and whose he does not.
 ASKERS = [
@@ -128,7 +128,7 @@ def test_an_id_of_somebody_elses_in_a_body_is_that_of_nothing(organisation: Orga
         who, estate = organisation.members[name], organisation.estates[owner]
         own, foreign = organisation.ids[owner], organisation.ids[stranger]
         sent = bodies(estate, who.caller.id)
-        for one in THERE:
+        for one in ENDPOINTS:
             for field in filter(is_reference, one.operation.body or ()):
                 path, body = address_of(one.path, own), sent.get(one.place, {}) | ENABLED
                 id_ = foreign[REFERENCES[field.name]]
@@ -206,7 +206,7 @@ def test_no_answer_names_anything_of_somebody_elses(organisation: Organisation) 
 def said_to(organisation: Organisation, name: str, owner: str) -> str:
     """All that somebody is told when he reads everything that he may."""
     who, ids = organisation.members[name], organisation.ids[owner]
-    reads = [each for each in THERE if each.method == "GET" and each.permission == "read"]
+    reads = [each for each in ENDPOINTS if each.method == "GET" and each.permission == "read"]
     answers = [told(who.caller, one, address_of(one.path, ids)) for one in reads]
     return "\n".join(answer[1].decode() for answer in answers)
 

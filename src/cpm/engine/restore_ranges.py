@@ -1,0 +1,155 @@
+"""Puts ranges of copies in S3 into the EBS snapshots that they are to be.
+
+A range is one worker's at a time. How far it is, is written every few seconds, by a conditional
+update: who is killed costs what he has put since, and who is overtaken stops.
+"""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import structlog
+from django.db import transaction
+
+from cpm.archive import target
+from cpm.archive.copying import Progress
+from cpm.archive.errors import ArchiveError, Damaged
+from cpm.engine import accounts, archived, jobs, queue, s3_ranges
+from cpm.engine.queue import Overtaken
+from cpm.kernel import clock
+from cpm.kernel.faults import Fault
+from cpm.models.s3_restores import S3RestorePhase, S3RestoreRange
+from cpm.resources.restored_snapshots import SNAPSHOT
+
+log = structlog.get_logger(__name__)
+
+CHECKPOINT_SECONDS = 2.0
+# What passes is waited for as long as the restore has time; what AWS refuses may yet be allowed.
+PAUSE = timedelta(seconds=30)
+MOST_REFUSALS = 3
+
+
+@jobs.RESTORE_RANGE.runs
+def look(range_id: int) -> None:
+    """Put what is left of a range."""
+    piece = _due(range_id)
+    if piece is None:
+        return
+    # Whoever has it still, but was taken for dead, cannot tell of it any more.
+    _change(piece)
+    try:
+        _put(piece)
+    except Fault as fault:
+        _learn_from(piece, fault)
+    except ArchiveError as error:
+        _give_up(piece, str(error))
+
+
+@jobs.RESTORE_RANGE.gives_up
+def give_up(range_id: int) -> None:
+    """End a range at which our own code fails again and again."""
+    piece = _due(range_id)
+    if piece is not None:
+        _give_up(piece, "an error of the server, which its log describes")
+
+
+def _due(range_id: int) -> S3RestoreRange | None:
+    rows = S3RestoreRange.objects.filter(
+        pk=range_id, due_at__lte=clock.now(), restore__phase=S3RestorePhase.FILLING
+    )
+    return rows.select_related(
+        *("restore__copy__snapshot", "restore__start__account__assume_from_account"),
+        "restore__copy__repository__account__assume_from_account",
+    ).first()
+
+
+def _put(piece: S3RestoreRange) -> None:
+    restore = piece.restore
+    archive, manifest = archived.archive_of(restore.copy)
+    start = restore.start
+    account = _Account(piece)
+    put = target.restore_range(
+        archive,
+        manifest,
+        accounts.aws_of(start.account, start.region).on_behalf_of(f"restore-{restore.pk}"),
+        start.refs[SNAPSHOT],
+        range(piece.first_page, piece.last_page + 1),
+        first_block=piece.block,
+        tell=account.note,
+        should_stop=account.should_stop,
+        limits=s3_ranges.limits(),
+        progress=account.progress,
+    )
+    if account.overtaken is not None:
+        raise account.overtaken
+    lost = account.lost(put.damages)
+    if not put.is_finished:
+        _change(piece, block=put.block, lost=lost, blocks_done=account.done)
+        return
+    with transaction.atomic():
+        done = {"is_done": True, "blocks_done": piece.blocks, "due_at": None}
+        _change(piece, block=put.block, lost=lost, refusals=0, **done)
+        jobs.wake_recovery(restore.recovery_id)
+
+
+class _Account:
+    """Writes down how far a range is, every few seconds."""
+
+    def __init__(self, piece: S3RestoreRange) -> None:
+        self.progress = Progress()
+        self.overtaken: Overtaken | None = None
+        self._piece = piece
+        self._done_before = piece.blocks_done
+        self._lost_before = set(piece.lost)
+        self._due = clock.monotonic() + CHECKPOINT_SECONDS
+
+    def note(self, block: int, damages: Sequence[Damaged]) -> None:
+        """All before the block has been put, but for what is damaged."""
+        if clock.monotonic() < self._due:
+            return
+        try:
+            _change(self._piece, block=block, lost=self.lost(damages), blocks_done=self.done)
+        except Overtaken as overtaken:
+            self.overtaken = overtaken
+        self._due = clock.monotonic() + CHECKPOINT_SECONDS
+
+    @property
+    def done(self) -> int:
+        """How many blocks have been put."""
+        return min(self._done_before + self.progress.blocks, self._piece.blocks)
+
+    def should_stop(self) -> bool:
+        """Whether somebody else has it now, it is wanted no more, or this worker is to stop."""
+        return self.overtaken is not None or queue.is_stopping()
+
+    def lost(self, damages: Sequence[Damaged]) -> list[str]:
+        """All that has been lost of the range so far."""
+        return sorted(self._lost_before | {each.what for each in list(damages)})
+
+
+def _learn_from(piece: S3RestoreRange, fault: Fault) -> None:
+    """It did not go on: try again where that may help."""
+    log.warning("restore.range_failed", range=piece.pk, fault=str(fault))
+    if fault.worth_another_try:
+        _change(piece, due_at=clock.now() + PAUSE)
+    elif piece.refusals + 1 < MOST_REFUSALS:
+        later = clock.now() + PAUSE * (piece.refusals + 1)
+        _change(piece, due_at=later, refusals=piece.refusals + 1)
+    else:
+        _give_up(piece, str(fault))
+
+
+def _give_up(piece: S3RestoreRange, error: str) -> None:
+    with transaction.atomic():
+        _change(piece, error=error, due_at=None)
+        jobs.wake_recovery(piece.restore.recovery_id)
+
+
+def _change(piece: S3RestoreRange, **changes: Any) -> None:
+    """Change the row, as it was read; raises Overtaken when somebody was first."""
+    same = S3RestoreRange.objects.filter(pk=piece.pk, version=piece.version)
+    if not same.update(version=piece.version + 1, **changes):
+        raise Overtaken(f"{piece} is not at version {piece.version} any longer")
+    piece.version += 1
+    for name, value in changes.items():
+        setattr(piece, name, value)

@@ -1,0 +1,164 @@
+"""Recovery from S3 over the API: what comes back is what was there, wherever it is wanted."""
+
+from typing import Any
+
+import pytest
+
+from cpm.models.snapshots import Snapshot
+from tests.api.nouns.archive import archive_of
+from tests.api.nouns.cloud import REGION, Cloud
+from tests.api.nouns.estate import Estate, connect, create, drain
+
+ELSEWHERE = "eu-west-1"
+
+
+@pytest.fixture
+def volume_id(cloud: Cloud) -> str:
+    """A volume with some data, among it blocks far apart and a page of zeros."""
+    volume_id = cloud.volume(size_gib=5, Name="data", owner="shop")
+    cloud.simulator.fill(
+        volume_id,
+        {"pattern": "random", "start": 0, "count": 3},
+        {"pattern": "text", "start": 4095, "count": 2, "seed": 7},
+        {"pattern": "text", "start": 10239, "count": 1, "seed": 8},
+    )
+    return volume_id
+
+
+@pytest.fixture
+def copy(estate: Estate, volume_id: str) -> Snapshot:
+    """The volume's copy in S3."""
+    estate.target("volumes", volume_id)
+    return archive_of(estate).copies_of(estate.run()["id"])[volume_id]
+
+
+def path_of(copy: Snapshot) -> str:
+    return f"/backups/{copy.backup_id}/snapshots/copy_to_s3/{copy.pk}/recover/"
+
+
+def recovered(estate: Estate, path: str, asked: dict[str, Any]) -> Any:
+    """The record of a recovery that is over."""
+    recovery = create(estate.caller, path, asked)
+    drain()
+    return estate.caller.get(f"/recoveries/{recovery['id']}/").json
+
+
+def tags_of(resource: Any) -> dict[str, str]:
+    return {tag["Key"]: tag["Value"] for tag in resource["Tags"]}
+
+
+def ours(cloud: Cloud, copy: Snapshot, region: str = REGION) -> list[str]:
+    """The snapshots of a place, but for that which the backup has made."""
+    return sorted(cloud.snapshots(region).keys() - {copy.s3_copy.original_ref})
+
+
+def test_a_volume_comes_back_from_s3_as_it_was(
+    estate: Estate, cloud: Cloud, volume_id: str, copy: Snapshot
+) -> None:
+    recovery = create(estate.caller, path_of(copy), {})
+    assert (recovery["recovery_type"], recovery["status"], recovery["progress"]) == ("S", "P", 0)
+    assert (recovery["resource_id"], recovery["region"]) == (volume_id, REGION)
+    assert estate.caller.delete(f"/backups/{copy.backup_id}/").status == 409
+    drain()
+    done = estate.caller.get(f"/recoveries/{recovery['id']}/").json
+    assert (done["status"], done["progress"], done["error"]) == ("S", 100, None)
+    result = done["result_resource_id"]
+    assert done["result_resource_ids"] == [result]
+    assert cloud.simulator.differing(volume_id, result) == []
+    made = cloud.volume_of(result)
+    assert (made["Size"], made["AvailabilityZone"]) == (5, f"{REGION}a")
+    assert tags_of(made).items() >= {"Name": "data", "owner": "shop"}.items()
+    assert ours(cloud, copy) == []
+    lines = [line["message"] for line in estate.caller.get(f"/recoveries/{done['id']}/logs/").json]
+    assert any("GiB of" in line and "verified" in line for line in lines), lines
+    assert lines[-1] == f"Recovered as {result}."
+
+
+def test_a_copy_comes_back_as_a_snapshot(
+    estate: Estate, cloud: Cloud, volume_id: str, copy: Snapshot
+) -> None:
+    asked = {"recover_as": "S", "size_gib": 6, "additional_tags": {"ticket": "4711"}}
+    done = recovered(estate, path_of(copy), asked)
+    assert (done["status"], done["error"]) == ("S", None)
+    (result,) = ours(cloud, copy)
+    assert done["result_resource_ids"] == [result]
+    assert cloud.simulator.differing(volume_id, result) == []
+    made = cloud.snapshots()[result]
+    assert (made["State"], made["VolumeSize"], made["Encrypted"]) == ("completed", 6, False)
+    assert tags_of(made).items() >= {"owner": "shop", "ticket": "4711"}.items()
+    assert tags_of(made)["cpm_backup_id"] == str(copy.backup_id)
+
+
+def test_a_volume_comes_back_in_another_region_and_account_under_its_key(
+    estate: Estate, other_cloud: Cloud, volume_id: str, copy: Snapshot
+) -> None:
+    account = connect(estate.caller, other_cloud, name="other")["id"]
+    key = other_cloud.client("kms", ELSEWHERE).create_key()["KeyMetadata"]
+    asked = {"region": ELSEWHERE, "account": account, "kms_key": key["KeyId"]}
+    done = recovered(estate, path_of(copy), {**asked, "keep_snapshots": True, "size_gib": 8})
+    assert (done["status"], done["error"]) == ("S", None)
+    assert (done["account"], done["region"]) == (account, ELSEWHERE)
+    result, kept = done["result_resource_ids"]
+    assert other_cloud.simulator.differing(volume_id, result) == []
+    ec2 = other_cloud.client("ec2", ELSEWHERE)
+    (made,) = ec2.describe_volumes(VolumeIds=[result])["Volumes"]
+    assert (made["Size"], made["KmsKeyId"]) == (8, key["Arn"])
+    assert made["AvailabilityZone"].startswith(ELSEWHERE)
+    (snapshot,) = other_cloud.snapshots(ELSEWHERE).values()
+    assert (snapshot["SnapshotId"], snapshot["KmsKeyId"]) == (kept, key["Arn"])
+
+
+def test_a_volume_from_s3_takes_the_place_of_another(
+    estate: Estate, cloud: Cloud, volume_id: str, copy: Snapshot
+) -> None:
+    instance_id = cloud.instance(volumes=2)
+    (device, old) = max(cloud.volumes_of(instance_id).items())
+    asked = {"attach_to_instance": instance_id, "device": device}
+    assert estate.caller.post(path_of(copy), asked).codes == {"device": ["invalid"]}
+    cloud.ec2.stop_instances(InstanceIds=[instance_id])
+    done = recovered(estate, path_of(copy), {**asked, "attach_behavior": "S"})
+    assert (done["status"], done["error"]) == ("S", None)
+    assert cloud.volumes_of(instance_id)[device] == done["result_resource_id"]
+    assert cloud.volume_of(old)["State"] == "available"
+    assert cloud.simulator.differing(volume_id, done["result_resource_id"]) == []
+
+
+def test_an_instance_comes_back_from_s3_with_the_data_of_all_its_volumes(
+    estate: Estate, cloud: Cloud, other_cloud: Cloud
+) -> None:
+    instance_id = cloud.instance(volumes=3)
+    volumes = cloud.volumes_of(instance_id)
+    for seed, volume_id in enumerate(volumes.values()):
+        cloud.simulator.fill(volume_id, {"pattern": "text", "count": 2, "seed": seed})
+    estate.target("instances", instance_id)
+    backup = estate.run()["id"]
+    (instance,) = estate.caller.get(f"/backups/{backup}/snapshots/instances/").json
+    path = f"/backups/{backup}/snapshots/instances/{instance['id']}/recover/"
+    assert estate.caller.post(path, {"source": "s3"}).codes == {"source": ["invalid"]}
+    assert estate.caller.post(path, {"keep_snapshots": True}).codes == {
+        "keep_snapshots": ["invalid"]
+    }
+    archive_of(estate).copies_of(backup)
+    before = cloud.snapshots().keys()
+    done = recovered(estate, path, {"source": "s3"})
+    assert (done["recovery_type"], done["status"], done["error"]) == ("S", "S", None)
+    new = cloud.volumes_of(done["result_resource_id"])
+    assert new.keys() == volumes.keys()
+    for device, volume_id in volumes.items():
+        assert cloud.simulator.differing(volume_id, new[device]) == []
+    assert cloud.snapshots().keys() == before
+
+    account = connect(estate.caller, other_cloud, name="other")["id"]
+    elsewhere = {"source": "s3", "account": account, "region": ELSEWHERE}
+    skipped = [{"device": min(volumes), "skip": True}]
+    done = recovered(estate, path, {**elsewhere, "block_devices": skipped})
+    assert (done["status"], done["error"]) == ("S", None)
+    ec2 = other_cloud.client("ec2", ELSEWHERE)
+    made = {
+        each["Attachments"][0]["Device"]: each["VolumeId"]
+        for each in ec2.describe_volumes()["Volumes"]
+    }
+    assert made.keys() == volumes.keys() - {min(volumes)}
+    for device, volume_id in made.items():
+        assert cloud.simulator.differing(volumes[device], volume_id) == []
+    assert other_cloud.snapshots(ELSEWHERE) == {}

@@ -1,0 +1,218 @@
+"""Recoveries from S3 that meet trouble: nothing half-made stays, and what is told is true."""
+
+from typing import Any
+
+import pytest
+
+from cpm.archive import packs
+from cpm.archive.blobs import BLOCK_BYTES
+from cpm.engine import events, recoveries, restore_ranges
+from cpm.engine.queue import Overtaken
+from cpm.kernel import clock
+from cpm.models.recoveries import Recovery, RecoveryOutcome
+from cpm.models.s3_restores import S3RestoreRange
+from cpm.models.snapshots import Snapshot
+from cpm.queries import people
+from cpm.queries.recoveries import listed
+from cpm.resources import registry
+from cpm.services import recoveries as services
+from tests.engine.archive import Archive, archive_in
+from tests.engine.world import World, at_once, log_of, open_alerts, volume_target
+from tests.simulator import blocks as direct
+
+
+@pytest.fixture
+def volume_id(world: World) -> str:
+    """A volume of three pages with data in each."""
+    made = world.ec2().create_volume(AvailabilityZone="us-east-1a", Size=5)
+    volume_id: str = made["VolumeId"]
+    world.simulator.fill(
+        volume_id,
+        {"pattern": "random", "start": 0, "count": 2},
+        {"pattern": "text", "start": 5000, "count": 1, "seed": 7},
+        {"pattern": "text", "start": 10239, "count": 1, "seed": 8},
+    )
+    return volume_id
+
+
+@pytest.fixture
+def archive(world: World) -> Archive:
+    return archive_in(world)
+
+
+@pytest.fixture
+def copy(world: World, archive: Archive, volume_id: str) -> Snapshot:
+    """The volume's copy in S3; there is no snapshot of it in EBS any longer."""
+    original = world.backup(world.policy(volume_target(volume_id))).snapshots.get()
+    copy = archive.copy_of(original)
+    world.ec2().delete_snapshot(SnapshotId=original.aws_ref)
+    return copy
+
+
+def begin(world: World, copy: Snapshot, **asked: Any) -> Recovery:
+    owner, collection = registry.by_snapshot_collection(copy.collection)
+    actor = people.of(world.user)
+    return services.from_s3_copy(copy.backup_id, owner, collection, copy.pk, asked, actor=actor)
+
+
+def done(world: World, recovery: Recovery) -> Recovery:
+    world.drain()
+    recovery.refresh_from_db()
+    return recovery
+
+
+def damage(archive: Archive, copy: Snapshot, block: int) -> None:
+    """Turn a bit of a block in the repository."""
+    manifest = archive.repository.manifest(copy.aws_ref)
+    place = next(
+        place
+        for found in manifest.pages
+        for number, place in archive.repository.page(found).items()
+        if number == block
+    )
+    name, store = packs.name_of(place.pack), archive.repository.store
+    content = bytearray(store.read(name))
+    content[place.offset + place.length // 2] ^= 1
+    store.write(name, bytes(content))
+
+
+def lose_packs(archive: Archive) -> None:
+    for stored in list(archive.repository.store.list("packs/")):
+        archive.repository.store.delete(stored.name)
+
+
+def test_a_damaged_block_is_named_and_nothing_is_left(
+    world: World, archive: Archive, copy: Snapshot, volume_id: str
+) -> None:
+    damage(archive, copy, 5000)
+    recovery = done(world, begin(world, copy))
+    assert recovery.outcome == RecoveryOutcome.FAILED
+    assert f"of {volume_id}: block 5000 is damaged in S3" in recovery.error
+    assert world.snapshots_in_aws() == []
+    assert f"recovery:{world.user.pk}:{volume_id}" in open_alerts()
+    assert log_of(recovery)[-2:] == ["step_undone", "recovery_failed"]
+
+
+def test_damaged_blocks_are_zeros_where_that_is_wished(
+    world: World, archive: Archive, copy: Snapshot, volume_id: str
+) -> None:
+    damage(archive, copy, 5000)
+    recovery = done(world, begin(world, copy, allow_damaged=True))
+    assert recovery.outcome == RecoveryOutcome.PARTIAL
+    assert "block 5000 is damaged in S3, and zeros now" in recovery.error
+    (result,) = recovery.result_resource_ids
+    assert world.simulator.differing(volume_id, result) == [5000]
+    assert world.simulator.read_blocks(result, 5000) == bytes(BLOCK_BYTES)
+    assert world.snapshots_in_aws() == []
+
+
+def test_lost_packs_fail_a_recovery(world: World, archive: Archive, copy: Snapshot) -> None:
+    lose_packs(archive)
+    recovery = done(world, begin(world, copy, recover_as="S"))
+    assert recovery.outcome == RecoveryOutcome.FAILED
+    assert "page 0" in recovery.error
+    assert world.snapshots_in_aws() == []
+
+
+@pytest.mark.parametrize(
+    "operation", ["ebs:StartSnapshot", "ebs:PutSnapshotBlock", "ebs:CompleteSnapshot"]
+)
+def test_what_aws_does_not_allow_fails_a_recovery_and_is_taken_back(
+    world: World, copy: Snapshot, operation: str
+) -> None:
+    recovery = begin(world, copy)
+    world.simulator.faults([{"op": operation, "kind": "denied"}])
+    assert done(world, recovery).outcome == RecoveryOutcome.FAILED
+    assert operation in recovery.error
+    assert world.snapshots_in_aws() == []
+
+
+def test_what_passes_only_delays_a_recovery(world: World, copy: Snapshot, volume_id: str) -> None:
+    recovery = begin(world, copy)
+    world.simulator.reset_counts()
+    world.simulator.faults(
+        [
+            {"op": "ebs:StartSnapshot", "kind": "lost", "times": 1},
+            {"op": "ebs:PutSnapshotBlock", "kind": "503", "times": 1},
+            {"op": "ebs:CompleteSnapshot", "kind": "lost", "times": 1},
+            {"op": "s3:GetObject", "kind": "503", "times": 2},
+        ]
+    )
+    assert done(world, recovery).outcome == RecoveryOutcome.SUCCEEDED
+    (result,) = recovery.result_resource_ids
+    assert world.simulator.differing(volume_id, result) == []
+    assert world.simulator.counts()["ec2:CreateVolume"] == 1
+    assert world.snapshots_in_aws() == []
+
+
+def test_what_was_put_before_a_crash_is_not_put_again(
+    world: World, copy: Snapshot, volume_id: str
+) -> None:
+    recovery = begin(world, copy, recover_as="S")
+    first, *_ = ranges_to_be_put(world)
+    snapshot_id = first.restore.start.refs["snapshot"]
+    # Whoever had it wrote down that he had put its first block, and died.
+    block = world.simulator.read_blocks(volume_id)
+    direct.put(world.client("ebs"), snapshot_id, 0, block)
+    S3RestoreRange.objects.filter(pk=first.pk).update(block=1, blocks_done=1)
+    world.simulator.reset_counts()
+    assert done(world, recovery).outcome == RecoveryOutcome.SUCCEEDED
+    assert world.simulator.counts()["ebs:PutSnapshotBlock"] == 3
+    assert recovery.result_resource_ids == [snapshot_id]
+    assert world.simulator.differing(volume_id, snapshot_id) == []
+
+
+def test_of_two_workers_with_one_range_the_slower_gives_way(
+    world: World, copy: Snapshot, volume_id: str
+) -> None:
+    recovery = begin(world, copy, recover_as="S")
+    first, *_ = ranges_to_be_put(world)
+    assert first.due_at is not None
+    world.move_to(first.due_at)
+
+    def put() -> str:
+        try:
+            restore_ranges.look(first.pk)
+        except Overtaken:
+            return "gave way"
+        return "done"
+
+    assert "done" in at_once(2, put)
+    first.refresh_from_db()
+    assert (first.is_done, first.blocks_done) == (True, 2)
+    assert done(world, recovery).outcome == RecoveryOutcome.SUCCEEDED
+    assert world.simulator.differing(volume_id, recovery.result_resource_ids[0]) == []
+
+
+def test_progress_is_told_by_blocks(world: World, copy: Snapshot) -> None:
+    recovery = begin(world, copy, recover_as="S")
+    first, *_ = ranges_to_be_put(world)
+    restore_ranges.look(first.pk)
+    assert listed(people.of(world.user)).get(pk=recovery.pk).progress == 0  # type: ignore[attr-defined]
+    world.move_to(first.due_at or clock.now())
+    restore_ranges.look(first.pk)
+    assert listed(people.of(world.user)).get(pk=recovery.pk).progress == 50  # type: ignore[attr-defined]
+    recoveries.look(recovery.pk)
+    (line,) = recovery.events.filter(code="restore_progress")
+    assert (line.values["percent"], line.values["left"]) == (50, line.values["left"])
+    assert "MiB/s" in events.text(line.code, line.values)
+    assert done(world, recovery).outcome == RecoveryOutcome.SUCCEEDED
+
+
+def test_a_restore_ends_at_its_deadline(world: World, copy: Snapshot) -> None:
+    recovery = begin(world, copy)
+    first, *_ = ranges_to_be_put(world)
+    world.move_to(first.restore.deadline_at)
+    recoveries.look(recovery.pk)
+    assert done(world, recovery).outcome == RecoveryOutcome.FAILED
+    assert "in time" in recovery.error
+    assert world.snapshots_in_aws() == []
+
+
+def ranges_to_be_put(world: World) -> list[S3RestoreRange]:
+    """The ranges of a recovery that has just been begun; AWS has refused each of them once."""
+    world.simulator.faults([{"op": "ebs:PutSnapshotBlock", "kind": "denied", "times": 3}])
+    world.work()
+    ranges = list(S3RestoreRange.objects.select_related("restore__start").order_by("pk"))
+    assert [each.refusals for each in ranges] == [1, 1, 1]
+    return ranges
