@@ -12,7 +12,7 @@ from tests.engine.world import World, log_of, volume_target
 
 ENGINE = Path(cpm.engine.__file__).parent
 # Codes stand as literals where lines are logged, or in tables of outcomes.
-LITERAL = re.compile(r'"([a-z]+(?:_[a-z]+)+)"')
+LITERAL = re.compile(r'"([a-z]+[0-9]?(?:_[a-z]+)+)"')
 
 
 def codes_in_the_engine() -> set[str]:

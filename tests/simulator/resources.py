@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 ZONE = "us-east-1a"
 BASE_IMAGE = "ami-0abcdef1234567890"
+ARM_IMAGE = "ami-0aaaaaaaaaaaaaaa64"
 WINDOWS_IMAGE = "ami-0fedcba0987654321"
 
 

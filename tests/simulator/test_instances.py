@@ -8,6 +8,7 @@ from cpm.simulator.process import Credentials, Simulator
 from tests.simulator.conftest import Later
 from tests.simulator.expect import refused
 from tests.simulator.resources import (
+    ARM_IMAGE,
     BASE_IMAGE,
     WINDOWS_IMAGE,
     ZONE,
@@ -223,7 +224,9 @@ class TestTags:
 
 def test_the_base_images_are_amazons_and_public(ec2: "EC2Client") -> None:
     found = {image["ImageId"]: image for image in ec2.describe_images(Owners=["amazon"])["Images"]}
-    assert set(found) == {BASE_IMAGE, WINDOWS_IMAGE}
+    assert set(found) == {BASE_IMAGE, ARM_IMAGE, WINDOWS_IMAGE}
+    assert found[BASE_IMAGE]["Architecture"] == "x86_64"
+    assert found[ARM_IMAGE]["Architecture"] == "arm64"
     assert all(image["Public"] for image in found.values())
     windows = found[WINDOWS_IMAGE]
     assert (windows["Platform"], windows["PlatformDetails"]) == ("windows", "Windows")

@@ -89,7 +89,7 @@ class Environment:
         512, "What they take together for blocks on their way (MiB), in each process."
     )
     archive_connections: int = _setting(8, "Blocks that each of them reads at once.")
-    archive_level: int = _setting(3, "How hard zstd tries on blocks, from 1 to 19.")
+    archive_level: int = _setting(2, "How hard zstd tries on blocks, from 1 to 19.")
     archive_indexed_blocks: int = _setting(
         1_000_000,
         "Blocks of each repository that are found again, so that other volumes need not store them"
