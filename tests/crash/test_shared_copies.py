@@ -7,7 +7,7 @@ from cpm.engine import tick
 from cpm.models.backups import Backup, CopyStatus
 from cpm.models.s3_copies import S3CopyRange
 from tests.crash.processes import HANG, a_fleet, die_at
-from tests.crash.stories import check_quiet
+from tests.crash.stories import check_quiet, is_over
 from tests.crash.time import TimedWorld
 from tests.engine.archiving import Vault, copies_of, in_ebs, s3_policy, volume, write
 from tests.engine.world import volume_target
@@ -37,7 +37,7 @@ def test_a_copy_outlives_the_workers_that_share_it(
             assert mover.wait(60) == 0
         assert S3CopyRange.objects.filter(is_done=True).count() == 2
         fleet.worker()
-        fleet.wait_for(lambda: status_of(backup) != CopyStatus.IN_PROGRESS)
+        fleet.wait_for(lambda: status_of(backup) != CopyStatus.IN_PROGRESS and is_over())
     world.drain()
     check_quiet()
     assert status_of(backup) == CopyStatus.SUCCEEDED
