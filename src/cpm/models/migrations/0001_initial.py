@@ -9,1219 +9,524 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+
     initial = True
 
-    dependencies = []
+    dependencies = [
+    ]
 
     operations = [
         migrations.CreateModel(
-            name="ApiBudget",
+            name='ApiBudget',
             fields=[
-                ("key", models.CharField(max_length=160, primary_key=True, serialize=False)),
-                ("spent_until", models.DateTimeField()),
-                ("per_second", models.FloatField()),
-                ("burst", models.FloatField()),
-                ("throttled_at", models.DateTimeField(null=True)),
+                ('key', models.CharField(max_length=160, primary_key=True, serialize=False)),
+                ('spent_until', models.DateTimeField()),
+                ('per_second', models.FloatField()),
+                ('burst', models.FloatField()),
+                ('throttled_at', models.DateTimeField(null=True)),
             ],
         ),
         migrations.CreateModel(
-            name="Setting",
+            name='Setting',
             fields=[
-                ("section", models.CharField(max_length=32, primary_key=True, serialize=False)),
-                ("value", models.JSONField(default=dict)),
+                ('section', models.CharField(max_length=32, primary_key=True, serialize=False)),
+                ('value', models.JSONField(default=dict)),
             ],
         ),
         migrations.CreateModel(
-            name="User",
+            name='User',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("password", models.CharField(max_length=128, verbose_name="password")),
-                (
-                    "last_login",
-                    models.DateTimeField(blank=True, null=True, verbose_name="last login"),
-                ),
-                ("username", models.CharField(max_length=150)),
-                ("email", models.CharField(blank=True, default="", max_length=254)),
-                (
-                    "kind",
-                    models.CharField(
-                        choices=[
-                            ("R", "Root"),
-                            ("I", "Independent"),
-                            ("M", "Managed"),
-                            ("D", "Delegate"),
-                        ],
-                        max_length=1,
-                    ),
-                ),
-                ("is_active", models.BooleanField(default=True)),
-                ("is_idp_user", models.BooleanField(default=False)),
-                ("created_at", models.DateTimeField()),
-                ("allow_account_changes", models.BooleanField(default=True)),
-                ("allow_file_level_recovery", models.BooleanField(default=True)),
-                ("allow_backup_changes", models.BooleanField(default=False)),
-                ("allow_recovery", models.BooleanField(default=False)),
-                ("allow_settings_changes", models.BooleanField(default=False)),
-                ("max_accounts", models.PositiveIntegerField(blank=True, null=True)),
-                ("max_instances", models.PositiveIntegerField(blank=True, null=True)),
-                ("max_independent_ebs_gib", models.PositiveIntegerField(blank=True, null=True)),
-                ("max_rds_gib", models.PositiveIntegerField(blank=True, null=True)),
-                ("max_redshift_gib", models.PositiveIntegerField(blank=True, null=True)),
-                ("max_dynamodb_gib", models.PositiveIntegerField(blank=True, null=True)),
-                (
-                    "original_user",
-                    models.ForeignKey(
-                        blank=True,
-                        null=True,
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="delegates",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('password', models.CharField(max_length=128, verbose_name='password')),
+                ('last_login', models.DateTimeField(blank=True, null=True, verbose_name='last login')),
+                ('username', models.CharField(max_length=150)),
+                ('email', models.CharField(blank=True, default='', max_length=254)),
+                ('kind', models.CharField(choices=[('R', 'Root'), ('I', 'Independent'), ('M', 'Managed'), ('D', 'Delegate')], max_length=1)),
+                ('is_active', models.BooleanField(default=True)),
+                ('is_idp_user', models.BooleanField(default=False)),
+                ('created_at', models.DateTimeField()),
+                ('allow_account_changes', models.BooleanField(default=True)),
+                ('allow_file_level_recovery', models.BooleanField(default=True)),
+                ('allow_backup_changes', models.BooleanField(default=False)),
+                ('allow_recovery', models.BooleanField(default=False)),
+                ('allow_settings_changes', models.BooleanField(default=False)),
+                ('max_accounts', models.PositiveIntegerField(blank=True, null=True)),
+                ('max_instances', models.PositiveIntegerField(blank=True, null=True)),
+                ('max_independent_ebs_gib', models.PositiveIntegerField(blank=True, null=True)),
+                ('max_rds_gib', models.PositiveIntegerField(blank=True, null=True)),
+                ('max_redshift_gib', models.PositiveIntegerField(blank=True, null=True)),
+                ('max_dynamodb_gib', models.PositiveIntegerField(blank=True, null=True)),
+                ('original_user', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='delegates', to=settings.AUTH_USER_MODEL)),
             ],
         ),
         migrations.CreateModel(
-            name="Account",
+            name='Account',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("name", models.CharField(max_length=100)),
-                (
-                    "authentication",
-                    models.CharField(
-                        choices=[
-                            ("C", "IAM User"),
-                            ("R", "CPM Instance IAM Role"),
-                            ("A", "Assume Role"),
-                        ],
-                        max_length=1,
-                    ),
-                ),
-                ("is_dr_account", models.BooleanField(default=False)),
-                ("aws_access_key", models.CharField(blank=True, default="", max_length=128)),
-                ("sealed_secret", models.BinaryField(null=True)),
-                ("account_number", models.CharField(blank=True, default="", max_length=12)),
-                ("role_name", models.CharField(blank=True, default="", max_length=576)),
-                ("external_id", models.CharField(max_length=1224, null=True)),
-                ("scan_tagged_resources", models.BooleanField(default=False)),
-                (
-                    "scan_regions",
-                    django.contrib.postgres.fields.ArrayField(
-                        base_field=models.PositiveSmallIntegerField(), default=list, size=None
-                    ),
-                ),
-                ("capture_vpcs", models.BooleanField(default=True)),
-                ("allow_deleting_snapshots", models.BooleanField(default=True)),
-                ("aws_account_number", models.CharField(blank=True, default="", max_length=12)),
-                ("credentials_version", models.PositiveIntegerField(default=1)),
-                (
-                    "assume_from_account",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="assumed_by",
-                        to="cpm.account",
-                    ),
-                ),
-                (
-                    "user",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="accounts",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('name', models.CharField(max_length=100)),
+                ('authentication', models.CharField(choices=[('C', 'IAM User'), ('R', 'CPM Instance IAM Role'), ('A', 'Assume Role')], max_length=1)),
+                ('is_dr_account', models.BooleanField(default=False)),
+                ('aws_access_key', models.CharField(blank=True, default='', max_length=128)),
+                ('sealed_secret', models.BinaryField(null=True)),
+                ('account_number', models.CharField(blank=True, default='', max_length=12)),
+                ('role_name', models.CharField(blank=True, default='', max_length=576)),
+                ('external_id', models.CharField(max_length=1224, null=True)),
+                ('scan_tagged_resources', models.BooleanField(default=False)),
+                ('scan_regions', django.contrib.postgres.fields.ArrayField(base_field=models.PositiveSmallIntegerField(), default=list, size=None)),
+                ('capture_vpcs', models.BooleanField(default=True)),
+                ('allow_deleting_snapshots', models.BooleanField(default=True)),
+                ('aws_account_number', models.CharField(blank=True, default='', max_length=12)),
+                ('credentials_version', models.PositiveIntegerField(default=1)),
+                ('assume_from_account', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='assumed_by', to='cpm.account')),
+                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='accounts', to=settings.AUTH_USER_MODEL)),
             ],
         ),
         migrations.CreateModel(
-            name="ApiKey",
+            name='ApiKey',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("digest", models.CharField(max_length=64, unique=True)),
-                ("created_at", models.DateTimeField()),
-                (
-                    "user",
-                    models.OneToOneField(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="api_key",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('digest', models.CharField(max_length=64, unique=True)),
+                ('created_at', models.DateTimeField()),
+                ('user', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='api_key', to=settings.AUTH_USER_MODEL)),
             ],
         ),
         migrations.CreateModel(
-            name="AuditEntry",
+            name='AuditEntry',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("at", models.DateTimeField(db_index=True)),
-                ("user_name", models.CharField(blank=True, max_length=150)),
-                ("delegate_name", models.CharField(blank=True, max_length=150)),
-                ("event_type", models.CharField(max_length=48)),
-                ("object", models.CharField(blank=True, max_length=300)),
-                ("description", models.TextField(blank=True)),
-                ("source_address", models.CharField(blank=True, max_length=64)),
-                (
-                    "user",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
-                        related_name="+",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('at', models.DateTimeField(db_index=True)),
+                ('user_name', models.CharField(blank=True, max_length=150)),
+                ('delegate_name', models.CharField(blank=True, max_length=150)),
+                ('event_type', models.CharField(max_length=48)),
+                ('object', models.CharField(blank=True, max_length=300)),
+                ('description', models.TextField(blank=True)),
+                ('source_address', models.CharField(blank=True, max_length=64)),
+                ('user', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
             ],
             options={
-                "verbose_name_plural": "audit entries",
+                'verbose_name_plural': 'audit entries',
             },
         ),
         migrations.CreateModel(
-            name="Backup",
+            name='Backup',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("account_name", models.CharField(max_length=100)),
-                ("policy_name", models.CharField(max_length=100)),
-                ("schedule_name", models.CharField(blank=True, default="", max_length=100)),
-                ("name", models.CharField(max_length=100, null=True)),
-                ("description", models.CharField(max_length=1000, null=True)),
-                ("is_frozen", models.BooleanField(default=False)),
-                (
-                    "trigger",
-                    models.CharField(
-                        choices=[("S", "Schedule"), ("M", "Manual"), ("R", "Retry")], max_length=1
-                    ),
-                ),
-                ("scheduled_at", models.DateTimeField(null=True)),
-                ("run", models.UUIDField(default=uuid.uuid4)),
-                ("attempt", models.PositiveSmallIntegerField(default=0)),
-                ("retry_at", models.DateTimeField(null=True)),
-                (
-                    "phase",
-                    models.CharField(
-                        choices=[
-                            ("planned", "Planned"),
-                            ("running", "Running"),
-                            ("closed", "Closed"),
-                        ],
-                        default="planned",
-                        max_length=8,
-                    ),
-                ),
-                (
-                    "outcome",
-                    models.CharField(
-                        blank=True,
-                        choices=[
-                            ("B", "Successful"),
-                            ("A", "Partially successful"),
-                            ("F", "Failed"),
-                            ("D", "Deleted"),
-                        ],
-                        default="",
-                        max_length=1,
-                    ),
-                ),
-                ("started_at", models.DateTimeField()),
-                ("finished_at", models.DateTimeField(null=True)),
-                ("due_at", models.DateTimeField(null=True)),
-                ("version", models.PositiveIntegerField(default=0)),
-                ("discarded_at", models.DateTimeField(null=True)),
-                (
-                    "dr_status",
-                    models.CharField(
-                        choices=[
-                            ("N", "None"),
-                            ("P", "In progress"),
-                            ("S", "Succeeded"),
-                            ("A", "Partially successful"),
-                            ("F", "Failed"),
-                            ("D", "Deleted"),
-                        ],
-                        default="N",
-                        max_length=1,
-                    ),
-                ),
-                ("dr_finished_at", models.DateTimeField(null=True)),
-                (
-                    "s3_status",
-                    models.CharField(
-                        choices=[
-                            ("N", "None"),
-                            ("P", "In progress"),
-                            ("S", "Succeeded"),
-                            ("A", "Partially successful"),
-                            ("F", "Failed"),
-                            ("D", "Deleted"),
-                        ],
-                        default="N",
-                        max_length=1,
-                    ),
-                ),
-                ("s3_finished_at", models.DateTimeField(null=True)),
-                (
-                    "account",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
-                        related_name="backups",
-                        to="cpm.account",
-                    ),
-                ),
-                (
-                    "user",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="backups",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('account_name', models.CharField(max_length=100)),
+                ('policy_name', models.CharField(max_length=100)),
+                ('schedule_name', models.CharField(blank=True, default='', max_length=100)),
+                ('name', models.CharField(max_length=100, null=True)),
+                ('description', models.CharField(max_length=1000, null=True)),
+                ('is_frozen', models.BooleanField(default=False)),
+                ('trigger', models.CharField(choices=[('S', 'Schedule'), ('M', 'Manual'), ('R', 'Retry')], max_length=1)),
+                ('scheduled_at', models.DateTimeField(null=True)),
+                ('run', models.UUIDField(default=uuid.uuid4)),
+                ('attempt', models.PositiveSmallIntegerField(default=0)),
+                ('retry_at', models.DateTimeField(null=True)),
+                ('phase', models.CharField(choices=[('planned', 'Planned'), ('running', 'Running'), ('closed', 'Closed')], default='planned', max_length=8)),
+                ('outcome', models.CharField(blank=True, choices=[('B', 'Successful'), ('A', 'Partially successful'), ('F', 'Failed'), ('D', 'Deleted')], default='', max_length=1)),
+                ('started_at', models.DateTimeField()),
+                ('finished_at', models.DateTimeField(null=True)),
+                ('due_at', models.DateTimeField(null=True)),
+                ('version', models.PositiveIntegerField(default=0)),
+                ('discarded_at', models.DateTimeField(null=True)),
+                ('dr_status', models.CharField(choices=[('N', 'None'), ('P', 'In progress'), ('S', 'Succeeded'), ('A', 'Partially successful'), ('F', 'Failed'), ('D', 'Deleted')], default='N', max_length=1)),
+                ('dr_finished_at', models.DateTimeField(null=True)),
+                ('s3_status', models.CharField(choices=[('N', 'None'), ('P', 'In progress'), ('S', 'Succeeded'), ('A', 'Partially successful'), ('F', 'Failed'), ('D', 'Deleted')], default='N', max_length=1)),
+                ('s3_finished_at', models.DateTimeField(null=True)),
+                ('account', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='backups', to='cpm.account')),
+                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='backups', to=settings.AUTH_USER_MODEL)),
             ],
         ),
         migrations.CreateModel(
-            name="BackupTarget",
+            name='BackupTarget',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("kind", models.CharField(max_length=32)),
-                ("resource_id", models.CharField(max_length=255)),
-                ("resource_name", models.CharField(max_length=256, null=True)),
-                ("region", models.CharField(max_length=32)),
-                ("options", models.JSONField(default=dict)),
-                ("facts", models.JSONField(default=dict)),
-                ("planned_at", models.DateTimeField(null=True)),
-                ("error", models.TextField(blank=True, default="")),
-                ("is_missing", models.BooleanField(default=False)),
-                (
-                    "backup",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="targets",
-                        to="cpm.backup",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('kind', models.CharField(max_length=32)),
+                ('resource_id', models.CharField(max_length=255)),
+                ('resource_name', models.CharField(max_length=256, null=True)),
+                ('region', models.CharField(max_length=32)),
+                ('options', models.JSONField(default=dict)),
+                ('facts', models.JSONField(default=dict)),
+                ('planned_at', models.DateTimeField(null=True)),
+                ('error', models.TextField(blank=True, default='')),
+                ('is_missing', models.BooleanField(default=False)),
+                ('backup', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='targets', to='cpm.backup')),
             ],
         ),
         migrations.CreateModel(
-            name="BadAttempt",
+            name='BadAttempt',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("scope", models.CharField(max_length=32)),
-                ("subject", models.CharField(max_length=255)),
-                ("window_started_at", models.DateTimeField()),
-                ("count", models.PositiveIntegerField()),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('scope', models.CharField(max_length=32)),
+                ('subject', models.CharField(max_length=255)),
+                ('window_started_at', models.DateTimeField()),
+                ('count', models.PositiveIntegerField()),
             ],
             options={
-                "constraints": [
-                    models.UniqueConstraint(fields=("scope", "subject"), name="attempt_unique")
-                ],
+                'constraints': [models.UniqueConstraint(fields=('scope', 'subject'), name='attempt_unique')],
             },
         ),
         migrations.CreateModel(
-            name="Policy",
+            name='Policy',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("name", models.CharField(max_length=100)),
-                ("description", models.CharField(max_length=1000, null=True)),
-                ("enabled", models.BooleanField(default=True)),
-                ("generations", models.PositiveSmallIntegerField(default=30)),
-                (
-                    "auto_remove_resource",
-                    models.CharField(
-                        choices=[("N", "No"), ("Y", "Yes"), ("A", "Yes and alert")],
-                        default="N",
-                        max_length=1,
-                    ),
-                ),
-                ("modified_at", models.DateTimeField()),
-                ("enable_agent_scripts", models.BooleanField(default=False)),
-                ("agent_script_timeout_seconds", models.PositiveIntegerField(default=30)),
-                ("collect_script_output", models.BooleanField(default=False)),
-                (
-                    "backup_success_indication",
-                    models.CharField(
-                        choices=[("S", "Snapshots and scripts"), ("L", "Snapshots alone")],
-                        default="S",
-                        max_length=1,
-                    ),
-                ),
-                ("retry_count", models.PositiveSmallIntegerField(default=3)),
-                ("retry_wait_minutes", models.PositiveSmallIntegerField(default=1)),
-                ("alert_after_failures", models.PositiveSmallIntegerField(default=1)),
-                (
-                    "account",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="policies",
-                        to="cpm.account",
-                    ),
-                ),
-                (
-                    "user",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="policies",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('name', models.CharField(max_length=100)),
+                ('description', models.CharField(max_length=1000, null=True)),
+                ('enabled', models.BooleanField(default=True)),
+                ('generations', models.PositiveSmallIntegerField(default=30)),
+                ('auto_remove_resource', models.CharField(choices=[('N', 'No'), ('Y', 'Yes'), ('A', 'Yes and alert')], default='N', max_length=1)),
+                ('modified_at', models.DateTimeField()),
+                ('enable_agent_scripts', models.BooleanField(default=False)),
+                ('agent_script_timeout_seconds', models.PositiveIntegerField(default=30)),
+                ('collect_script_output', models.BooleanField(default=False)),
+                ('backup_success_indication', models.CharField(choices=[('S', 'Snapshots and scripts'), ('L', 'Snapshots alone')], default='S', max_length=1)),
+                ('retry_count', models.PositiveSmallIntegerField(default=3)),
+                ('retry_wait_minutes', models.PositiveSmallIntegerField(default=1)),
+                ('alert_after_failures', models.PositiveSmallIntegerField(default=1)),
+                ('account', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='policies', to='cpm.account')),
+                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='policies', to=settings.AUTH_USER_MODEL)),
             ],
             options={
-                "verbose_name_plural": "policies",
+                'verbose_name_plural': 'policies',
             },
         ),
         migrations.AddField(
-            model_name="backup",
-            name="policy",
-            field=models.ForeignKey(
-                null=True,
-                on_delete=django.db.models.deletion.SET_NULL,
-                related_name="backups",
-                to="cpm.policy",
-            ),
+            model_name='backup',
+            name='policy',
+            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='backups', to='cpm.policy'),
         ),
         migrations.CreateModel(
-            name="Alert",
+            name='Alert',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("cause", models.CharField(max_length=255)),
-                (
-                    "category",
-                    models.CharField(
-                        choices=[
-                            ("Backup", "Backup"),
-                            ("DR", "Dr"),
-                            ("S3 Copy", "S3 Copy"),
-                            ("Recovery", "Recovery"),
-                            ("Cleanup", "Cleanup"),
-                            ("Tag Scan", "Tag Scan"),
-                            ("Account", "Account"),
-                            ("System", "System"),
-                        ],
-                        max_length=8,
-                    ),
-                ),
-                (
-                    "severity",
-                    models.CharField(
-                        choices=[("Error", "Error"), ("Warning", "Warning"), ("Info", "Info")],
-                        max_length=7,
-                    ),
-                ),
-                ("title", models.CharField(max_length=200)),
-                ("message", models.TextField()),
-                ("raised_at", models.DateTimeField()),
-                ("count", models.PositiveIntegerField(default=1)),
-                ("resolved_at", models.DateTimeField(null=True)),
-                (
-                    "user",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="alerts",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
-                (
-                    "policy",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="alerts",
-                        to="cpm.policy",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('cause', models.CharField(max_length=255)),
+                ('category', models.CharField(choices=[('Backup', 'Backup'), ('DR', 'Dr'), ('S3 Copy', 'S3 Copy'), ('Recovery', 'Recovery'), ('Cleanup', 'Cleanup'), ('Tag Scan', 'Tag Scan'), ('Account', 'Account'), ('System', 'System')], max_length=8)),
+                ('severity', models.CharField(choices=[('Error', 'Error'), ('Warning', 'Warning'), ('Info', 'Info')], max_length=7)),
+                ('title', models.CharField(max_length=200)),
+                ('message', models.TextField()),
+                ('raised_at', models.DateTimeField()),
+                ('count', models.PositiveIntegerField(default=1)),
+                ('resolved_at', models.DateTimeField(null=True)),
+                ('user', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='alerts', to=settings.AUTH_USER_MODEL)),
+                ('policy', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='alerts', to='cpm.policy')),
             ],
         ),
         migrations.CreateModel(
-            name="Recovery",
+            name='Recovery',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("account_name", models.CharField(max_length=100)),
-                ("policy_name", models.CharField(max_length=100)),
-                ("kind", models.CharField(max_length=32)),
-                ("recovery_type", models.CharField(max_length=1)),
-                ("resource_id", models.CharField(max_length=255)),
-                ("region", models.CharField(max_length=32)),
-                ("options", models.JSONField(default=dict)),
-                ("backup_started_at", models.DateTimeField()),
-                (
-                    "phase",
-                    models.CharField(
-                        choices=[
-                            ("planned", "Planned"),
-                            ("running", "Running"),
-                            ("closed", "Closed"),
-                        ],
-                        default="planned",
-                        max_length=8,
-                    ),
-                ),
-                (
-                    "outcome",
-                    models.CharField(
-                        blank=True,
-                        choices=[
-                            ("S", "Succeeded"),
-                            ("A", "Partially successful"),
-                            ("F", "Failed"),
-                        ],
-                        default="",
-                        max_length=1,
-                    ),
-                ),
-                ("started_at", models.DateTimeField()),
-                ("finished_at", models.DateTimeField(null=True)),
-                ("due_at", models.DateTimeField(null=True)),
-                ("version", models.PositiveIntegerField(default=0)),
-                ("result_resource_ids", models.JSONField(default=list)),
-                ("error", models.TextField(blank=True, default="")),
-                (
-                    "account",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
-                        related_name="recoveries",
-                        to="cpm.account",
-                    ),
-                ),
-                (
-                    "backup",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
-                        related_name="recoveries",
-                        to="cpm.backup",
-                    ),
-                ),
-                (
-                    "policy",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
-                        related_name="recoveries",
-                        to="cpm.policy",
-                    ),
-                ),
-                (
-                    "user",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="recoveries",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('account_name', models.CharField(max_length=100)),
+                ('policy_name', models.CharField(max_length=100)),
+                ('kind', models.CharField(max_length=32)),
+                ('recovery_type', models.CharField(max_length=1)),
+                ('resource_id', models.CharField(max_length=255)),
+                ('region', models.CharField(max_length=32)),
+                ('options', models.JSONField(default=dict)),
+                ('backup_started_at', models.DateTimeField()),
+                ('phase', models.CharField(choices=[('planned', 'Planned'), ('running', 'Running'), ('closed', 'Closed')], default='planned', max_length=8)),
+                ('outcome', models.CharField(blank=True, choices=[('S', 'Succeeded'), ('A', 'Partially successful'), ('F', 'Failed')], default='', max_length=1)),
+                ('started_at', models.DateTimeField()),
+                ('finished_at', models.DateTimeField(null=True)),
+                ('due_at', models.DateTimeField(null=True)),
+                ('version', models.PositiveIntegerField(default=0)),
+                ('result_resource_ids', models.JSONField(default=list)),
+                ('error', models.TextField(blank=True, default='')),
+                ('account', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='recoveries', to='cpm.account')),
+                ('backup', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='recoveries', to='cpm.backup')),
+                ('policy', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='recoveries', to='cpm.policy')),
+                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='recoveries', to=settings.AUTH_USER_MODEL)),
             ],
             options={
-                "verbose_name_plural": "recoveries",
+                'verbose_name_plural': 'recoveries',
             },
         ),
         migrations.CreateModel(
-            name="Operation",
+            name='Operation',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("kind", models.CharField(max_length=32)),
-                ("effect", models.CharField(max_length=48)),
-                ("token", models.UUIDField(default=uuid.uuid4, unique=True)),
-                ("region", models.CharField(max_length=32)),
-                ("resource_id", models.CharField(blank=True, default="", max_length=255)),
-                ("step", models.CharField(blank=True, default="", max_length=48)),
-                ("spec", models.JSONField(default=dict)),
-                ("refs", models.JSONField(default=dict)),
-                ("watch", models.CharField(blank=True, default="", max_length=32)),
-                (
-                    "phase",
-                    models.CharField(
-                        choices=[
-                            ("planned", "Planned"),
-                            ("starting", "Starting"),
-                            ("started", "Started"),
-                            ("closed", "Closed"),
-                        ],
-                        default="planned",
-                        max_length=8,
-                    ),
-                ),
-                (
-                    "outcome",
-                    models.CharField(
-                        blank=True,
-                        choices=[
-                            ("succeeded", "Succeeded"),
-                            ("failed", "Failed"),
-                            ("cancelled", "Cancelled"),
-                        ],
-                        default="",
-                        max_length=9,
-                    ),
-                ),
-                ("fault", models.CharField(blank=True, default="", max_length=16)),
-                ("error", models.TextField(blank=True, default="")),
-                ("attempts", models.PositiveSmallIntegerField(default=0)),
-                ("refusals", models.PositiveSmallIntegerField(default=0)),
-                ("progress_percent", models.PositiveSmallIntegerField(default=0)),
-                ("created_at", models.DateTimeField()),
-                ("asked_at", models.DateTimeField(null=True)),
-                ("started_at", models.DateTimeField(null=True)),
-                ("finished_at", models.DateTimeField(null=True)),
-                ("due_at", models.DateTimeField(null=True)),
-                ("deadline_at", models.DateTimeField()),
-                ("has_slot", models.BooleanField(default=False)),
-                ("version", models.PositiveIntegerField(default=0)),
-                (
-                    "account",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
-                        related_name="operations",
-                        to="cpm.account",
-                    ),
-                ),
-                (
-                    "after",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="followers",
-                        to="cpm.operation",
-                    ),
-                ),
-                (
-                    "backup",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="operations",
-                        to="cpm.backup",
-                    ),
-                ),
-                (
-                    "undoes",
-                    models.OneToOneField(
-                        null=True,
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="undone_by",
-                        to="cpm.operation",
-                    ),
-                ),
-                (
-                    "recovery",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="operations",
-                        to="cpm.recovery",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('kind', models.CharField(max_length=32)),
+                ('effect', models.CharField(max_length=48)),
+                ('token', models.UUIDField(default=uuid.uuid4, unique=True)),
+                ('region', models.CharField(max_length=32)),
+                ('resource_id', models.CharField(blank=True, default='', max_length=255)),
+                ('step', models.CharField(blank=True, default='', max_length=48)),
+                ('spec', models.JSONField(default=dict)),
+                ('refs', models.JSONField(default=dict)),
+                ('watch', models.CharField(blank=True, default='', max_length=32)),
+                ('phase', models.CharField(choices=[('planned', 'Planned'), ('starting', 'Starting'), ('started', 'Started'), ('closed', 'Closed')], default='planned', max_length=8)),
+                ('outcome', models.CharField(blank=True, choices=[('succeeded', 'Succeeded'), ('failed', 'Failed'), ('cancelled', 'Cancelled')], default='', max_length=9)),
+                ('fault', models.CharField(blank=True, default='', max_length=16)),
+                ('error', models.TextField(blank=True, default='')),
+                ('attempts', models.PositiveSmallIntegerField(default=0)),
+                ('refusals', models.PositiveSmallIntegerField(default=0)),
+                ('progress_percent', models.PositiveSmallIntegerField(default=0)),
+                ('created_at', models.DateTimeField()),
+                ('asked_at', models.DateTimeField(null=True)),
+                ('started_at', models.DateTimeField(null=True)),
+                ('finished_at', models.DateTimeField(null=True)),
+                ('due_at', models.DateTimeField(null=True)),
+                ('deadline_at', models.DateTimeField()),
+                ('has_slot', models.BooleanField(default=False)),
+                ('version', models.PositiveIntegerField(default=0)),
+                ('account', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='operations', to='cpm.account')),
+                ('after', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='followers', to='cpm.operation')),
+                ('backup', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='operations', to='cpm.backup')),
+                ('undoes', models.OneToOneField(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='undone_by', to='cpm.operation')),
+                ('recovery', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='operations', to='cpm.recovery')),
             ],
         ),
         migrations.CreateModel(
-            name="Event",
+            name='Event',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("at", models.DateTimeField()),
-                (
-                    "severity",
-                    models.CharField(
-                        choices=[("I", "Info"), ("W", "Warning"), ("E", "Error")], max_length=1
-                    ),
-                ),
-                ("code", models.CharField(max_length=48)),
-                ("values", models.JSONField(default=dict)),
-                (
-                    "stream",
-                    models.CharField(
-                        blank=True,
-                        choices=[("cleanup", "Cleanup"), ("tagscan", "Tag Scan")],
-                        default="",
-                        max_length=8,
-                    ),
-                ),
-                (
-                    "backup",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="events",
-                        to="cpm.backup",
-                    ),
-                ),
-                (
-                    "recovery",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="events",
-                        to="cpm.recovery",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('at', models.DateTimeField()),
+                ('severity', models.CharField(choices=[('I', 'Info'), ('W', 'Warning'), ('E', 'Error')], max_length=1)),
+                ('code', models.CharField(max_length=48)),
+                ('values', models.JSONField(default=dict)),
+                ('stream', models.CharField(blank=True, choices=[('cleanup', 'Cleanup'), ('tagscan', 'Tag Scan')], default='', max_length=8)),
+                ('backup', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='events', to='cpm.backup')),
+                ('recovery', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='events', to='cpm.recovery')),
             ],
         ),
         migrations.CreateModel(
-            name="Schedule",
+            name='Schedule',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("name", models.CharField(max_length=100)),
-                ("description", models.CharField(max_length=1000, null=True)),
-                ("every_unit", models.CharField(max_length=1)),
-                ("every_how_many", models.PositiveSmallIntegerField()),
-                ("start_at", models.DateTimeField()),
-                ("end_at", models.DateTimeField(null=True)),
-                ("allow_on_sunday", models.BooleanField(default=True)),
-                ("allow_on_monday", models.BooleanField(default=True)),
-                ("allow_on_tuesday", models.BooleanField(default=True)),
-                ("allow_on_wednesday", models.BooleanField(default=True)),
-                ("allow_on_thursday", models.BooleanField(default=True)),
-                ("allow_on_friday", models.BooleanField(default=True)),
-                ("allow_on_saturday", models.BooleanField(default=True)),
-                ("disable_times", models.JSONField(default=list)),
-                ("modified_at", models.DateTimeField()),
-                (
-                    "user",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="schedules",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('name', models.CharField(max_length=100)),
+                ('description', models.CharField(max_length=1000, null=True)),
+                ('every_unit', models.CharField(max_length=1)),
+                ('every_how_many', models.PositiveSmallIntegerField()),
+                ('start_at', models.DateTimeField()),
+                ('end_at', models.DateTimeField(null=True)),
+                ('allow_on_sunday', models.BooleanField(default=True)),
+                ('allow_on_monday', models.BooleanField(default=True)),
+                ('allow_on_tuesday', models.BooleanField(default=True)),
+                ('allow_on_wednesday', models.BooleanField(default=True)),
+                ('allow_on_thursday', models.BooleanField(default=True)),
+                ('allow_on_friday', models.BooleanField(default=True)),
+                ('allow_on_saturday', models.BooleanField(default=True)),
+                ('disable_times', models.JSONField(default=list)),
+                ('modified_at', models.DateTimeField()),
+                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='schedules', to=settings.AUTH_USER_MODEL)),
             ],
         ),
         migrations.CreateModel(
-            name="PolicySchedule",
+            name='PolicySchedule',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("next_run_at", models.DateTimeField(db_index=True, null=True)),
-                (
-                    "policy",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="links",
-                        to="cpm.policy",
-                    ),
-                ),
-                (
-                    "schedule",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="links",
-                        to="cpm.schedule",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('next_run_at', models.DateTimeField(db_index=True, null=True)),
+                ('policy', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='links', to='cpm.policy')),
+                ('schedule', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='links', to='cpm.schedule')),
             ],
         ),
         migrations.AddField(
-            model_name="policy",
-            name="schedules",
-            field=models.ManyToManyField(
-                related_name="policies", through="cpm.PolicySchedule", to="cpm.schedule"
-            ),
+            model_name='policy',
+            name='schedules',
+            field=models.ManyToManyField(related_name='policies', through='cpm.PolicySchedule', to='cpm.schedule'),
         ),
         migrations.CreateModel(
-            name="Snapshot",
+            name='Snapshot',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("kind", models.CharField(max_length=32)),
-                ("collection", models.CharField(max_length=32)),
-                ("account_name", models.CharField(max_length=100)),
-                ("region", models.CharField(max_length=32)),
-                ("resource_id", models.CharField(max_length=255)),
-                ("resource_name", models.CharField(max_length=256, null=True)),
-                ("instance_id", models.CharField(max_length=64, null=True)),
-                ("volume_device", models.CharField(max_length=64, null=True)),
-                ("facts", models.JSONField(default=dict)),
-                (
-                    "aws_ref",
-                    models.CharField(blank=True, db_index=True, default="", max_length=512),
-                ),
-                (
-                    "status",
-                    models.CharField(
-                        choices=[
-                            ("P", "In progress"),
-                            ("S", "Succeeded"),
-                            ("F", "Failed"),
-                            ("D", "Deleted"),
-                        ],
-                        default="P",
-                        max_length=1,
-                    ),
-                ),
-                ("progress_percent", models.PositiveSmallIntegerField(default=0)),
-                ("size_gib", models.PositiveIntegerField(null=True)),
-                ("encrypted", models.BooleanField(null=True)),
-                ("error", models.TextField(blank=True, default="")),
-                ("started_at", models.DateTimeField(null=True)),
-                ("finished_at", models.DateTimeField(null=True)),
-                ("delete_requested_at", models.DateTimeField(null=True)),
-                ("deleted_at", models.DateTimeField(null=True)),
-                (
-                    "account",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
-                        related_name="snapshots",
-                        to="cpm.account",
-                    ),
-                ),
-                (
-                    "backup",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="snapshots",
-                        to="cpm.backup",
-                    ),
-                ),
-                (
-                    "operation",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
-                        related_name="snapshots",
-                        to="cpm.operation",
-                    ),
-                ),
-                (
-                    "source_snapshot",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
-                        related_name="copies",
-                        to="cpm.snapshot",
-                    ),
-                ),
-                (
-                    "target",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="snapshots",
-                        to="cpm.backuptarget",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('kind', models.CharField(max_length=32)),
+                ('collection', models.CharField(max_length=32)),
+                ('account_name', models.CharField(max_length=100)),
+                ('region', models.CharField(max_length=32)),
+                ('resource_id', models.CharField(max_length=255)),
+                ('resource_name', models.CharField(max_length=256, null=True)),
+                ('instance_id', models.CharField(max_length=64, null=True)),
+                ('volume_device', models.CharField(max_length=64, null=True)),
+                ('facts', models.JSONField(default=dict)),
+                ('aws_ref', models.CharField(blank=True, db_index=True, default='', max_length=512)),
+                ('status', models.CharField(choices=[('P', 'In progress'), ('S', 'Succeeded'), ('F', 'Failed'), ('D', 'Deleted')], default='P', max_length=1)),
+                ('progress_percent', models.PositiveSmallIntegerField(default=0)),
+                ('size_gib', models.PositiveIntegerField(null=True)),
+                ('encrypted', models.BooleanField(null=True)),
+                ('error', models.TextField(blank=True, default='')),
+                ('started_at', models.DateTimeField(null=True)),
+                ('finished_at', models.DateTimeField(null=True)),
+                ('delete_requested_at', models.DateTimeField(null=True)),
+                ('deleted_at', models.DateTimeField(null=True)),
+                ('account', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='snapshots', to='cpm.account')),
+                ('backup', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='snapshots', to='cpm.backup')),
+                ('operation', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='snapshots', to='cpm.operation')),
+                ('source_snapshot', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='copies', to='cpm.snapshot')),
+                ('target', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='snapshots', to='cpm.backuptarget')),
             ],
         ),
         migrations.AddField(
-            model_name="recovery",
-            name="snapshots",
-            field=models.ManyToManyField(related_name="recoveries", to="cpm.snapshot"),
+            model_name='recovery',
+            name='snapshots',
+            field=models.ManyToManyField(related_name='recoveries', to='cpm.snapshot'),
         ),
         migrations.AddField(
-            model_name="operation",
-            name="snapshot",
-            field=models.ForeignKey(
-                null=True,
-                on_delete=django.db.models.deletion.CASCADE,
-                related_name="deletions",
-                to="cpm.snapshot",
-            ),
+            model_name='operation',
+            name='snapshot',
+            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='deletions', to='cpm.snapshot'),
         ),
         migrations.CreateModel(
-            name="Target",
+            name='Target',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("kind", models.CharField(max_length=32)),
-                ("resource_id", models.CharField(max_length=255)),
-                ("region", models.CharField(max_length=32)),
-                ("name", models.CharField(max_length=256, null=True)),
-                ("size_gib", models.PositiveIntegerField(default=0)),
-                ("is_missing", models.BooleanField(default=False)),
-                ("added_by_tag", models.BooleanField(default=False)),
-                ("options", models.JSONField(default=dict)),
-                (
-                    "policy",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="targets",
-                        to="cpm.policy",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('kind', models.CharField(max_length=32)),
+                ('resource_id', models.CharField(max_length=255)),
+                ('region', models.CharField(max_length=32)),
+                ('name', models.CharField(max_length=256, null=True)),
+                ('size_gib', models.PositiveIntegerField(default=0)),
+                ('is_missing', models.BooleanField(default=False)),
+                ('added_by_tag', models.BooleanField(default=False)),
+                ('options', models.JSONField(default=dict)),
+                ('policy', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='targets', to='cpm.policy')),
             ],
         ),
         migrations.CreateModel(
-            name="TargetVolume",
+            name='TargetVolume',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("volume_id", models.CharField(max_length=64)),
-                ("device", models.CharField(max_length=64, null=True)),
-                ("size_gib", models.PositiveIntegerField(null=True)),
-                (
-                    "target",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="volumes",
-                        to="cpm.target",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('volume_id', models.CharField(max_length=64)),
+                ('device', models.CharField(max_length=64, null=True)),
+                ('size_gib', models.PositiveIntegerField(null=True)),
+                ('target', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='volumes', to='cpm.target')),
             ],
         ),
         migrations.AddConstraint(
-            model_name="user",
-            constraint=models.UniqueConstraint(
-                django.db.models.functions.text.Lower("username"), name="user_name_unique"
-            ),
+            model_name='user',
+            constraint=models.UniqueConstraint(django.db.models.functions.text.Lower('username'), name='user_name_unique'),
         ),
         migrations.AddConstraint(
-            model_name="user",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("kind", "D"), ("original_user__isnull", False)),
-                    models.Q(
-                        models.Q(("kind", "D"), _negated=True), ("original_user__isnull", True)
-                    ),
-                    _connector="OR",
-                ),
-                name="user_delegate_has_original",
-            ),
+            model_name='user',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('kind', 'D'), ('original_user__isnull', False)), models.Q(models.Q(('kind', 'D'), _negated=True), ('original_user__isnull', True)), _connector='OR'), name='user_delegate_has_original'),
         ),
         migrations.AddConstraint(
-            model_name="user",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("kind", "R")), fields=("kind",), name="user_one_root"
-            ),
+            model_name='user',
+            constraint=models.UniqueConstraint(condition=models.Q(('kind', 'R')), fields=('kind',), name='user_one_root'),
         ),
         migrations.AddConstraint(
-            model_name="account",
-            constraint=models.UniqueConstraint(fields=("user", "name"), name="account_name_unique"),
+            model_name='account',
+            constraint=models.UniqueConstraint(fields=('user', 'name'), name='account_name_unique'),
         ),
         migrations.AddConstraint(
-            model_name="backuptarget",
-            constraint=models.UniqueConstraint(
-                fields=("backup", "kind", "resource_id", "region"), name="backup_target_unique"
-            ),
+            model_name='backuptarget',
+            constraint=models.UniqueConstraint(fields=('backup', 'kind', 'resource_id', 'region'), name='backup_target_unique'),
         ),
         migrations.AddIndex(
-            model_name="backup",
-            index=models.Index(
-                condition=models.Q(("discarded_at__isnull", True)),
-                fields=["user", "id"],
-                name="backup_listed",
-            ),
+            model_name='backup',
+            index=models.Index(condition=models.Q(('discarded_at__isnull', True)), fields=['user', 'id'], name='backup_listed'),
         ),
         migrations.AddIndex(
-            model_name="backup",
-            index=models.Index(fields=["policy", "id"], name="cpm_backup_policy__5063f7_idx"),
+            model_name='backup',
+            index=models.Index(fields=['policy', 'id'], name='cpm_backup_policy__5063f7_idx'),
         ),
         migrations.AddIndex(
-            model_name="backup",
-            index=models.Index(
-                condition=models.Q(
-                    ("discarded_at__isnull", True), ("is_frozen", False), ("outcome", "B")
-                ),
-                fields=["policy", "id"],
-                include=("run", "dr_status"),
-                name="backup_generation",
-            ),
+            model_name='backup',
+            index=models.Index(condition=models.Q(('discarded_at__isnull', True), ('is_frozen', False), ('outcome', 'B')), fields=['policy', 'id'], include=('run', 'dr_status'), name='backup_generation'),
         ),
         migrations.AddIndex(
-            model_name="backup",
-            index=models.Index(
-                condition=models.Q(("attempt__gt", 0)), fields=["run"], name="backup_retried"
-            ),
+            model_name='backup',
+            index=models.Index(condition=models.Q(('attempt__gt', 0)), fields=['run'], name='backup_retried'),
         ),
         migrations.AddIndex(
-            model_name="backup",
-            index=models.Index(fields=["started_at", "id"], name="cpm_backup_started_67b75c_idx"),
+            model_name='backup',
+            index=models.Index(fields=['started_at', 'id'], name='cpm_backup_started_67b75c_idx'),
         ),
         migrations.AddIndex(
-            model_name="backup",
-            index=models.Index(
-                condition=models.Q(("due_at__isnull", False)), fields=["due_at"], name="backup_due"
-            ),
+            model_name='backup',
+            index=models.Index(condition=models.Q(('due_at__isnull', False)), fields=['due_at'], name='backup_due'),
         ),
         migrations.AddIndex(
-            model_name="backup",
-            index=models.Index(
-                condition=models.Q(("retry_at__isnull", False)),
-                fields=["retry_at"],
-                name="backup_retry",
-            ),
+            model_name='backup',
+            index=models.Index(condition=models.Q(('retry_at__isnull', False)), fields=['retry_at'], name='backup_retry'),
         ),
         migrations.AddConstraint(
-            model_name="backup",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(
-                        ("due_at__isnull", True),
-                        ("finished_at__isnull", False),
-                        ("phase", "closed"),
-                        models.Q(("outcome", ""), _negated=True),
-                    ),
-                    models.Q(
-                        models.Q(("phase", "closed"), _negated=True),
-                        ("due_at__isnull", False),
-                        ("finished_at__isnull", True),
-                        ("outcome", ""),
-                    ),
-                    _connector="OR",
-                ),
-                name="backup_outcome_when_closed",
-            ),
+            model_name='backup',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('due_at__isnull', True), ('finished_at__isnull', False), ('phase', 'closed'), models.Q(('outcome', ''), _negated=True)), models.Q(models.Q(('phase', 'closed'), _negated=True), ('due_at__isnull', False), ('finished_at__isnull', True), ('outcome', '')), _connector='OR'), name='backup_outcome_when_closed'),
         ),
         migrations.AddConstraint(
-            model_name="backup",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("phase", "closed"), _negated=True),
-                fields=("policy",),
-                name="backup_one_running",
-            ),
+            model_name='backup',
+            constraint=models.UniqueConstraint(condition=models.Q(('phase', 'closed'), _negated=True), fields=('policy',), name='backup_one_running'),
         ),
         migrations.AddConstraint(
-            model_name="backup",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("trigger", "S")),
-                fields=("policy", "scheduled_at"),
-                name="backup_one_per_slot",
-            ),
+            model_name='backup',
+            constraint=models.UniqueConstraint(condition=models.Q(('trigger', 'S')), fields=('policy', 'scheduled_at'), name='backup_one_per_slot'),
         ),
         migrations.AddConstraint(
-            model_name="backup",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("discarded_at__isnull", True), ("is_frozen", True)),
-                fields=("user", "name"),
-                name="backup_frozen_name_unique",
-            ),
+            model_name='backup',
+            constraint=models.UniqueConstraint(condition=models.Q(('discarded_at__isnull', True), ('is_frozen', True)), fields=('user', 'name'), name='backup_frozen_name_unique'),
         ),
         migrations.AddConstraint(
-            model_name="alert",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("resolved_at__isnull", True)),
-                fields=("cause",),
-                name="alert_one_per_cause",
-            ),
+            model_name='alert',
+            constraint=models.UniqueConstraint(condition=models.Q(('resolved_at__isnull', True)), fields=('cause',), name='alert_one_per_cause'),
         ),
         migrations.AddIndex(
-            model_name="event",
-            index=models.Index(
-                condition=models.Q(("backup__isnull", False)),
-                fields=["backup", "id"],
-                name="event_backup",
-            ),
+            model_name='event',
+            index=models.Index(condition=models.Q(('backup__isnull', False)), fields=['backup', 'id'], name='event_backup'),
         ),
         migrations.AddIndex(
-            model_name="event",
-            index=models.Index(
-                condition=models.Q(("recovery__isnull", False)),
-                fields=["recovery", "id"],
-                name="event_recovery",
-            ),
+            model_name='event',
+            index=models.Index(condition=models.Q(('recovery__isnull', False)), fields=['recovery', 'id'], name='event_recovery'),
         ),
         migrations.AddIndex(
-            model_name="event",
-            index=models.Index(
-                condition=models.Q(("stream", ""), _negated=True),
-                fields=["stream", "id"],
-                name="event_stream",
-            ),
+            model_name='event',
+            index=models.Index(condition=models.Q(('stream', ''), _negated=True), fields=['stream', 'id'], name='event_stream'),
         ),
         migrations.AddConstraint(
-            model_name="schedule",
-            constraint=models.UniqueConstraint(
-                fields=("user", "name"), name="schedule_name_unique"
-            ),
+            model_name='schedule',
+            constraint=models.UniqueConstraint(fields=('user', 'name'), name='schedule_name_unique'),
         ),
         migrations.AddConstraint(
-            model_name="policyschedule",
-            constraint=models.UniqueConstraint(
-                fields=("policy", "schedule"), name="policy_schedule_unique"
-            ),
+            model_name='policyschedule',
+            constraint=models.UniqueConstraint(fields=('policy', 'schedule'), name='policy_schedule_unique'),
         ),
         migrations.AddConstraint(
-            model_name="policy",
-            constraint=models.UniqueConstraint(fields=("user", "name"), name="policy_name_unique"),
+            model_name='policy',
+            constraint=models.UniqueConstraint(fields=('user', 'name'), name='policy_name_unique'),
         ),
         migrations.AddIndex(
-            model_name="snapshot",
-            index=models.Index(
-                fields=["backup", "collection", "id"], name="cpm_snapsho_backup__61c1fd_idx"
-            ),
+            model_name='snapshot',
+            index=models.Index(fields=['backup', 'collection', 'id'], name='cpm_snapsho_backup__61c1fd_idx'),
         ),
         migrations.AddIndex(
-            model_name="snapshot",
-            index=models.Index(
-                condition=models.Q(
-                    ("delete_requested_at__isnull", False), models.Q(("status", "D"), _negated=True)
-                ),
-                fields=["account"],
-                name="snapshot_wanted_away",
-            ),
+            model_name='snapshot',
+            index=models.Index(condition=models.Q(('delete_requested_at__isnull', False), models.Q(('status', 'D'), _negated=True)), fields=['account'], name='snapshot_wanted_away'),
         ),
         migrations.AddConstraint(
-            model_name="snapshot",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("status", "S"), _negated=True),
-                    models.Q(("aws_ref", ""), _negated=True),
-                    _connector="OR",
-                ),
-                name="snapshot_success_is_known_to_aws",
-            ),
+            model_name='snapshot',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('status', 'S'), _negated=True), models.Q(('aws_ref', ''), _negated=True), _connector='OR'), name='snapshot_success_is_known_to_aws'),
         ),
         migrations.AddIndex(
-            model_name="recovery",
-            index=models.Index(fields=["user", "id"], name="cpm_recover_user_id_781ce6_idx"),
+            model_name='recovery',
+            index=models.Index(fields=['user', 'id'], name='cpm_recover_user_id_781ce6_idx'),
         ),
         migrations.AddIndex(
-            model_name="recovery",
-            index=models.Index(
-                condition=models.Q(("due_at__isnull", False)),
-                fields=["due_at"],
-                name="recovery_due",
-            ),
+            model_name='recovery',
+            index=models.Index(condition=models.Q(('due_at__isnull', False)), fields=['due_at'], name='recovery_due'),
         ),
         migrations.AddConstraint(
-            model_name="recovery",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(
-                        ("due_at__isnull", True),
-                        ("finished_at__isnull", False),
-                        ("phase", "closed"),
-                        models.Q(("outcome", ""), _negated=True),
-                    ),
-                    models.Q(
-                        models.Q(("phase", "closed"), _negated=True),
-                        ("due_at__isnull", False),
-                        ("finished_at__isnull", True),
-                        ("outcome", ""),
-                    ),
-                    _connector="OR",
-                ),
-                name="recovery_outcome_when_closed",
-            ),
+            model_name='recovery',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('due_at__isnull', True), ('finished_at__isnull', False), ('phase', 'closed'), models.Q(('outcome', ''), _negated=True)), models.Q(models.Q(('phase', 'closed'), _negated=True), ('due_at__isnull', False), ('finished_at__isnull', True), ('outcome', '')), _connector='OR'), name='recovery_outcome_when_closed'),
         ),
         migrations.AddIndex(
-            model_name="operation",
-            index=models.Index(
-                condition=models.Q(("phase__in", ["planned", "starting"])),
-                fields=["due_at"],
-                name="operation_due",
-            ),
+            model_name='operation',
+            index=models.Index(condition=models.Q(('phase__in', ['planned', 'starting'])), fields=['due_at'], name='operation_due'),
         ),
         migrations.AddIndex(
-            model_name="operation",
-            index=models.Index(
-                condition=models.Q(("phase", "started")),
-                fields=["account", "region", "watch", "due_at"],
-                name="operation_watched",
-            ),
+            model_name='operation',
+            index=models.Index(condition=models.Q(('phase', 'started')), fields=['account', 'region', 'watch', 'due_at'], name='operation_watched'),
         ),
         migrations.AddConstraint(
-            model_name="operation",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(
-                        ("due_at__isnull", True),
-                        ("phase", "closed"),
-                        models.Q(("outcome", ""), _negated=True),
-                    ),
-                    models.Q(
-                        models.Q(("phase", "closed"), _negated=True),
-                        ("due_at__isnull", False),
-                        ("outcome", ""),
-                    ),
-                    _connector="OR",
-                ),
-                name="operation_outcome_when_closed",
-            ),
+            model_name='operation',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('due_at__isnull', True), ('phase', 'closed'), models.Q(('outcome', ''), _negated=True)), models.Q(models.Q(('phase', 'closed'), _negated=True), ('due_at__isnull', False), ('outcome', '')), _connector='OR'), name='operation_outcome_when_closed'),
         ),
         migrations.AddConstraint(
-            model_name="operation",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("phase", "closed"), _negated=True),
-                fields=("snapshot", "effect"),
-                name="operation_one_open_per_snapshot",
-            ),
+            model_name='operation',
+            constraint=models.UniqueConstraint(condition=models.Q(('phase', 'closed'), _negated=True), fields=('snapshot', 'effect'), name='operation_one_open_per_snapshot'),
         ),
         migrations.AddConstraint(
-            model_name="target",
-            constraint=models.UniqueConstraint(
-                fields=("policy", "kind", "resource_id", "region"), name="target_unique"
-            ),
+            model_name='target',
+            constraint=models.UniqueConstraint(fields=('policy', 'kind', 'resource_id', 'region'), name='target_unique'),
         ),
         migrations.AddConstraint(
-            model_name="targetvolume",
-            constraint=models.UniqueConstraint(
-                fields=("target", "volume_id"), name="target_volume_unique"
-            ),
+            model_name='targetvolume',
+            constraint=models.UniqueConstraint(fields=('target', 'volume_id'), name='target_volume_unique'),
         ),
     ]

@@ -4,18 +4,15 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+
     dependencies = [
-        ("cpm", "0001_initial"),
+        ('cpm', '0001_initial'),
     ]
 
     operations = [
         migrations.AddField(
-            model_name="operation",
-            name="once",
-            field=models.CharField(
-                choices=[("done", "DONE"), ("under_way", "UNDER_WAY"), ("over", "OVER")],
-                default="done",
-                max_length=9,
-            ),
+            model_name='operation',
+            name='once',
+            field=models.CharField(choices=[('done', 'DONE'), ('under_way', 'UNDER_WAY'), ('over', 'OVER')], default='done', max_length=9),
         ),
     ]

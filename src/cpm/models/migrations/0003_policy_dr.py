@@ -6,68 +6,60 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+
     dependencies = [
-        ("cpm", "0002_chains"),
+        ('cpm', '0002_chains'),
     ]
 
     operations = [
         migrations.AddField(
-            model_name="policy",
-            name="dr_account",
-            field=models.ForeignKey(
-                null=True,
-                on_delete=django.db.models.deletion.PROTECT,
-                related_name="policies_that_copy",
-                to="cpm.account",
-            ),
+            model_name='policy',
+            name='dr_account',
+            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='policies_that_copy', to='cpm.account'),
         ),
         migrations.AddField(
-            model_name="policy",
-            name="dr_account_regions",
-            field=django.contrib.postgres.fields.ArrayField(
-                base_field=models.PositiveSmallIntegerField(), default=list, size=None
-            ),
+            model_name='policy',
+            name='dr_account_regions',
+            field=django.contrib.postgres.fields.ArrayField(base_field=models.PositiveSmallIntegerField(), default=list, size=None),
         ),
         migrations.AddField(
-            model_name="policy",
-            name="dr_crosses_accounts",
+            model_name='policy',
+            name='dr_crosses_accounts',
             field=models.BooleanField(default=False),
         ),
         migrations.AddField(
-            model_name="policy",
-            name="dr_enabled",
+            model_name='policy',
+            name='dr_enabled',
             field=models.BooleanField(default=False),
         ),
         migrations.AddField(
-            model_name="policy",
-            name="dr_frequency",
+            model_name='policy',
+            name='dr_frequency',
             field=models.PositiveSmallIntegerField(default=1),
         ),
         migrations.AddField(
-            model_name="policy",
-            name="dr_keeps_originals",
+            model_name='policy',
+            name='dr_keeps_originals',
             field=models.BooleanField(default=True),
         ),
         migrations.AddField(
-            model_name="policy",
-            name="dr_regions",
-            field=django.contrib.postgres.fields.ArrayField(
-                base_field=models.PositiveSmallIntegerField(), default=list, size=None
-            ),
+            model_name='policy',
+            name='dr_regions',
+            field=django.contrib.postgres.fields.ArrayField(base_field=models.PositiveSmallIntegerField(), default=list, size=None),
         ),
         migrations.AddField(
-            model_name="policy",
-            name="dr_sharing_key",
-            field=models.CharField(default="alias/cpm_share", max_length=2048),
+            model_name='policy',
+            name='dr_sharing_key',
+            field=models.CharField(default='alias/cpm_share', max_length=2048),
         ),
         migrations.AddField(
-            model_name="policy",
-            name="dr_successes",
+            model_name='policy',
+            name='dr_successes',
             field=models.PositiveIntegerField(default=0),
         ),
         migrations.AddField(
-            model_name="policy",
-            name="dr_timeout_hours",
+            model_name='policy',
+            name='dr_timeout_hours',
             field=models.PositiveSmallIntegerField(default=24),
         ),
     ]

@@ -4,21 +4,14 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+
     dependencies = [
-        ("cpm", "0003_policy_dr"),
+        ('cpm', '0003_policy_dr'),
     ]
 
     operations = [
         migrations.AddIndex(
-            model_name="snapshot",
-            index=models.Index(
-                condition=models.Q(
-                    models.Q(("status", "D"), _negated=True),
-                    models.Q(("aws_ref", ""), _negated=True),
-                    ("delete_requested_at__isnull", True),
-                ),
-                fields=["backup"],
-                name="snapshot_kept",
-            ),
+            model_name='snapshot',
+            index=models.Index(condition=models.Q(models.Q(('status', 'D'), _negated=True), models.Q(('aws_ref', ''), _negated=True), ('delete_requested_at__isnull', True)), fields=['backup'], name='snapshot_kept'),
         ),
     ]

@@ -4,18 +4,19 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+
     dependencies = [
-        ("cpm", "0004_kept_snapshots"),
+        ('cpm', '0004_kept_snapshots'),
     ]
 
     operations = [
         migrations.AddField(
-            model_name="target",
-            name="protected_at",
+            model_name='target',
+            name='protected_at',
             field=models.DateTimeField(null=True),
         ),
         migrations.AddIndex(
-            model_name="target",
-            index=models.Index(fields=["resource_id"], name="target_resource"),
+            model_name='target',
+            index=models.Index(fields=['resource_id'], name='target_resource'),
         ),
     ]

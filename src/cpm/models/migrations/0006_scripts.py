@@ -5,106 +5,36 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+
     dependencies = [
-        ("cpm", "0005_protected"),
+        ('cpm', '0005_protected'),
     ]
 
     operations = [
         migrations.AddField(
-            model_name="backup",
-            name="runs_scripts",
+            model_name='backup',
+            name='runs_scripts',
             field=models.BooleanField(default=False),
         ),
         migrations.CreateModel(
-            name="ScriptRun",
+            name='ScriptRun',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                (
-                    "hook",
-                    models.CharField(
-                        choices=[
-                            ("before", "Before"),
-                            ("after", "After"),
-                            ("complete", "Complete"),
-                        ],
-                        max_length=8,
-                    ),
-                ),
-                ("argument", models.CharField(blank=True, default="", max_length=1)),
-                ("timeout_seconds", models.PositiveIntegerField()),
-                (
-                    "phase",
-                    models.CharField(
-                        choices=[
-                            ("planned", "Planned"),
-                            ("running", "Running"),
-                            ("closed", "Closed"),
-                        ],
-                        default="planned",
-                        max_length=8,
-                    ),
-                ),
-                (
-                    "outcome",
-                    models.CharField(
-                        blank=True,
-                        choices=[
-                            ("succeeded", "Succeeded"),
-                            ("failed", "Failed"),
-                            ("absent", "Absent"),
-                        ],
-                        default="",
-                        max_length=9,
-                    ),
-                ),
-                ("error", models.TextField(blank=True, default="")),
-                ("started_at", models.DateTimeField(null=True)),
-                ("finished_at", models.DateTimeField(null=True)),
-                ("due_at", models.DateTimeField(null=True)),
-                ("version", models.PositiveIntegerField(default=0)),
-                (
-                    "backup",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="scripts",
-                        to="cpm.backup",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('hook', models.CharField(choices=[('before', 'Before'), ('after', 'After'), ('complete', 'Complete')], max_length=8)),
+                ('argument', models.CharField(blank=True, default='', max_length=1)),
+                ('timeout_seconds', models.PositiveIntegerField()),
+                ('phase', models.CharField(choices=[('planned', 'Planned'), ('running', 'Running'), ('closed', 'Closed')], default='planned', max_length=8)),
+                ('outcome', models.CharField(blank=True, choices=[('succeeded', 'Succeeded'), ('failed', 'Failed'), ('absent', 'Absent')], default='', max_length=9)),
+                ('error', models.TextField(blank=True, default='')),
+                ('started_at', models.DateTimeField(null=True)),
+                ('finished_at', models.DateTimeField(null=True)),
+                ('due_at', models.DateTimeField(null=True)),
+                ('version', models.PositiveIntegerField(default=0)),
+                ('backup', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='scripts', to='cpm.backup')),
             ],
             options={
-                "indexes": [
-                    models.Index(
-                        condition=models.Q(("due_at__isnull", False)),
-                        fields=["due_at"],
-                        name="script_due",
-                    )
-                ],
-                "constraints": [
-                    models.UniqueConstraint(
-                        fields=("backup", "hook"), name="script_once_per_backup"
-                    ),
-                    models.CheckConstraint(
-                        condition=models.Q(
-                            models.Q(
-                                ("due_at__isnull", True),
-                                ("phase", "closed"),
-                                models.Q(("outcome", ""), _negated=True),
-                            ),
-                            models.Q(
-                                models.Q(("phase", "closed"), _negated=True),
-                                ("due_at__isnull", False),
-                                ("outcome", ""),
-                            ),
-                            _connector="OR",
-                        ),
-                        name="script_outcome_when_closed",
-                    ),
-                ],
+                'indexes': [models.Index(condition=models.Q(('due_at__isnull', False)), fields=['due_at'], name='script_due')],
+                'constraints': [models.UniqueConstraint(fields=('backup', 'hook'), name='script_once_per_backup'), models.CheckConstraint(condition=models.Q(models.Q(('due_at__isnull', True), ('phase', 'closed'), models.Q(('outcome', ''), _negated=True)), models.Q(models.Q(('phase', 'closed'), _negated=True), ('due_at__isnull', False), ('outcome', '')), _connector='OR'), name='script_outcome_when_closed')],
             },
         ),
     ]

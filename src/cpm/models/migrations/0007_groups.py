@@ -6,74 +6,36 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+
     dependencies = [
-        ("cpm", "0006_scripts"),
+        ('cpm', '0006_scripts'),
     ]
 
     operations = [
         migrations.CreateModel(
-            name="Group",
+            name='Group',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                (
-                    "group_type",
-                    models.CharField(
-                        choices=[("user", "Users"), ("delegate", "Delegates")], max_length=8
-                    ),
-                ),
-                ("name", models.CharField(max_length=100, unique=True)),
-                ("enabled", models.BooleanField(default=True)),
-                ("is_built_in", models.BooleanField(default=False)),
-                (
-                    "user_type",
-                    models.CharField(
-                        choices=[
-                            ("R", "Root"),
-                            ("I", "Independent"),
-                            ("M", "Managed"),
-                            ("D", "Delegate"),
-                        ],
-                        default="M",
-                        max_length=1,
-                    ),
-                ),
-                ("allow_file_level_recovery", models.BooleanField(default=True)),
-                ("max_accounts", models.PositiveIntegerField(null=True)),
-                ("max_instances", models.PositiveIntegerField(null=True)),
-                ("max_independent_ebs_gib", models.PositiveIntegerField(null=True)),
-                ("max_rds_gib", models.PositiveIntegerField(null=True)),
-                ("max_redshift_gib", models.PositiveIntegerField(null=True)),
-                ("max_dynamodb_gib", models.PositiveIntegerField(null=True)),
-                ("allow_recovery", models.BooleanField(default=False)),
-                ("allow_account_changes", models.BooleanField(default=False)),
-                ("allow_backup_changes", models.BooleanField(default=False)),
-                ("allow_settings_changes", models.BooleanField(default=False)),
-                (
-                    "original_user",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="delegate_groups",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('group_type', models.CharField(choices=[('user', 'Users'), ('delegate', 'Delegates')], max_length=8)),
+                ('name', models.CharField(max_length=100, unique=True)),
+                ('enabled', models.BooleanField(default=True)),
+                ('is_built_in', models.BooleanField(default=False)),
+                ('user_type', models.CharField(choices=[('R', 'Root'), ('I', 'Independent'), ('M', 'Managed'), ('D', 'Delegate')], default='M', max_length=1)),
+                ('allow_file_level_recovery', models.BooleanField(default=True)),
+                ('max_accounts', models.PositiveIntegerField(null=True)),
+                ('max_instances', models.PositiveIntegerField(null=True)),
+                ('max_independent_ebs_gib', models.PositiveIntegerField(null=True)),
+                ('max_rds_gib', models.PositiveIntegerField(null=True)),
+                ('max_redshift_gib', models.PositiveIntegerField(null=True)),
+                ('max_dynamodb_gib', models.PositiveIntegerField(null=True)),
+                ('allow_recovery', models.BooleanField(default=False)),
+                ('allow_account_changes', models.BooleanField(default=False)),
+                ('allow_backup_changes', models.BooleanField(default=False)),
+                ('allow_settings_changes', models.BooleanField(default=False)),
+                ('original_user', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='delegate_groups', to=settings.AUTH_USER_MODEL)),
             ],
             options={
-                "constraints": [
-                    models.CheckConstraint(
-                        condition=models.Q(
-                            models.Q(("group_type", "delegate"), ("original_user__isnull", False)),
-                            models.Q(("group_type", "user"), ("original_user__isnull", True)),
-                            _connector="OR",
-                        ),
-                        name="group_of_delegates_has_original",
-                    )
-                ],
+                'constraints': [models.CheckConstraint(condition=models.Q(models.Q(('group_type', 'delegate'), ('original_user__isnull', False)), models.Q(('group_type', 'user'), ('original_user__isnull', True)), _connector='OR'), name='group_of_delegates_has_original')],
             },
         ),
     ]

@@ -5,55 +5,40 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+
     dependencies = [
-        ("cpm", "0008_audit_is_append_only"),
+        ('cpm', '0008_audit_is_append_only'),
     ]
 
     operations = [
         migrations.AddField(
-            model_name="backup",
-            name="cleanup_told",
-            field=models.CharField(blank=True, default="", max_length=100),
+            model_name='backup',
+            name='cleanup_told',
+            field=models.CharField(blank=True, default='', max_length=100),
         ),
         migrations.AddField(
-            model_name="target",
-            name="tag",
-            field=models.CharField(blank=True, default="", max_length=300),
+            model_name='target',
+            name='tag',
+            field=models.CharField(blank=True, default='', max_length=300),
         ),
         migrations.AddField(
-            model_name="targetvolume",
-            name="added_by_tag",
+            model_name='targetvolume',
+            name='added_by_tag',
             field=models.BooleanField(default=False),
         ),
         migrations.CreateModel(
-            name="TagScan",
+            name='TagScan',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("region", models.CharField(max_length=32)),
-                ("due_at", models.DateTimeField(db_index=True, null=True)),
-                ("started_at", models.DateTimeField(null=True)),
-                ("attempts", models.PositiveSmallIntegerField(default=0)),
-                ("version", models.PositiveIntegerField(default=0)),
-                (
-                    "account",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="tag_scans",
-                        to="cpm.account",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('region', models.CharField(max_length=32)),
+                ('due_at', models.DateTimeField(db_index=True, null=True)),
+                ('started_at', models.DateTimeField(null=True)),
+                ('attempts', models.PositiveSmallIntegerField(default=0)),
+                ('version', models.PositiveIntegerField(default=0)),
+                ('account', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='tag_scans', to='cpm.account')),
             ],
             options={
-                "constraints": [
-                    models.UniqueConstraint(
-                        fields=("account", "region"), name="tag_scan_one_per_place"
-                    )
-                ],
+                'constraints': [models.UniqueConstraint(fields=('account', 'region'), name='tag_scan_one_per_place')],
             },
         ),
     ]

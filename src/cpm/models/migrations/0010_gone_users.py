@@ -4,32 +4,20 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+
     dependencies = [
-        ("cpm", "0009_tag_scan"),
+        ('cpm', '0009_tag_scan'),
     ]
 
     operations = [
         migrations.AlterField(
-            model_name="group",
-            name="user_type",
-            field=models.CharField(
-                choices=[("R", "Root"), ("I", "Independent"), ("M", "Managed")],
-                default="M",
-                max_length=1,
-            ),
+            model_name='group',
+            name='user_type',
+            field=models.CharField(choices=[('R', 'Root'), ('I', 'Independent'), ('M', 'Managed')], default='M', max_length=1),
         ),
         migrations.AlterField(
-            model_name="user",
-            name="kind",
-            field=models.CharField(
-                choices=[
-                    ("R", "Root"),
-                    ("I", "Independent"),
-                    ("M", "Managed"),
-                    ("D", "Delegate"),
-                    ("X", "Gone"),
-                ],
-                max_length=1,
-            ),
+            model_name='user',
+            name='kind',
+            field=models.CharField(choices=[('R', 'Root'), ('I', 'Independent'), ('M', 'Managed'), ('D', 'Delegate'), ('X', 'Gone')], max_length=1),
         ),
     ]

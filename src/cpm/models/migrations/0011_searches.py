@@ -8,25 +8,15 @@ from cpm.models.extensions import Trigrams
 
 
 class Migration(migrations.Migration):
+
     dependencies = [
-        ("cpm", "0010_gone_users"),
+        ('cpm', '0010_gone_users'),
     ]
 
     operations = [
         Trigrams(),
         migrations.AddIndex(
-            model_name="backup",
-            index=django.contrib.postgres.indexes.GinIndex(
-                django.contrib.postgres.indexes.OpClass(
-                    django.db.models.functions.text.Upper("policy_name"), "gin_trgm_ops"
-                ),
-                django.contrib.postgres.indexes.OpClass(
-                    django.db.models.functions.text.Upper("name"), "gin_trgm_ops"
-                ),
-                django.contrib.postgres.indexes.OpClass(
-                    django.db.models.functions.text.Upper("description"), "gin_trgm_ops"
-                ),
-                name="backup_searched",
-            ),
+            model_name='backup',
+            index=django.contrib.postgres.indexes.GinIndex(django.contrib.postgres.indexes.OpClass(django.db.models.functions.text.Upper('policy_name'), 'gin_trgm_ops'), django.contrib.postgres.indexes.OpClass(django.db.models.functions.text.Upper('name'), 'gin_trgm_ops'), django.contrib.postgres.indexes.OpClass(django.db.models.functions.text.Upper('description'), 'gin_trgm_ops'), name='backup_searched'),
         ),
     ]

@@ -5,162 +5,90 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+
     dependencies = [
-        ("cpm", "0011_searches"),
+        ('cpm', '0011_searches'),
     ]
 
     operations = [
         migrations.CreateModel(
-            name="DrCopy",
+            name='DrCopy',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("region", models.CharField(max_length=32)),
-                ("sharing_key", models.CharField(max_length=2048)),
-                ("keeps_original", models.BooleanField()),
-                (
-                    "phase",
-                    models.CharField(
-                        choices=[
-                            ("planned", "Planned"),
-                            ("running", "Running"),
-                            ("closed", "Closed"),
-                        ],
-                        default="planned",
-                        max_length=8,
-                    ),
-                ),
-                (
-                    "outcome",
-                    models.CharField(
-                        blank=True,
-                        choices=[("S", "Succeeded"), ("F", "Failed")],
-                        default="",
-                        max_length=1,
-                    ),
-                ),
-                ("error", models.TextField(blank=True, default="")),
-                ("deadline_at", models.DateTimeField()),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('region', models.CharField(max_length=32)),
+                ('sharing_key', models.CharField(max_length=2048)),
+                ('keeps_original', models.BooleanField()),
+                ('phase', models.CharField(choices=[('planned', 'Planned'), ('running', 'Running'), ('closed', 'Closed')], default='planned', max_length=8)),
+                ('outcome', models.CharField(blank=True, choices=[('S', 'Succeeded'), ('F', 'Failed')], default='', max_length=1)),
+                ('error', models.TextField(blank=True, default='')),
+                ('deadline_at', models.DateTimeField()),
             ],
             options={
-                "verbose_name_plural": "dr copies",
+                'verbose_name_plural': 'dr copies',
             },
         ),
         migrations.AddField(
-            model_name="backup",
-            name="dr_due_at",
+            model_name='backup',
+            name='dr_due_at',
             field=models.DateTimeField(null=True),
         ),
         migrations.AddField(
-            model_name="operation",
-            name="waits_for_turn",
+            model_name='operation',
+            name='waits_for_turn',
             field=models.BooleanField(default=False),
         ),
         migrations.AlterField(
-            model_name="operation",
-            name="undoes",
-            field=models.ForeignKey(
-                null=True,
-                on_delete=django.db.models.deletion.CASCADE,
-                related_name="undone_by",
-                to="cpm.operation",
-            ),
+            model_name='operation',
+            name='undoes',
+            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='undone_by', to='cpm.operation'),
         ),
         migrations.AddIndex(
-            model_name="backup",
-            index=models.Index(
-                condition=models.Q(("dr_due_at__isnull", False)),
-                fields=["dr_due_at"],
-                name="backup_dr_due",
-            ),
+            model_name='backup',
+            index=models.Index(condition=models.Q(('dr_due_at__isnull', False)), fields=['dr_due_at'], name='backup_dr_due'),
         ),
         migrations.AddField(
-            model_name="drcopy",
-            name="account",
-            field=models.ForeignKey(
-                null=True,
-                on_delete=django.db.models.deletion.SET_NULL,
-                related_name="dr_copies",
-                to="cpm.account",
-            ),
+            model_name='drcopy',
+            name='account',
+            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='dr_copies', to='cpm.account'),
         ),
         migrations.AddField(
-            model_name="drcopy",
-            name="backup",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE,
-                related_name="dr_copies",
-                to="cpm.backup",
-            ),
+            model_name='drcopy',
+            name='backup',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='dr_copies', to='cpm.backup'),
         ),
         migrations.AddField(
-            model_name="drcopy",
-            name="original",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE,
-                related_name="dr_copies",
-                to="cpm.snapshot",
-            ),
+            model_name='drcopy',
+            name='original',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='dr_copies', to='cpm.snapshot'),
         ),
         migrations.AddField(
-            model_name="drcopy",
-            name="snapshot",
-            field=models.OneToOneField(
-                null=True,
-                on_delete=django.db.models.deletion.SET_NULL,
-                related_name="dr_copy",
-                to="cpm.snapshot",
-            ),
+            model_name='drcopy',
+            name='snapshot',
+            field=models.OneToOneField(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='dr_copy', to='cpm.snapshot'),
         ),
         migrations.AddField(
-            model_name="operation",
-            name="dr_copy",
-            field=models.ForeignKey(
-                null=True,
-                on_delete=django.db.models.deletion.CASCADE,
-                related_name="operations",
-                to="cpm.drcopy",
-            ),
+            model_name='operation',
+            name='dr_copy',
+            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='operations', to='cpm.drcopy'),
         ),
         migrations.AddIndex(
-            model_name="operation",
-            index=models.Index(
-                condition=models.Q(("phase", "closed"), _negated=True),
-                fields=["account", "region", "effect"],
-                name="operation_open",
-            ),
+            model_name='operation',
+            index=models.Index(condition=models.Q(('phase', 'closed'), _negated=True), fields=['account', 'region', 'effect'], name='operation_open'),
         ),
         migrations.AddConstraint(
-            model_name="operation",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("phase", "closed"), _negated=True),
-                fields=("undoes",),
-                name="operation_undone_once_at_a_time",
-            ),
+            model_name='operation',
+            constraint=models.UniqueConstraint(condition=models.Q(('phase', 'closed'), _negated=True), fields=('undoes',), name='operation_undone_once_at_a_time'),
         ),
         migrations.AddIndex(
-            model_name="drcopy",
-            index=models.Index(fields=["backup", "phase"], name="cpm_drcopy_backup__2ba6f1_idx"),
+            model_name='drcopy',
+            index=models.Index(fields=['backup', 'phase'], name='cpm_drcopy_backup__2ba6f1_idx'),
         ),
         migrations.AddConstraint(
-            model_name="drcopy",
-            constraint=models.UniqueConstraint(
-                fields=("original", "account", "region"), name="dr_copy_one_per_place"
-            ),
+            model_name='drcopy',
+            constraint=models.UniqueConstraint(fields=('original', 'account', 'region'), name='dr_copy_one_per_place'),
         ),
         migrations.AddConstraint(
-            model_name="drcopy",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("phase", "closed"), models.Q(("outcome", ""), _negated=True)),
-                    models.Q(models.Q(("phase", "closed"), _negated=True), ("outcome", "")),
-                    _connector="OR",
-                ),
-                name="dr_copy_outcome_when_closed",
-            ),
+            model_name='drcopy',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('phase', 'closed'), models.Q(('outcome', ''), _negated=True)), models.Q(models.Q(('phase', 'closed'), _negated=True), ('outcome', '')), _connector='OR'), name='dr_copy_outcome_when_closed'),
         ),
     ]

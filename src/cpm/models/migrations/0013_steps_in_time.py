@@ -4,14 +4,15 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+
     dependencies = [
-        ("cpm", "0012_dr_copies"),
+        ('cpm', '0012_dr_copies'),
     ]
 
     operations = [
         migrations.AddField(
-            model_name="operation",
-            name="within_seconds",
+            model_name='operation',
+            name='within_seconds',
             field=models.PositiveIntegerField(null=True),
         ),
     ]

@@ -4,16 +4,17 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+
     dependencies = [
-        ("cpm", "0013_steps_in_time"),
+        ('cpm', '0013_steps_in_time'),
     ]
 
     operations = [
         migrations.CreateModel(
-            name="UsedAssertion",
+            name='UsedAssertion',
             fields=[
-                ("digest", models.CharField(max_length=64, primary_key=True, serialize=False)),
-                ("expires_at", models.DateTimeField()),
+                ('digest', models.CharField(max_length=64, primary_key=True, serialize=False)),
+                ('expires_at', models.DateTimeField()),
             ],
         ),
     ]

@@ -5,54 +5,37 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+
     dependencies = [
-        ("cpm", "0014_used_assertions"),
+        ('cpm', '0014_used_assertions'),
     ]
 
     operations = [
         migrations.CreateModel(
-            name="Agent",
+            name='Agent',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("kind", models.CharField(max_length=32)),
-                ("region", models.CharField(max_length=32)),
-                ("instance_id", models.CharField(max_length=255)),
-                ("instance_name", models.CharField(max_length=256, null=True)),
-                (
-                    "status",
-                    models.CharField(
-                        choices=[("O", "Online"), ("F", "Offline")], default="F", max_length=1
-                    ),
-                ),
-                ("platform", models.CharField(max_length=300, null=True)),
-                ("version", models.CharField(max_length=64, null=True)),
-                ("last_heartbeat_at", models.DateTimeField(null=True)),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('kind', models.CharField(max_length=32)),
+                ('region', models.CharField(max_length=32)),
+                ('instance_id', models.CharField(max_length=255)),
+                ('instance_name', models.CharField(max_length=256, null=True)),
+                ('status', models.CharField(choices=[('O', 'Online'), ('F', 'Offline')], default='F', max_length=1)),
+                ('platform', models.CharField(max_length=300, null=True)),
+                ('version', models.CharField(max_length=64, null=True)),
+                ('last_heartbeat_at', models.DateTimeField(null=True)),
             ],
         ),
         migrations.AddIndex(
-            model_name="target",
-            index=models.Index(
-                condition=models.Q(("options__agent_enabled", True)),
-                fields=["resource_id"],
-                name="target_with_agent",
-            ),
+            model_name='target',
+            index=models.Index(condition=models.Q(('options__agent_enabled', True)), fields=['resource_id'], name='target_with_agent'),
         ),
         migrations.AddField(
-            model_name="agent",
-            name="account",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE, related_name="agents", to="cpm.account"
-            ),
+            model_name='agent',
+            name='account',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='agents', to='cpm.account'),
         ),
         migrations.AddConstraint(
-            model_name="agent",
-            constraint=models.UniqueConstraint(
-                fields=("account", "kind", "region", "instance_id"), name="agent_unique"
-            ),
+            model_name='agent',
+            constraint=models.UniqueConstraint(fields=('account', 'kind', 'region', 'instance_id'), name='agent_unique'),
         ),
     ]

@@ -8,250 +8,128 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+
     dependencies = [
-        ("cpm", "0016_idempotency"),
+        ('cpm', '0016_idempotency'),
     ]
 
     operations = [
         migrations.CreateModel(
-            name="Channel",
+            name='Channel',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("name", models.CharField(max_length=100)),
-                (
-                    "channel_type",
-                    models.CharField(
-                        choices=[("email", "E-mail"), ("sns", "SNS topic"), ("webhook", "Webhook")],
-                        max_length=7,
-                    ),
-                ),
-                ("enabled", models.BooleanField(default=True)),
-                (
-                    "least_severity",
-                    models.CharField(
-                        choices=[("Error", "Error"), ("Warning", "Warning"), ("Info", "Info")],
-                        default="Warning",
-                        max_length=7,
-                    ),
-                ),
-                (
-                    "categories",
-                    django.contrib.postgres.fields.ArrayField(
-                        base_field=models.CharField(
-                            choices=[
-                                ("Backup", "Backup"),
-                                ("DR", "Dr"),
-                                ("S3 Copy", "S3 Copy"),
-                                ("Recovery", "Recovery"),
-                                ("Cleanup", "Cleanup"),
-                                ("Tag Scan", "Tag Scan"),
-                                ("Account", "Account"),
-                                ("System", "System"),
-                            ],
-                            max_length=8,
-                        ),
-                        default=list,
-                        size=None,
-                    ),
-                ),
-                ("daily_summary", models.BooleanField(default=True)),
-                ("email", models.CharField(blank=True, default="", max_length=254)),
-                ("url", models.CharField(blank=True, default="", max_length=2000)),
-                ("sealed_secret", models.BinaryField(null=True)),
-                ("region", models.CharField(blank=True, default="", max_length=32)),
-                ("topic_arn", models.CharField(blank=True, default="", max_length=300)),
-                ("error", models.TextField(blank=True, default="")),
-                ("delivered_at", models.DateTimeField(null=True)),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('name', models.CharField(max_length=100)),
+                ('channel_type', models.CharField(choices=[('email', 'E-mail'), ('sns', 'SNS topic'), ('webhook', 'Webhook')], max_length=7)),
+                ('enabled', models.BooleanField(default=True)),
+                ('least_severity', models.CharField(choices=[('Error', 'Error'), ('Warning', 'Warning'), ('Info', 'Info')], default='Warning', max_length=7)),
+                ('categories', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(choices=[('Backup', 'Backup'), ('DR', 'Dr'), ('S3 Copy', 'S3 Copy'), ('Recovery', 'Recovery'), ('Cleanup', 'Cleanup'), ('Tag Scan', 'Tag Scan'), ('Account', 'Account'), ('System', 'System')], max_length=8), default=list, size=None)),
+                ('daily_summary', models.BooleanField(default=True)),
+                ('email', models.CharField(blank=True, default='', max_length=254)),
+                ('url', models.CharField(blank=True, default='', max_length=2000)),
+                ('sealed_secret', models.BinaryField(null=True)),
+                ('region', models.CharField(blank=True, default='', max_length=32)),
+                ('topic_arn', models.CharField(blank=True, default='', max_length=300)),
+                ('error', models.TextField(blank=True, default='')),
+                ('delivered_at', models.DateTimeField(null=True)),
             ],
         ),
         migrations.CreateModel(
-            name="Delivery",
+            name='Delivery',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                (
-                    "kind",
-                    models.CharField(
-                        choices=[("alerts", "Alerts"), ("summary", "Summary"), ("test", "Test")],
-                        max_length=7,
-                    ),
-                ),
-                ("key", models.UUIDField(default=uuid.uuid4, unique=True)),
-                ("body", models.TextField()),
-                (
-                    "phase",
-                    models.CharField(
-                        choices=[("waiting", "Waiting"), ("closed", "Closed")],
-                        default="waiting",
-                        max_length=7,
-                    ),
-                ),
-                (
-                    "outcome",
-                    models.CharField(
-                        blank=True,
-                        choices=[("delivered", "Delivered"), ("given_up", "Given Up")],
-                        default="",
-                        max_length=9,
-                    ),
-                ),
-                ("attempts", models.PositiveIntegerField(default=0)),
-                ("error", models.TextField(blank=True, default="")),
-                ("created_at", models.DateTimeField()),
-                ("finished_at", models.DateTimeField(null=True)),
-                ("due_at", models.DateTimeField(null=True)),
-                ("version", models.PositiveIntegerField(default=0)),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('kind', models.CharField(choices=[('alerts', 'Alerts'), ('summary', 'Summary'), ('test', 'Test')], max_length=7)),
+                ('key', models.UUIDField(default=uuid.uuid4, unique=True)),
+                ('body', models.TextField()),
+                ('phase', models.CharField(choices=[('waiting', 'Waiting'), ('closed', 'Closed')], default='waiting', max_length=7)),
+                ('outcome', models.CharField(blank=True, choices=[('delivered', 'Delivered'), ('given_up', 'Given Up')], default='', max_length=9)),
+                ('attempts', models.PositiveIntegerField(default=0)),
+                ('error', models.TextField(blank=True, default='')),
+                ('created_at', models.DateTimeField()),
+                ('finished_at', models.DateTimeField(null=True)),
+                ('due_at', models.DateTimeField(null=True)),
+                ('version', models.PositiveIntegerField(default=0)),
             ],
         ),
         migrations.CreateModel(
-            name="Notice",
+            name='Notice',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                (
-                    "told",
-                    models.CharField(
-                        blank=True,
-                        choices=[("Error", "Error"), ("Warning", "Warning"), ("Info", "Info")],
-                        default="",
-                        max_length=7,
-                    ),
-                ),
-                ("due_at", models.DateTimeField(null=True)),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('told', models.CharField(blank=True, choices=[('Error', 'Error'), ('Warning', 'Warning'), ('Info', 'Info')], default='', max_length=7)),
+                ('due_at', models.DateTimeField(null=True)),
             ],
         ),
         migrations.AddField(
-            model_name="user",
-            name="summary_due_at",
+            model_name='user',
+            name='summary_due_at',
             field=models.DateTimeField(blank=True, null=True),
         ),
         migrations.AddField(
-            model_name="user",
-            name="summary_enabled",
+            model_name='user',
+            name='summary_enabled',
             field=models.BooleanField(default=False),
         ),
         migrations.AddField(
-            model_name="user",
-            name="summary_hour",
+            model_name='user',
+            name='summary_hour',
             field=models.PositiveSmallIntegerField(default=8),
         ),
         migrations.AddField(
-            model_name="user",
-            name="summary_time_zone",
-            field=models.CharField(blank=True, default="", max_length=64),
+            model_name='user',
+            name='summary_time_zone',
+            field=models.CharField(blank=True, default='', max_length=64),
         ),
         migrations.AlterField(
-            model_name="alert",
-            name="policy",
-            field=models.ForeignKey(
-                null=True,
-                on_delete=django.db.models.deletion.SET_NULL,
-                related_name="alerts",
-                to="cpm.policy",
-            ),
+            model_name='alert',
+            name='policy',
+            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='alerts', to='cpm.policy'),
         ),
         migrations.AddIndex(
-            model_name="user",
-            index=models.Index(
-                condition=models.Q(("summary_due_at__isnull", False)),
-                fields=["summary_due_at"],
-                name="user_summary_due",
-            ),
+            model_name='user',
+            index=models.Index(condition=models.Q(('summary_due_at__isnull', False)), fields=['summary_due_at'], name='user_summary_due'),
         ),
         migrations.AddField(
-            model_name="channel",
-            name="account",
-            field=models.ForeignKey(
-                null=True,
-                on_delete=django.db.models.deletion.RESTRICT,
-                related_name="channels",
-                to="cpm.account",
-            ),
+            model_name='channel',
+            name='account',
+            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.RESTRICT, related_name='channels', to='cpm.account'),
         ),
         migrations.AddField(
-            model_name="channel",
-            name="user",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE,
-                related_name="channels",
-                to=settings.AUTH_USER_MODEL,
-            ),
+            model_name='channel',
+            name='user',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='channels', to=settings.AUTH_USER_MODEL),
         ),
         migrations.AddField(
-            model_name="delivery",
-            name="channel",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE,
-                related_name="deliveries",
-                to="cpm.channel",
-            ),
+            model_name='delivery',
+            name='channel',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='deliveries', to='cpm.channel'),
         ),
         migrations.AddField(
-            model_name="notice",
-            name="alert",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE, related_name="notices", to="cpm.alert"
-            ),
+            model_name='notice',
+            name='alert',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='notices', to='cpm.alert'),
         ),
         migrations.AddField(
-            model_name="notice",
-            name="channel",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE,
-                related_name="notices",
-                to="cpm.channel",
-            ),
+            model_name='notice',
+            name='channel',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='notices', to='cpm.channel'),
         ),
         migrations.AddConstraint(
-            model_name="channel",
-            constraint=models.UniqueConstraint(fields=("user", "name"), name="channel_name_unique"),
+            model_name='channel',
+            constraint=models.UniqueConstraint(fields=('user', 'name'), name='channel_name_unique'),
         ),
         migrations.AddIndex(
-            model_name="delivery",
-            index=models.Index(
-                condition=models.Q(("due_at__isnull", False)),
-                fields=["due_at"],
-                name="delivery_due",
-            ),
+            model_name='delivery',
+            index=models.Index(condition=models.Q(('due_at__isnull', False)), fields=['due_at'], name='delivery_due'),
         ),
         migrations.AddConstraint(
-            model_name="delivery",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(
-                        ("due_at__isnull", True),
-                        ("phase", "closed"),
-                        models.Q(("outcome", ""), _negated=True),
-                    ),
-                    models.Q(("due_at__isnull", False), ("outcome", ""), ("phase", "waiting")),
-                    _connector="OR",
-                ),
-                name="delivery_outcome_when_closed",
-            ),
+            model_name='delivery',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('due_at__isnull', True), ('phase', 'closed'), models.Q(('outcome', ''), _negated=True)), models.Q(('due_at__isnull', False), ('outcome', ''), ('phase', 'waiting')), _connector='OR'), name='delivery_outcome_when_closed'),
         ),
         migrations.AddIndex(
-            model_name="notice",
-            index=models.Index(
-                condition=models.Q(("due_at__isnull", False)), fields=["due_at"], name="notice_due"
-            ),
+            model_name='notice',
+            index=models.Index(condition=models.Q(('due_at__isnull', False)), fields=['due_at'], name='notice_due'),
         ),
         migrations.AddConstraint(
-            model_name="notice",
-            constraint=models.UniqueConstraint(
-                fields=("channel", "alert"), name="notice_once_per_channel"
-            ),
+            model_name='notice',
+            constraint=models.UniqueConstraint(fields=('channel', 'alert'), name='notice_once_per_channel'),
         ),
     ]

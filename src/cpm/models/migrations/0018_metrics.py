@@ -4,16 +4,17 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+
     dependencies = [
-        ("cpm", "0017_notifications"),
+        ('cpm', '0017_notifications'),
     ]
 
     operations = [
         migrations.CreateModel(
-            name="Metric",
+            name='Metric',
             fields=[
-                ("series", models.CharField(max_length=255, primary_key=True, serialize=False)),
-                ("value", models.FloatField()),
+                ('series', models.CharField(max_length=255, primary_key=True, serialize=False)),
+                ('value', models.FloatField()),
             ],
         ),
     ]

@@ -5,47 +5,31 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+
     dependencies = [
-        ("cpm", "0018_metrics"),
+        ('cpm', '0018_metrics'),
     ]
 
     operations = [
         migrations.AddField(
-            model_name="account",
-            name="discovered_at",
+            model_name='account',
+            name='discovered_at',
             field=models.DateTimeField(null=True),
         ),
         migrations.CreateModel(
-            name="Discovered",
+            name='Discovered',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("kind", models.CharField(max_length=32)),
-                ("region", models.CharField(max_length=32)),
-                ("resource_id", models.CharField(max_length=255)),
-                ("name", models.CharField(max_length=256, null=True)),
-                ("part_of", models.CharField(blank=True, default="", max_length=255)),
-                ("seen_at", models.DateTimeField()),
-                (
-                    "account",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="discovered",
-                        to="cpm.account",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('kind', models.CharField(max_length=32)),
+                ('region', models.CharField(max_length=32)),
+                ('resource_id', models.CharField(max_length=255)),
+                ('name', models.CharField(max_length=256, null=True)),
+                ('part_of', models.CharField(blank=True, default='', max_length=255)),
+                ('seen_at', models.DateTimeField()),
+                ('account', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='discovered', to='cpm.account')),
             ],
             options={
-                "constraints": [
-                    models.UniqueConstraint(
-                        fields=("account", "kind", "region", "resource_id"),
-                        name="discovered_unique",
-                    )
-                ],
+                'constraints': [models.UniqueConstraint(fields=('account', 'kind', 'region', 'resource_id'), name='discovered_unique')],
             },
         ),
     ]

@@ -6,114 +6,54 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+
     dependencies = [
-        ("cpm", "0019_discovered"),
+        ('cpm', '0019_discovered'),
     ]
 
     operations = [
         migrations.CreateModel(
-            name="S3Repository",
+            name='S3Repository',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("name", models.CharField(max_length=100)),
-                ("description", models.CharField(max_length=1000, null=True)),
-                ("bucket_name", models.CharField(max_length=63)),
-                ("prefix", models.CharField(max_length=512)),
-                ("aws_region", models.CharField(blank=True, default="", max_length=32)),
-                (
-                    "encryption",
-                    models.CharField(
-                        choices=[("S", "By S3"), ("K", "By a KMS key"), ("C", "Client-side")],
-                        default="S",
-                        max_length=1,
-                    ),
-                ),
-                ("sealed_passphrase", models.BinaryField(null=True)),
-                ("size_bytes", models.BigIntegerField(default=0)),
-                ("stored_bytes", models.BigIntegerField(default=0)),
-                ("last_verified_at", models.DateTimeField(null=True)),
-                (
-                    "account",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.RESTRICT,
-                        related_name="s3_repositories",
-                        to="cpm.account",
-                    ),
-                ),
-                (
-                    "user",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="s3_repositories",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('name', models.CharField(max_length=100)),
+                ('description', models.CharField(max_length=1000, null=True)),
+                ('bucket_name', models.CharField(max_length=63)),
+                ('prefix', models.CharField(max_length=512)),
+                ('aws_region', models.CharField(blank=True, default='', max_length=32)),
+                ('encryption', models.CharField(choices=[('S', 'By S3'), ('K', 'By a KMS key'), ('C', 'Client-side')], default='S', max_length=1)),
+                ('sealed_passphrase', models.BinaryField(null=True)),
+                ('size_bytes', models.BigIntegerField(default=0)),
+                ('stored_bytes', models.BigIntegerField(default=0)),
+                ('last_verified_at', models.DateTimeField(null=True)),
+                ('account', models.ForeignKey(on_delete=django.db.models.deletion.RESTRICT, related_name='s3_repositories', to='cpm.account')),
+                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='s3_repositories', to=settings.AUTH_USER_MODEL)),
             ],
             options={
-                "constraints": [
-                    models.UniqueConstraint(
-                        fields=("user", "name"), name="s3_repository_name_unique"
-                    ),
-                    models.UniqueConstraint(
-                        fields=("user", "bucket_name", "prefix"), name="s3_repository_place_unique"
-                    ),
-                ],
+                'constraints': [models.UniqueConstraint(fields=('user', 'name'), name='s3_repository_name_unique'), models.UniqueConstraint(fields=('user', 'bucket_name', 'prefix'), name='s3_repository_place_unique')],
             },
         ),
         migrations.CreateModel(
-            name="Worker",
+            name='Worker',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("region", models.CharField(max_length=32)),
-                ("key_pair", models.CharField(max_length=255, null=True)),
-                ("vpc", models.CharField(max_length=64, null=True)),
-                ("subnet", models.CharField(max_length=64, null=True)),
-                ("security_group", models.CharField(max_length=64, null=True)),
-                (
-                    "network_access",
-                    models.CharField(
-                        choices=[("D", "Direct"), ("P", "By a proxy")], default="D", max_length=1
-                    ),
-                ),
-                ("proxy_address", models.CharField(blank=True, default="", max_length=255)),
-                ("proxy_port", models.PositiveIntegerField(null=True)),
-                ("proxy_user", models.CharField(blank=True, default="", max_length=255)),
-                ("sealed_proxy_password", models.BinaryField(null=True)),
-                ("instance_type", models.CharField(max_length=64, null=True)),
-                ("max_parallel_blocks", models.PositiveIntegerField(null=True)),
-                (
-                    "account",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.RESTRICT,
-                        related_name="workers",
-                        to="cpm.account",
-                    ),
-                ),
-                (
-                    "user",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="workers",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('region', models.CharField(max_length=32)),
+                ('key_pair', models.CharField(max_length=255, null=True)),
+                ('vpc', models.CharField(max_length=64, null=True)),
+                ('subnet', models.CharField(max_length=64, null=True)),
+                ('security_group', models.CharField(max_length=64, null=True)),
+                ('network_access', models.CharField(choices=[('D', 'Direct'), ('P', 'By a proxy')], default='D', max_length=1)),
+                ('proxy_address', models.CharField(blank=True, default='', max_length=255)),
+                ('proxy_port', models.PositiveIntegerField(null=True)),
+                ('proxy_user', models.CharField(blank=True, default='', max_length=255)),
+                ('sealed_proxy_password', models.BinaryField(null=True)),
+                ('instance_type', models.CharField(max_length=64, null=True)),
+                ('max_parallel_blocks', models.PositiveIntegerField(null=True)),
+                ('account', models.ForeignKey(on_delete=django.db.models.deletion.RESTRICT, related_name='workers', to='cpm.account')),
+                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='workers', to=settings.AUTH_USER_MODEL)),
             ],
             options={
-                "constraints": [
-                    models.UniqueConstraint(
-                        fields=("user", "account", "region"), name="worker_unique"
-                    )
-                ],
+                'constraints': [models.UniqueConstraint(fields=('user', 'account', 'region'), name='worker_unique')],
             },
         ),
     ]

@@ -5,241 +5,156 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+
     dependencies = [
-        ("cpm", "0020_repositories"),
+        ('cpm', '0020_repositories'),
     ]
 
     operations = [
         migrations.CreateModel(
-            name="S3Copy",
+            name='S3Copy',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("storage_class", models.CharField(max_length=32)),
-                ("based_on", models.CharField(blank=True, default="", max_length=255)),
-                ("compared_with", models.CharField(blank=True, default="", max_length=64)),
-                (
-                    "phase",
-                    models.CharField(
-                        choices=[
-                            ("planned", "Planned"),
-                            ("running", "Running"),
-                            ("closed", "Closed"),
-                        ],
-                        default="planned",
-                        max_length=8,
-                    ),
-                ),
-                (
-                    "outcome",
-                    models.CharField(
-                        blank=True,
-                        choices=[("S", "Succeeded"), ("F", "Failed")],
-                        default="",
-                        max_length=1,
-                    ),
-                ),
-                ("error", models.TextField(blank=True, default="")),
-                ("attempts", models.PositiveSmallIntegerField(default=0)),
-                ("began_at", models.DateTimeField(null=True)),
-                ("deadline_at", models.DateTimeField()),
-                ("size_bytes", models.BigIntegerField(default=0)),
-                ("stored_bytes", models.BigIntegerField(default=0)),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('storage_class', models.CharField(max_length=32)),
+                ('based_on', models.CharField(blank=True, default='', max_length=255)),
+                ('compared_with', models.CharField(blank=True, default='', max_length=64)),
+                ('phase', models.CharField(choices=[('planned', 'Planned'), ('running', 'Running'), ('closed', 'Closed')], default='planned', max_length=8)),
+                ('outcome', models.CharField(blank=True, choices=[('S', 'Succeeded'), ('F', 'Failed')], default='', max_length=1)),
+                ('error', models.TextField(blank=True, default='')),
+                ('attempts', models.PositiveSmallIntegerField(default=0)),
+                ('began_at', models.DateTimeField(null=True)),
+                ('deadline_at', models.DateTimeField()),
+                ('size_bytes', models.BigIntegerField(default=0)),
+                ('stored_bytes', models.BigIntegerField(default=0)),
             ],
             options={
-                "verbose_name_plural": "s3 copies",
+                'verbose_name_plural': 's3 copies',
             },
         ),
         migrations.CreateModel(
-            name="S3CopyRange",
+            name='S3CopyRange',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("first_page", models.PositiveIntegerField()),
-                ("last_page", models.PositiveIntegerField()),
-                ("block", models.PositiveIntegerField(default=0)),
-                ("pages", models.JSONField(default=list)),
-                ("open_page", models.BinaryField(default=b"")),
-                ("is_done", models.BooleanField(default=False)),
-                ("blocks_read", models.PositiveIntegerField(default=0)),
-                ("stored_bytes", models.BigIntegerField(default=0)),
-                ("due_at", models.DateTimeField(null=True)),
-                ("version", models.PositiveIntegerField(default=0)),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('first_page', models.PositiveIntegerField()),
+                ('last_page', models.PositiveIntegerField()),
+                ('block', models.PositiveIntegerField(default=0)),
+                ('pages', models.JSONField(default=list)),
+                ('open_page', models.BinaryField(default=b'')),
+                ('is_done', models.BooleanField(default=False)),
+                ('blocks_read', models.PositiveIntegerField(default=0)),
+                ('stored_bytes', models.BigIntegerField(default=0)),
+                ('due_at', models.DateTimeField(null=True)),
+                ('version', models.PositiveIntegerField(default=0)),
             ],
         ),
         migrations.AddField(
-            model_name="backup",
-            name="s3_due_at",
+            model_name='backup',
+            name='s3_due_at',
             field=models.DateTimeField(null=True),
         ),
         migrations.AddField(
-            model_name="backup",
-            name="s3_repository",
-            field=models.ForeignKey(
-                null=True,
-                on_delete=django.db.models.deletion.SET_NULL,
-                related_name="backups",
-                to="cpm.s3repository",
-            ),
+            model_name='backup',
+            name='s3_repository',
+            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='backups', to='cpm.s3repository'),
         ),
         migrations.AddField(
-            model_name="policy",
-            name="s3_deletes_originals",
+            model_name='policy',
+            name='s3_deletes_originals',
             field=models.BooleanField(default=False),
         ),
         migrations.AddField(
-            model_name="policy",
-            name="s3_enabled",
+            model_name='policy',
+            name='s3_enabled',
             field=models.BooleanField(default=False),
         ),
         migrations.AddField(
-            model_name="policy",
-            name="s3_frequency",
+            model_name='policy',
+            name='s3_frequency',
             field=models.PositiveSmallIntegerField(default=1),
         ),
         migrations.AddField(
-            model_name="policy",
-            name="s3_keep_duration",
+            model_name='policy',
+            name='s3_keep_duration',
             field=models.PositiveSmallIntegerField(null=True),
         ),
         migrations.AddField(
-            model_name="policy",
-            name="s3_keep_duration_unit",
-            field=models.CharField(
-                choices=[("W", "Weeks"), ("M", "Months"), ("Y", "Years")], default="M", max_length=1
-            ),
+            model_name='policy',
+            name='s3_keep_duration_unit',
+            field=models.CharField(choices=[('W', 'Weeks'), ('M', 'Months'), ('Y', 'Years')], default='M', max_length=1),
         ),
         migrations.AddField(
-            model_name="policy",
-            name="s3_keep_generations",
+            model_name='policy',
+            name='s3_keep_generations',
             field=models.PositiveSmallIntegerField(null=True),
         ),
         migrations.AddField(
-            model_name="policy",
-            name="s3_repository",
-            field=models.ForeignKey(
-                null=True,
-                on_delete=django.db.models.deletion.RESTRICT,
-                related_name="policies",
-                to="cpm.s3repository",
-            ),
+            model_name='policy',
+            name='s3_repository',
+            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.RESTRICT, related_name='policies', to='cpm.s3repository'),
         ),
         migrations.AddField(
-            model_name="policy",
-            name="s3_retry_count",
+            model_name='policy',
+            name='s3_retry_count',
             field=models.PositiveSmallIntegerField(default=3),
         ),
         migrations.AddField(
-            model_name="policy",
-            name="s3_storage_class",
-            field=models.CharField(
-                choices=[
-                    ("STANDARD", "Standard"),
-                    ("STANDARD_IA", "Standard Ia"),
-                    ("ONEZONE_IA", "Onezone Ia"),
-                    ("INTELLIGENT_TIERING", "Intelligent Tiering"),
-                    ("GLACIER_IR", "Glacier Ir"),
-                ],
-                default="STANDARD",
-                max_length=19,
-            ),
+            model_name='policy',
+            name='s3_storage_class',
+            field=models.CharField(choices=[('STANDARD', 'Standard'), ('STANDARD_IA', 'Standard Ia'), ('ONEZONE_IA', 'Onezone Ia'), ('INTELLIGENT_TIERING', 'Intelligent Tiering'), ('GLACIER_IR', 'Glacier Ir')], default='STANDARD', max_length=19),
         ),
         migrations.AddField(
-            model_name="policy",
-            name="s3_successes",
+            model_name='policy',
+            name='s3_successes',
             field=models.PositiveIntegerField(default=0),
         ),
         migrations.AddField(
-            model_name="policy",
-            name="s3_timeout_hours",
+            model_name='policy',
+            name='s3_timeout_hours',
             field=models.PositiveSmallIntegerField(default=24),
         ),
         migrations.AddIndex(
-            model_name="backup",
-            index=models.Index(
-                condition=models.Q(("s3_due_at__isnull", False)),
-                fields=["s3_due_at"],
-                name="backup_s3_due",
-            ),
+            model_name='backup',
+            index=models.Index(condition=models.Q(('s3_due_at__isnull', False)), fields=['s3_due_at'], name='backup_s3_due'),
         ),
         migrations.AddField(
-            model_name="s3copy",
-            name="backup",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE,
-                related_name="s3_copies",
-                to="cpm.backup",
-            ),
+            model_name='s3copy',
+            name='backup',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='s3_copies', to='cpm.backup'),
         ),
         migrations.AddField(
-            model_name="s3copy",
-            name="original",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE,
-                related_name="s3_copies",
-                to="cpm.snapshot",
-            ),
+            model_name='s3copy',
+            name='original',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='s3_copies', to='cpm.snapshot'),
         ),
         migrations.AddField(
-            model_name="s3copy",
-            name="repository",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.RESTRICT,
-                related_name="copies",
-                to="cpm.s3repository",
-            ),
+            model_name='s3copy',
+            name='repository',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.RESTRICT, related_name='copies', to='cpm.s3repository'),
         ),
         migrations.AddField(
-            model_name="s3copy",
-            name="snapshot",
-            field=models.OneToOneField(
-                on_delete=django.db.models.deletion.CASCADE,
-                related_name="s3_copy",
-                to="cpm.snapshot",
-            ),
+            model_name='s3copy',
+            name='snapshot',
+            field=models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='s3_copy', to='cpm.snapshot'),
         ),
         migrations.AddField(
-            model_name="s3copyrange",
-            name="copy",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE, related_name="ranges", to="cpm.s3copy"
-            ),
+            model_name='s3copyrange',
+            name='copy',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='ranges', to='cpm.s3copy'),
         ),
         migrations.AddIndex(
-            model_name="s3copy",
-            index=models.Index(fields=["backup", "phase"], name="cpm_s3copy_backup__2851f6_idx"),
+            model_name='s3copy',
+            index=models.Index(fields=['backup', 'phase'], name='cpm_s3copy_backup__2851f6_idx'),
         ),
         migrations.AddConstraint(
-            model_name="s3copy",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("phase", "closed"), models.Q(("outcome", ""), _negated=True)),
-                    models.Q(models.Q(("phase", "closed"), _negated=True), ("outcome", "")),
-                    _connector="OR",
-                ),
-                name="s3_copy_outcome_when_closed",
-            ),
+            model_name='s3copy',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('phase', 'closed'), models.Q(('outcome', ''), _negated=True)), models.Q(models.Q(('phase', 'closed'), _negated=True), ('outcome', '')), _connector='OR'), name='s3_copy_outcome_when_closed'),
         ),
         migrations.AddIndex(
-            model_name="s3copyrange",
-            index=models.Index(
-                condition=models.Q(("due_at__isnull", False)),
-                fields=["due_at"],
-                name="s3_range_due",
-            ),
+            model_name='s3copyrange',
+            index=models.Index(condition=models.Q(('due_at__isnull', False)), fields=['due_at'], name='s3_range_due'),
         ),
         migrations.AddConstraint(
-            model_name="s3copyrange",
-            constraint=models.UniqueConstraint(
-                fields=("copy", "first_page"), name="s3_copy_range_unique"
-            ),
+            model_name='s3copyrange',
+            constraint=models.UniqueConstraint(fields=('copy', 'first_page'), name='s3_copy_range_unique'),
         ),
     ]

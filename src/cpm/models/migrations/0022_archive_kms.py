@@ -4,14 +4,15 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+
     dependencies = [
-        ("cpm", "0021_s3_copies"),
+        ('cpm', '0021_s3_copies'),
     ]
 
     operations = [
         migrations.AddField(
-            model_name="s3repository",
-            name="kms_key",
-            field=models.CharField(blank=True, default="", max_length=2048),
+            model_name='s3repository',
+            name='kms_key',
+            field=models.CharField(blank=True, default='', max_length=2048),
         ),
     ]

@@ -5,106 +5,87 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+
     dependencies = [
-        ("cpm", "0022_archive_kms"),
+        ('cpm', '0022_archive_kms'),
     ]
 
     operations = [
         migrations.AddField(
-            model_name="backup",
-            name="s3_started_at",
+            model_name='backup',
+            name='s3_started_at',
             field=models.DateTimeField(null=True),
         ),
         migrations.AddField(
-            model_name="s3copy",
-            name="deletes_original",
+            model_name='s3copy',
+            name='deletes_original',
             field=models.BooleanField(default=False),
         ),
         migrations.AddField(
-            model_name="s3copy",
-            name="due_at",
+            model_name='s3copy',
+            name='due_at',
             field=models.DateTimeField(null=True),
         ),
         migrations.AddField(
-            model_name="s3copy",
-            name="original_ref",
-            field=models.CharField(default="", max_length=64),
+            model_name='s3copy',
+            name='original_ref',
+            field=models.CharField(default='', max_length=64),
         ),
         migrations.AddField(
-            model_name="s3copy",
-            name="original_region",
-            field=models.CharField(default="", max_length=32),
+            model_name='s3copy',
+            name='original_region',
+            field=models.CharField(default='', max_length=32),
         ),
         migrations.AddField(
-            model_name="s3copy",
-            name="reads_all",
+            model_name='s3copy',
+            name='reads_all',
             field=models.BooleanField(default=False),
         ),
         migrations.AddField(
-            model_name="s3copy",
-            name="retry_count",
+            model_name='s3copy',
+            name='retry_count',
             field=models.PositiveSmallIntegerField(default=3),
         ),
         migrations.AddField(
-            model_name="s3copy",
-            name="taken_at",
+            model_name='s3copy',
+            name='taken_at',
             field=models.DateTimeField(null=True),
         ),
         migrations.AddField(
-            model_name="s3copy",
-            name="timeout_hours",
+            model_name='s3copy',
+            name='timeout_hours',
             field=models.PositiveSmallIntegerField(default=24),
         ),
         migrations.AddField(
-            model_name="s3copy",
-            name="version",
+            model_name='s3copy',
+            name='version',
             field=models.PositiveIntegerField(default=0),
         ),
         migrations.AlterField(
-            model_name="s3copy",
-            name="backup",
-            field=models.ForeignKey(
-                null=True,
-                on_delete=django.db.models.deletion.SET_NULL,
-                related_name="s3_copies",
-                to="cpm.backup",
-            ),
+            model_name='s3copy',
+            name='backup',
+            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='s3_copies', to='cpm.backup'),
         ),
         migrations.AlterField(
-            model_name="s3copy",
-            name="deadline_at",
+            model_name='s3copy',
+            name='deadline_at',
             field=models.DateTimeField(null=True),
         ),
         migrations.AlterField(
-            model_name="s3copy",
-            name="original",
-            field=models.ForeignKey(
-                null=True,
-                on_delete=django.db.models.deletion.SET_NULL,
-                related_name="s3_copies",
-                to="cpm.snapshot",
-            ),
+            model_name='s3copy',
+            name='original',
+            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='s3_copies', to='cpm.snapshot'),
         ),
         migrations.AddIndex(
-            model_name="s3copy",
-            index=models.Index(
-                condition=models.Q(("due_at__isnull", False)), fields=["due_at"], name="s3_copy_due"
-            ),
+            model_name='s3copy',
+            index=models.Index(condition=models.Q(('due_at__isnull', False)), fields=['due_at'], name='s3_copy_due'),
         ),
         migrations.AddIndex(
-            model_name="s3copy",
-            index=models.Index(
-                condition=models.Q(("phase", "closed"), _negated=True),
-                fields=["compared_with"],
-                name="s3_copy_compared",
-            ),
+            model_name='s3copy',
+            index=models.Index(condition=models.Q(('phase', 'closed'), _negated=True), fields=['compared_with'], name='s3_copy_compared'),
         ),
         migrations.AddConstraint(
-            model_name="backup",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("s3_due_at__isnull", False), ("s3_started_at__isnull", False)),
-                fields=("policy",),
-                name="backup_one_copied_to_s3",
-            ),
+            model_name='backup',
+            constraint=models.UniqueConstraint(condition=models.Q(('s3_due_at__isnull', False), ('s3_started_at__isnull', False)), fields=('policy',), name='backup_one_copied_to_s3'),
         ),
     ]

@@ -5,50 +5,28 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+
     dependencies = [
-        ("cpm", "0023_copying_to_s3"),
+        ('cpm', '0023_copying_to_s3'),
     ]
 
     operations = [
         migrations.CreateModel(
-            name="S3Block",
+            name='S3Block',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("digest", models.BinaryField(max_length=32)),
-                ("page", models.PositiveIntegerField()),
-                ("pack", models.BinaryField(max_length=16)),
-                ("offset", models.PositiveIntegerField()),
-                ("length", models.PositiveIntegerField()),
-                ("encoding", models.PositiveSmallIntegerField()),
-                (
-                    "copy",
-                    models.ForeignKey(
-                        db_index=False,
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="blocks",
-                        to="cpm.s3copy",
-                    ),
-                ),
-                (
-                    "repository",
-                    models.ForeignKey(
-                        db_index=False,
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="blocks",
-                        to="cpm.s3repository",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('digest', models.BinaryField(max_length=32)),
+                ('page', models.PositiveIntegerField()),
+                ('pack', models.BinaryField(max_length=16)),
+                ('offset', models.PositiveIntegerField()),
+                ('length', models.PositiveIntegerField()),
+                ('encoding', models.PositiveSmallIntegerField()),
+                ('copy', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='blocks', to='cpm.s3copy')),
+                ('repository', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='blocks', to='cpm.s3repository')),
             ],
             options={
-                "indexes": [models.Index(fields=["copy", "page"], name="s3_block_of_copy")],
-                "constraints": [
-                    models.UniqueConstraint(fields=("repository", "digest"), name="s3_block_unique")
-                ],
+                'indexes': [models.Index(fields=['copy', 'page'], name='s3_block_of_copy')],
+                'constraints': [models.UniqueConstraint(fields=('repository', 'digest'), name='s3_block_unique')],
             },
         ),
     ]

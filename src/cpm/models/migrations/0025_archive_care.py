@@ -5,64 +5,49 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+
     dependencies = [
-        ("cpm", "0024_s3_blocks"),
+        ('cpm', '0024_s3_blocks'),
     ]
 
     operations = [
         migrations.AddField(
-            model_name="s3repository",
-            name="collect_due_at",
+            model_name='s3repository',
+            name='collect_due_at',
             field=models.DateTimeField(null=True),
         ),
         migrations.AddField(
-            model_name="s3repository",
-            name="round_done",
+            model_name='s3repository',
+            name='round_done',
             field=models.PositiveIntegerField(default=0),
         ),
         migrations.AddField(
-            model_name="s3repository",
-            name="round_portions",
+            model_name='s3repository',
+            name='round_portions',
             field=models.PositiveIntegerField(default=0),
         ),
         migrations.AddField(
-            model_name="s3repository",
-            name="round_started_at",
+            model_name='s3repository',
+            name='round_started_at',
             field=models.DateTimeField(null=True),
         ),
         migrations.AddField(
-            model_name="s3repository",
-            name="verify_due_at",
+            model_name='s3repository',
+            name='verify_due_at',
             field=models.DateTimeField(null=True),
         ),
         migrations.CreateModel(
-            name="ArchiveDamage",
+            name='ArchiveDamage',
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("name", models.CharField(max_length=512)),
-                ("offset", models.BigIntegerField(default=0)),
-                ("why", models.TextField()),
-                ("found_at", models.DateTimeField()),
-                (
-                    "repository",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="damages",
-                        to="cpm.s3repository",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('name', models.CharField(max_length=512)),
+                ('offset', models.BigIntegerField(default=0)),
+                ('why', models.TextField()),
+                ('found_at', models.DateTimeField()),
+                ('repository', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='damages', to='cpm.s3repository')),
             ],
             options={
-                "constraints": [
-                    models.UniqueConstraint(
-                        fields=("repository", "name", "offset"), name="archive_damage_unique"
-                    )
-                ],
+                'constraints': [models.UniqueConstraint(fields=('repository', 'name', 'offset'), name='archive_damage_unique')],
             },
         ),
     ]
