@@ -14,7 +14,7 @@ from django.db import transaction
 from cpm.archive import target
 from cpm.archive.copying import Progress
 from cpm.archive.errors import ArchiveError, Damaged
-from cpm.engine import accounts, archived, jobs, queue, s3_ranges
+from cpm.engine import accounts, archived, jobs, queue, s3_ranges, transitions
 from cpm.engine.queue import Overtaken
 from cpm.kernel import clock
 from cpm.kernel.faults import Fault
@@ -146,10 +146,4 @@ def _give_up(piece: S3RestoreRange, error: str) -> None:
 
 
 def _change(piece: S3RestoreRange, **changes: Any) -> None:
-    """Change the row, as it was read; raises Overtaken when somebody was first."""
-    same = S3RestoreRange.objects.filter(pk=piece.pk, version=piece.version)
-    if not same.update(version=piece.version + 1, **changes):
-        raise Overtaken(f"{piece} is not at version {piece.version} any longer")
-    piece.version += 1
-    for name, value in changes.items():
-        setattr(piece, name, value)
+    transitions.change_among(piece, S3RestoreRange.objects.all(), **changes)

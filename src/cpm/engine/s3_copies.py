@@ -12,12 +12,12 @@ import msgspec
 from django.db import transaction
 from django.db.models import F
 
+from cpm.archive import known, writer
 from cpm.archive import repository as archive
-from cpm.archive import writer
 from cpm.archive.blobs import BLOCK_BYTES, blocks_of
 from cpm.archive.collector import MOST_COPY
 from cpm.archive.errors import ArchiveError, Damaged, NameTaken, NotFound
-from cpm.archive.manifests import RETIRED, Manifest, PagePlace
+from cpm.archive.manifests import Manifest, PagePlace
 from cpm.archive.pages import PAGE_BLOCKS
 from cpm.engine import (
     events,
@@ -90,16 +90,11 @@ RELATED = (
 
 
 def former_of(copy: S3Copy, opened: archive.Repository) -> Manifest | None:
-    """The manifest that a copy goes on from; one that was retired meanwhile is read there.
+    """The manifest that a copy goes on from.
 
     Raises `NotFound`, `Damaged` and Fault.
     """
-    if not copy.based_on:
-        return None
-    try:
-        return opened.manifest(copy.based_on)
-    except NotFound:
-        return opened.manifest(copy.based_on, prefix=RETIRED)
+    return known.former(opened, copy.based_on) if copy.based_on else None
 
 
 def read_all(copy: S3Copy, why: str) -> None:

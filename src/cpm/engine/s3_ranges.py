@@ -10,14 +10,13 @@ from typing import Any
 import msgspec
 from django.conf import settings
 
+from cpm.archive import known
 from cpm.archive.copying import Limits, Progress, copy_range
 from cpm.archive.errors import ArchiveError, Damaged, LineageBroken, NotFound
-from cpm.archive.known import Former
 from cpm.archive.source import EbsSource
 from cpm.archive.writer import Checkpoint
-from cpm.engine import jobs, machines, queue, repositories, s3_copies
+from cpm.engine import jobs, machines, queue, repositories, s3_copies, transitions
 from cpm.engine.accounts import aws_of
-from cpm.engine.queue import Overtaken
 from cpm.engine.s3_blocks import Both, Index
 from cpm.kernel import clock
 from cpm.kernel.faults import Fault, FaultKind
@@ -90,14 +89,8 @@ def fail(range_: S3CopyRange, error: ArchiveError | Fault) -> None:
 
 def change(range_: S3CopyRange, **changes: Any) -> None:
     """Change a range that is still as it was read; raises Overtaken when somebody was first."""
-    unchanged = S3CopyRange.objects.filter(
-        pk=range_.pk, version=range_.version, copy__phase=S3CopyPhase.RUNNING
-    )
-    if not unchanged.update(**changes, version=range_.version + 1):
-        raise Overtaken(f"{range_} is not at version {range_.version} any longer")
-    range_.version += 1
-    for name, value in changes.items():
-        setattr(range_, name, value)
+    running = S3CopyRange.objects.filter(copy__phase=S3CopyPhase.RUNNING)
+    transitions.change_among(range_, running, **changes)
 
 
 def is_late(copy: S3Copy) -> bool:
@@ -113,7 +106,7 @@ def _copy(range_: S3CopyRange) -> bool:
     opened = repositories.open_archive(copy.repository, storage_class=copy.storage_class)
     former = s3_copies.former_of(copy, opened)
     aws = aws_of(copy.original.account, copy.original_region).on_behalf_of(f"s3-{copy.backup_id}")
-    base = {each.page: each for each in former.pages} if former and copy.compared_with else None
+    base, has_been = known.going_on_from(opened, former, is_compared=bool(copy.compared_with))
     with Index.of(opened, copy.repository_id) as index:
         return copy_range(
             opened,
@@ -121,7 +114,7 @@ def _copy(range_: S3CopyRange) -> bool:
             range(range_.first_page, range_.last_page + 1),
             tell=partial(keep, range_, progress),
             base=base,
-            known=index if former is None or base else Both(Former(opened, former), index),
+            known=Both(has_been, index),
             after=_checkpoint(range_),
             should_stop=lambda: queue.is_stopping() or is_late(copy),
             limits=limits(),

@@ -7,7 +7,7 @@ phase. Whoever comes second is told, and drops what it learnt.
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 
 from cpm.engine import bulk
 from cpm.engine.queue import Overtaken
@@ -114,6 +114,11 @@ def change(row: Row, **changes: Any) -> None:
     _update(row, changes)
 
 
+def change_among(row: Model, rows: QuerySet[Any], **changes: Any) -> None:
+    """Change a row of another type, if it is among these still; raises Overtaken if it is not."""
+    _write(row, rows, changes)
+
+
 def hold(rows: Sequence[AnyRow]) -> list[AnyRow]:
     """Those of the rows that are still as they were read; they stay so until the transaction ends.
 
@@ -159,8 +164,11 @@ def _check(row: Row, to: str) -> None:
 
 
 def _update(row: Row, changes: dict[str, Any]) -> None:
-    unchanged = type(row).objects.filter(pk=row.pk, version=row.version, phase=row.phase)
-    if not unchanged.update(version=row.version + 1, **changes):
+    _write(row, type(row).objects.filter(phase=row.phase), changes)
+
+
+def _write(row: Any, rows: QuerySet[Any], changes: dict[str, Any]) -> None:
+    if not rows.filter(pk=row.pk, version=row.version).update(version=row.version + 1, **changes):
         raise Overtaken(f"{row} is not at version {row.version} any longer")
     row.version += 1
     for name, value in changes.items():

@@ -4,17 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from cpm.archive import known
 from cpm.archive.copying import Limits, Progress, copy_range
-from cpm.archive.errors import NotFound
-from cpm.archive.known import Former
-from cpm.archive.manifests import RETIRED, Manifest, PagePlace
 from cpm.archive.repository import Repository
 from cpm.archive.s3 import S3Store
 from cpm.archive.sealing import Key
 from cpm.archive.source import EbsSource
 from cpm.archive.writer import Checkpoint
 from cpm.aws.sessions import Aws
-from cpm.kernel.faults import Fault, FaultKind
 from cpm.machine.wire import Assignment, Held, Place, Side
 
 
@@ -55,15 +52,15 @@ def copy(
     """
     wanted = task.assignment
     repository = _repository(wanted, ways)
-    former = _former(repository, wanted.based_on) if wanted.based_on else None
-    is_increment = former is not None and bool(wanted.compared_with)
+    former = known.former(repository, wanted.based_on) if wanted.based_on else None
+    base, has_been = known.going_on_from(repository, former, is_compared=bool(wanted.compared_with))
     return copy_range(
         repository,
         EbsSource(ways("source", wanted.source), wanted.snapshot_id, wanted.compared_with or None),
         range(wanted.first_page, wanted.last_page + 1),
         tell=tell,
-        base=_base(former) if former and is_increment else None,
-        known=Former(repository, former) if former and not is_increment else None,
+        base=base,
+        known=has_been,
         after=wanted.after.checkpoint if wanted.after.block else None,
         should_stop=should_stop,
         limits=Limits(connections=connections, pack_bytes=wanted.pack_bytes, level=wanted.level),
@@ -80,20 +77,3 @@ def _repository(wanted: Assignment, ways: Ways) -> Repository:
         storage_class=archive.storage_class,
     )
     return Repository(store, archive.id, Key(archive.key))
-
-
-def _former(repository: Repository, name: str) -> Manifest:
-    """The manifest to go on from; one that was retired meanwhile is read there."""
-    try:
-        return repository.manifest(name)
-    except NotFound:
-        pass
-    except Fault as fault:
-        # Whoever may not list the bucket is told this of what is not there.
-        if fault.kind is not FaultKind.DENIED:
-            raise
-    return repository.manifest(name, prefix=RETIRED)
-
-
-def _base(manifest: Manifest) -> dict[int, PagePlace]:
-    return {each.page: each for each in manifest.pages}
