@@ -10,8 +10,9 @@ from cpm.archive.repository import Repository
 from cpm.archive.writer import Subject
 from cpm.engine import repositories
 from cpm.kernel import clock
+from cpm.models.backups import CopyOutcome
 from cpm.models.repositories import S3Repository
-from cpm.models.s3_copies import S3Copy, S3CopyOutcome, S3CopyPhase
+from cpm.models.s3_copies import S3Copy, S3CopyPhase
 from cpm.models.snapshots import Snapshot, SnapshotStatus
 from tests.archive.volumes import Copier
 from tests.engine.world import REGION, World
@@ -87,7 +88,7 @@ def _rows(repository: S3Repository, original: Snapshot, name: str) -> Snapshot:
         repository=repository,
         storage_class="STANDARD",
         phase=S3CopyPhase.CLOSED,
-        outcome=S3CopyOutcome.SUCCEEDED,
+        outcome=CopyOutcome.SUCCEEDED,
         deadline_at=now + timedelta(hours=1),
     )
     return snapshot

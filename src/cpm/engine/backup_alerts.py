@@ -71,7 +71,7 @@ def review_dr(backup: Backup, *, is_clean: bool) -> None:
         if backup.outcome == BackupOutcome.SUCCEEDED:
             alerts.resolve(unprotected_cause(policy.pk))
         return
-    _alert_dr(policy, backup)
+    _alert_copies(policy, backup, "DR", backup.dr_status, dr_cause(policy.pk))
     if _runs_without_success(policy) >= policy.generations:
         _alert_unprotected(policy)
 
@@ -84,29 +84,23 @@ def review_s3(backup: Backup) -> None:
     if backup.s3_status not in _FAILED_COPIES:
         alerts.resolve(s3_cause(policy.pk))
         return
-    is_partial = backup.s3_status == CopyStatus.PARTIAL
+    _alert_copies(policy, backup, "S3 copy", backup.s3_status, s3_cause(policy.pk))
+
+
+def _alert_copies(policy: Policy, backup: Backup, what: str, status: str, cause: str) -> None:
+    is_partial = status == CopyStatus.PARTIAL
     alerts.raise_alert(
-        s3_cause(policy.pk),
+        cause,
         user=policy.user,
-        category=AlertCategory.S3_COPY,
+        category=_CATEGORIES[what],
         severity=AlertSeverity.WARNING if is_partial else AlertSeverity.ERROR,
-        title=f"S3 copy of policy {policy.name} {'partially ' if is_partial else ''}failed",
+        title=f"{what} of policy {policy.name} {'partially ' if is_partial else ''}failed",
         message=f"See the log of backup {backup.pk}.",
         policy=policy,
     )
 
 
-def _alert_dr(policy: Policy, backup: Backup) -> None:
-    is_partial = backup.dr_status == CopyStatus.PARTIAL
-    alerts.raise_alert(
-        dr_cause(policy.pk),
-        user=policy.user,
-        category=AlertCategory.DR,
-        severity=AlertSeverity.WARNING if is_partial else AlertSeverity.ERROR,
-        title=f"DR of policy {policy.name} {'partially ' if is_partial else ''}failed",
-        message=f"See the log of backup {backup.pk}.",
-        policy=policy,
-    )
+_CATEGORIES = {"DR": AlertCategory.DR, "S3 copy": AlertCategory.S3_COPY}
 
 
 def _alert_left(policy: Policy, backup: Backup) -> None:

@@ -22,14 +22,15 @@ from cpm.engine import (
     s3_progress,
     transitions,
 )
+from cpm.engine.copies import row_of, status_of
 from cpm.engine.deleted import live_snapshots
 from cpm.engine.queue import Overtaken
 from cpm.kernel import clock
-from cpm.models.backups import Backup, BackupOutcome, CopyStatus
+from cpm.models.backups import Backup, BackupOutcome, CopyOutcome, CopyStatus
 from cpm.models.events import Event
 from cpm.models.policies import Policy
 from cpm.models.repositories import S3Repository
-from cpm.models.s3_copies import S3Copy, S3CopyOutcome, S3CopyPhase
+from cpm.models.s3_copies import S3Copy, S3CopyPhase
 from cpm.models.snapshots import Snapshot, SnapshotStatus
 from cpm.resources import registry
 
@@ -112,34 +113,19 @@ def _wishes(backup: Backup, policy: Policy, repository: S3Repository) -> Iterato
             original_ref=original.aws_ref,
             original_region=original.region,
             taken_at=original.started_at,
-            snapshot=_row(original, collections[original.collection], repository),
+            snapshot=row_of(
+                original,
+                collections[original.collection],
+                repository.account,
+                repository.aws_region,
+                facts=original.facts,
+            ),
             repository=repository,
             storage_class=policy.s3_storage_class,
             timeout_hours=policy.s3_timeout_hours,
             retry_count=policy.s3_retry_count,
             deletes_original=policy.s3_deletes_originals,
         )
-
-
-def _row(original: Snapshot, collection: str, repository: S3Repository) -> Snapshot:
-    """The row of a copy: of the same resource as the original, and as that found it."""
-    return Snapshot(
-        backup_id=original.backup_id,
-        target_id=original.target_id,
-        kind=original.kind,
-        collection=collection,
-        account=repository.account,
-        account_name=repository.account.name,
-        region=repository.aws_region,
-        resource_id=original.resource_id,
-        resource_name=original.resource_name,
-        instance_id=original.instance_id,
-        volume_device=original.volume_device,
-        size_gib=original.size_gib,
-        encrypted=original.encrypted,
-        facts=original.facts,
-        source_snapshot=original,
-    )
 
 
 @transaction.atomic
@@ -187,13 +173,13 @@ def _finish(backup: Backup) -> None:
     if backup.policy_id is not None:
         Policy.objects.select_for_update(no_key=True).filter(pk=backup.policy_id).first()
     outcomes = list(backup.s3_copies.values_list("outcome", flat=True))
-    status = _status(set(outcomes))
+    status = status_of(outcomes)
     records = Backup.objects.filter(run=backup.run, s3_status=CopyStatus.IN_PROGRESS)
     finished = {"s3_status": status, "s3_finished_at": clock.now(), "s3_due_at": None}
     if not records.update(**finished, version=F("version") + 1):
         raise Overtaken(f"the copies of {backup} are finished already")
-    good = outcomes.count(S3CopyOutcome.SUCCEEDED)
-    failed = outcomes.count(S3CopyOutcome.FAILED)
+    good = outcomes.count(CopyOutcome.SUCCEEDED)
+    failed = outcomes.count(CopyOutcome.FAILED)
     events.log(_CODES[status], backup=backup, copies=good, failed=failed)
     backup.refresh_from_db(fields=["s3_status", "s3_finished_at", "s3_due_at", "version"])
     backup_alerts.review_s3(backup)
@@ -202,14 +188,6 @@ def _finish(backup: Backup) -> None:
     jobs.wake_s3(_copied(backup).filter(s3_started_at=None).values_list("pk", flat=True))
     if backup.policy_id is not None:
         jobs.defer_retention(backup.policy_id)
-
-
-def _status(outcomes: set[str]) -> CopyStatus:
-    if not outcomes:
-        return CopyStatus.NONE
-    if S3CopyOutcome.FAILED not in outcomes:
-        return CopyStatus.SUCCEEDED
-    return CopyStatus.PARTIAL if S3CopyOutcome.SUCCEEDED in outcomes else CopyStatus.FAILED
 
 
 _CODES = {
@@ -222,6 +200,6 @@ _CODES = {
 
 def _give_up_originals(backup: Backup) -> None:
     """Have originals deleted that are not to be kept beside their copies in S3."""
-    copied = backup.s3_copies.filter(deletes_original=True, outcome=S3CopyOutcome.SUCCEEDED)
+    copied = backup.s3_copies.filter(deletes_original=True, outcome=CopyOutcome.SUCCEEDED)
     going = live_snapshots().filter(pk__in=copied.values("original"), delete_requested_at=None)
     deletions.give_up_originals(going, backup.user)

@@ -20,12 +20,13 @@ from cpm.engine import (
     transitions,
     undoing,
 )
+from cpm.engine.copies import status_of
 from cpm.engine.deleted import live_snapshots, shared_collections
 from cpm.engine.queue import Overtaken
 from cpm.kernel import clock, regions
 from cpm.models.accounts import Account
-from cpm.models.backups import Backup, BackupOutcome, CopyStatus
-from cpm.models.dr_copies import DrCopy, DrCopyOutcome, DrCopyPhase
+from cpm.models.backups import Backup, BackupOutcome, CopyOutcome, CopyStatus
+from cpm.models.dr_copies import DrCopy, DrCopyPhase
 from cpm.models.operations import Operation
 from cpm.models.policies import Policy
 from cpm.models.snapshots import Snapshot, SnapshotStatus
@@ -162,13 +163,14 @@ def _tell_progress(backup: Backup, before: int) -> None:
 @transaction.atomic
 def _finish(backup: Backup) -> None:
     """All copies are over: say how it went, and what follows."""
-    status = _status(backup)
+    outcomes = list(backup.dr_copies.values_list("outcome", flat=True))
+    status = status_of(outcomes)
     records = Backup.objects.filter(run=backup.run, dr_status=CopyStatus.IN_PROGRESS)
     finished = {"dr_status": status, "dr_finished_at": clock.now(), "dr_due_at": None}
     if not records.update(**finished, version=F("version") + 1):
         raise Overtaken(f"the copies of {backup} are finished already")
-    good = backup.dr_copies.filter(outcome=DrCopyOutcome.SUCCEEDED).count()
-    failed = backup.dr_copies.filter(outcome=DrCopyOutcome.FAILED).count()
+    good = outcomes.count(CopyOutcome.SUCCEEDED)
+    failed = outcomes.count(CopyOutcome.FAILED)
     events.log(_CODES[status], backup=backup, copies=good, failed=failed)
     backup.refresh_from_db(fields=["dr_status", "dr_finished_at", "dr_due_at", "version"])
     undone = Operation.objects.filter(dr_copy__backup=backup, undoes__isnull=False)
@@ -177,15 +179,6 @@ def _finish(backup: Backup) -> None:
     jobs.wake_s3([backup.pk])
     if backup.policy_id is not None:
         jobs.defer_retention(backup.policy_id)
-
-
-def _status(backup: Backup) -> CopyStatus:
-    outcomes = set(backup.dr_copies.values_list("outcome", flat=True))
-    if not outcomes:
-        return CopyStatus.NONE
-    if DrCopyOutcome.FAILED not in outcomes:
-        return CopyStatus.SUCCEEDED
-    return CopyStatus.PARTIAL if DrCopyOutcome.SUCCEEDED in outcomes else CopyStatus.FAILED
 
 
 _CODES = {
@@ -203,7 +196,7 @@ def give_up_originals(backup: Backup) -> None:
     goes when that is over.
     """
     missing = backup.dr_copies.filter(original=OuterRef("original")).exclude(
-        outcome=DrCopyOutcome.SUCCEEDED, snapshot__isnull=False
+        outcome=CopyOutcome.SUCCEEDED, snapshot__isnull=False
     )
     copied = backup.dr_copies.filter(~Exists(missing), keeps_original=False)
     originals = live_snapshots().filter(pk__in=copied.values("original"), delete_requested_at=None)

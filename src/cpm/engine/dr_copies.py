@@ -12,11 +12,12 @@ from django.db.models import Exists, OuterRef
 
 from cpm.aws.sessions import Aws
 from cpm.engine import accounts, bulk, closing, dr_means, dr_sharing, events, orders, turns, undoing
+from cpm.engine.copies import row_of
 from cpm.engine.queue import Overtaken
 from cpm.kernel import clock
 from cpm.kernel.faults import Fault, FaultKind
-from cpm.models.backups import Backup
-from cpm.models.dr_copies import DrCopy, DrCopyOutcome, DrCopyPhase
+from cpm.models.backups import Backup, CopyOutcome
+from cpm.models.dr_copies import DrCopy, DrCopyPhase
 from cpm.models.operations import Operation, OperationOutcome, OperationPhase
 from cpm.models.snapshots import Snapshot, SnapshotStatus
 from cpm.resources import registry
@@ -76,7 +77,7 @@ def settle(backup: Backup) -> None:
             _fail(copy, chain)
         else:
             good.append(copy.pk)
-    _close(good, outcome=DrCopyOutcome.SUCCEEDED)
+    _close(good, outcome=CopyOutcome.SUCCEEDED)
 
 
 def give_up(backup: Backup) -> None:
@@ -90,7 +91,7 @@ def give_up(backup: Backup) -> None:
         with suppress(KeyError):  # of another version of the product
             undoing.order(list(copy.operations.order_by("pk")))
         DrCopy.objects.filter(pk=copy.pk).update(
-            phase=DrCopyPhase.CLOSED, outcome=DrCopyOutcome.FAILED, error=error
+            phase=DrCopyPhase.CLOSED, outcome=CopyOutcome.FAILED, error=error
         )
 
 
@@ -224,26 +225,10 @@ def _chain(copy: DrCopy, ordered: Sequence[Order]) -> Iterator[Operation]:
 
 
 def _row(copy: DrCopy, **columns: Any) -> Snapshot:
-    """The row of a copy: of the same resource as the original, and as that found it."""
     original = copy.original
     _, collection = registry.by_snapshot_collection(original.collection)
-    return Snapshot(
-        backup=original.backup,
-        target=original.target,
-        kind=original.kind,
-        collection=collection.copied_as,
-        account=copy.account,
-        account_name=copy.account.name if copy.account else "",
-        region=copy.region,
-        resource_id=original.resource_id,
-        resource_name=original.resource_name,
-        instance_id=original.instance_id,
-        volume_device=original.volume_device,
-        size_gib=original.size_gib,
-        encrypted=original.encrypted,
-        source_snapshot=original,
-        **{"facts": dr_sharing.without_ownership(original.facts), **columns},
-    )
+    facts = {"facts": dr_sharing.without_ownership(original.facts)}
+    return row_of(original, collection.copied_as, copy.account, copy.region, **(facts | columns))
 
 
 def _refer(referring: Iterable[tuple[DrCopy, Snapshot]]) -> None:
@@ -261,14 +246,14 @@ def _refer(referring: Iterable[tuple[DrCopy, Snapshot]]) -> None:
             finished_at=existing.finished_at,
         )
         copy.snapshot.save(force_insert=True)
-        changes = {"snapshot": copy.snapshot, "outcome": DrCopyOutcome.SUCCEEDED}
+        changes = {"snapshot": copy.snapshot, "outcome": CopyOutcome.SUCCEEDED}
         _leave_planned([copy.pk], phase=DrCopyPhase.CLOSED, error="", **changes)
 
 
 def _refuse(refused: Iterable[tuple[DrCopy, str]]) -> None:
     """Close copies that are not even begun; their rows tell why."""
     for copy, error in refused:
-        changes: dict[str, Any] = {"outcome": DrCopyOutcome.FAILED, "error": error}
+        changes: dict[str, Any] = {"outcome": CopyOutcome.FAILED, "error": error}
         row = _row(copy, status=SnapshotStatus.FAILED, error=error, finished_at=clock.now())
         if row.collection:
             row.save(force_insert=True)
@@ -295,7 +280,7 @@ def _fail(copy: DrCopy, chain: Sequence[Operation]) -> None:
     cause = next(
         step for step in chain if step.undoes_id is None and step.outcome == OperationOutcome.FAILED
     )
-    _close([copy.pk], outcome=DrCopyOutcome.FAILED, error=cause.error)
+    _close([copy.pk], outcome=CopyOutcome.FAILED, error=cause.error)
     changes = {} if undoing.left_behind(chain) else {"aws_ref": ""}
     Snapshot.objects.filter(dr_copy=copy.pk).update(
         status=SnapshotStatus.FAILED, error=cause.error, finished_at=clock.now(), **changes

@@ -31,8 +31,9 @@ from cpm.engine import (
 )
 from cpm.kernel import clock
 from cpm.kernel.faults import Fault, FaultKind
+from cpm.models.backups import CopyOutcome
 from cpm.models.repositories import S3Repository
-from cpm.models.s3_copies import S3Copy, S3CopyOutcome, S3CopyPhase, S3CopyRange
+from cpm.models.s3_copies import S3Copy, S3CopyPhase, S3CopyRange
 from cpm.models.snapshots import Snapshot, SnapshotStatus
 
 # A copy is woken when its last range is there; this is when it looks whether it was forgotten.
@@ -127,7 +128,7 @@ def wait_after(fault: Fault) -> timedelta:
 @transaction.atomic
 def fail(copy: S3Copy, error: str) -> None:
     """Close a copy as failed for good; what it has stored becomes garbage."""
-    outcome = S3CopyOutcome.FAILED
+    outcome = CopyOutcome.FAILED
     transitions.move(copy, S3CopyPhase.CLOSED, outcome=outcome, error=error, due_at=None)
     copy.ranges.all().delete()
     Snapshot.objects.filter(pk=copy.snapshot_id).update(
@@ -167,7 +168,7 @@ def _readable_former(copy: S3Copy, opened: archive.Repository) -> S3Copy | None:
     """The newest copy of the volume before this, if its manifest can be read."""
     good = S3Copy.objects.filter(
         repository=copy.repository,
-        outcome=S3CopyOutcome.SUCCEEDED,
+        outcome=CopyOutcome.SUCCEEDED,
         snapshot__status=SnapshotStatus.SUCCEEDED,
         snapshot__delete_requested_at=None,
         snapshot__kind=copy.snapshot.kind,
@@ -247,7 +248,7 @@ def _succeed(copy: S3Copy, manifest: Manifest) -> None:
     transitions.move(
         copy,
         S3CopyPhase.CLOSED,
-        outcome=S3CopyOutcome.SUCCEEDED,
+        outcome=CopyOutcome.SUCCEEDED,
         size_bytes=size,
         stored_bytes=stored,
         error="",

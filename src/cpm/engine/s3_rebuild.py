@@ -26,11 +26,12 @@ from cpm.models.backups import (
     BackupOutcome,
     BackupPhase,
     BackupTarget,
+    CopyOutcome,
     CopyStatus,
     Trigger,
 )
 from cpm.models.repositories import S3Repository
-from cpm.models.s3_copies import S3Copy, S3CopyOutcome, S3CopyPhase
+from cpm.models.s3_copies import S3Copy, S3CopyPhase
 from cpm.models.snapshots import Snapshot, SnapshotStatus
 
 # For archives whose manifests say nothing of records: one that is the same each time.
@@ -192,6 +193,6 @@ def _copy(repository: S3Repository, manifest: Manifest, snapshot: Snapshot) -> J
         "storage_class": "STANDARD",
         "based_on": manifest.based_on or "",
         "phase": S3CopyPhase.CLOSED,
-        "outcome": S3CopyOutcome.SUCCEEDED,
+        "outcome": CopyOutcome.SUCCEEDED,
         "size_bytes": manifest.blocks * BLOCK_BYTES,
     }

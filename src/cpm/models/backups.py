@@ -49,6 +49,13 @@ class CopyStatus(models.TextChoices):
     DELETED = "D", "Deleted"
 
 
+class CopyOutcome(models.TextChoices):
+    """How one copy of a snapshot, in another place or in S3, ended."""
+
+    SUCCEEDED = "S", "Succeeded"
+    FAILED = "F", "Failed"
+
+
 class Backup(models.Model):
     """One run of one policy. It outlives the policy and the account, whose names it keeps."""
 

@@ -4,7 +4,7 @@ from django.db import models
 from django.db.models import Q
 
 from cpm.models.accounts import Account
-from cpm.models.backups import Backup
+from cpm.models.backups import Backup, CopyOutcome
 from cpm.models.snapshots import Snapshot
 
 
@@ -14,13 +14,6 @@ class DrCopyPhase(models.TextChoices):
     PLANNED = "planned"
     RUNNING = "running"
     CLOSED = "closed"
-
-
-class DrCopyOutcome(models.TextChoices):
-    """How a copy ended."""
-
-    SUCCEEDED = "S", "Succeeded"
-    FAILED = "F", "Failed"
 
 
 class DrCopy(models.Model):
@@ -40,7 +33,7 @@ class DrCopy(models.Model):
     keeps_original = models.BooleanField()
 
     phase = models.CharField(max_length=8, choices=DrCopyPhase.choices, default=DrCopyPhase.PLANNED)
-    outcome = models.CharField(max_length=1, choices=DrCopyOutcome.choices, blank=True, default="")
+    outcome = models.CharField(max_length=1, choices=CopyOutcome.choices, blank=True, default="")
     error = models.TextField(blank=True, default="")
     deadline_at = models.DateTimeField()
 

@@ -9,12 +9,13 @@ from cpm.models.backups import (
     BackupOutcome,
     BackupPhase,
     BackupTarget,
+    CopyOutcome,
     CopyStatus,
     Trigger,
 )
 from cpm.models.budgets import ApiBudget
 from cpm.models.discoveries import Discovered
-from cpm.models.dr_copies import DrCopy, DrCopyOutcome, DrCopyPhase
+from cpm.models.dr_copies import DrCopy, DrCopyPhase
 from cpm.models.events import Event, Severity, Stream
 from cpm.models.groups import Group, GroupType
 from cpm.models.idempotency import KeptAnswer
@@ -43,7 +44,7 @@ from cpm.models.policies import (
 from cpm.models.recoveries import Recovery, RecoveryOutcome, RecoveryPhase
 from cpm.models.repositories import Encryption, S3Repository
 from cpm.models.s3_blocks import S3Block
-from cpm.models.s3_copies import S3Copy, S3CopyOutcome, S3CopyPhase, S3CopyRange
+from cpm.models.s3_copies import S3Copy, S3CopyPhase, S3CopyRange
 from cpm.models.s3_restores import S3Restore, S3RestorePhase, S3RestoreRange
 from cpm.models.schedules import Schedule
 from cpm.models.scripts import Hook, ScriptOutcome, ScriptPhase, ScriptRun
@@ -72,6 +73,7 @@ __all__ = [
     "BadAttempt",
     "Channel",
     "ChannelType",
+    "CopyOutcome",
     "CopyStatus",
     "Delivery",
     "DeliveryKind",
@@ -79,7 +81,6 @@ __all__ = [
     "DeliveryPhase",
     "Discovered",
     "DrCopy",
-    "DrCopyOutcome",
     "DrCopyPhase",
     "DurationUnit",
     "Encryption",
@@ -103,7 +104,6 @@ __all__ = [
     "RecoveryPhase",
     "S3Block",
     "S3Copy",
-    "S3CopyOutcome",
     "S3CopyPhase",
     "S3CopyRange",
     "S3Repository",

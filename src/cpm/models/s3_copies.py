@@ -3,7 +3,7 @@
 from django.db import models
 from django.db.models import Q
 
-from cpm.models.backups import Backup
+from cpm.models.backups import Backup, CopyOutcome
 from cpm.models.machines import WorkerMachine
 from cpm.models.repositories import S3Repository
 from cpm.models.snapshots import Snapshot
@@ -19,13 +19,6 @@ class S3CopyPhase(models.TextChoices):
     PLANNED = "planned"
     RUNNING = "running"
     CLOSED = "closed"
-
-
-class S3CopyOutcome(models.TextChoices):
-    """How a copy ended."""
-
-    SUCCEEDED = "S", "Succeeded"
-    FAILED = "F", "Failed"
 
 
 class S3Copy(models.Model):
@@ -56,7 +49,7 @@ class S3Copy(models.Model):
     reads_all = models.BooleanField(default=False)
 
     phase = models.CharField(max_length=8, choices=S3CopyPhase.choices, default=S3CopyPhase.PLANNED)
-    outcome = models.CharField(max_length=1, choices=S3CopyOutcome.choices, blank=True, default="")
+    outcome = models.CharField(max_length=1, choices=CopyOutcome.choices, blank=True, default="")
     error = models.TextField(blank=True, default="")
     # How often it has failed for good, and begun where it was all the same.
     attempts = models.PositiveSmallIntegerField(default=0)
