@@ -1,6 +1,6 @@
 """Checking: whether what is stored is what was written, and who suffers where it is not."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from cpm.archive import packs
@@ -161,8 +161,16 @@ def read(repository: Repository, portion: Portion, checked: Checked) -> Bad:
     return bad
 
 
-def who_suffers(repository: Repository, bad: Bad, lose: Callable[[Damaged], None]) -> set[At]:
-    """Tell which blocks of which copies are lost, and say what of it is because of what is bad."""
+def who_suffers(
+    repository: Repository,
+    bad: Bad,
+    lose: Callable[[Damaged], None],
+    names: Iterable[str] | None = None,
+) -> set[At]:
+    """Tell which blocks of copies are lost, and say what of it is because of what is bad.
+
+    Of the copies of these names, or of all.
+    """
     guilty: set[At] = set()
 
     def wrong(place: Place) -> str:
@@ -171,7 +179,7 @@ def who_suffers(repository: Repository, bad: Bad, lose: Callable[[Damaged], None
         return bad[found] if found else ""
 
     follow = Follow(repository, wrong, Checked())
-    for name in list(repository.names()):
+    for name in list(repository.names()) if names is None else names:
         for damage in follow.manifest(name):
             lose(damage)
     return guilty

@@ -4,7 +4,7 @@ A row is an object of the archive, or a place in one. It lasts until somebody wh
 it whole, or nothing needs it any more.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import groupby
 
 from django.db import transaction
@@ -56,6 +56,15 @@ def look_again(repository: S3Repository, opened: Repository) -> None:
         _replace(repository, repository.damages.filter(name=packs.name_of(pack)), _rows(bad))
 
 
+def suffers(repository: S3Repository, opened: Repository, name: str) -> bool:
+    """Whether a copy names anything that is known to be damaged. Raises Fault."""
+    bad = _bad(_noted(repository))
+    lost = list[Damaged]()
+    if bad:
+        checks.who_suffers(opened, bad, lost.append, [name])
+    return bool(lost)
+
+
 def review(repository: S3Repository, opened: Repository) -> None:
     """Raise or resolve the alert about what is damaged, and forget what nothing needs."""
     if not repository.damages.exists():
@@ -64,8 +73,7 @@ def review(repository: S3Repository, opened: Repository) -> None:
     noted, lost = _noted(repository), list[Damaged]()
     # What is damaged is stored anew when it comes again, and not named once more.
     S3Block.objects.filter(repository=repository, pack__in={pack for pack, _ in noted}).delete()
-    bad = {at: row.why for at, row in noted.items()}
-    guilty = checks.who_suffers(opened, bad, lost.append)
+    guilty = checks.who_suffers(opened, _bad(noted), lost.append)
     unneeded = [row.pk for at, row in noted.items() if at not in guilty]
     with transaction.atomic():
         repository.damages.filter(pk__in=unneeded).delete()
@@ -107,6 +115,10 @@ def _noted(repository: S3Repository) -> dict[At, ArchiveDamage]:
         if pack is not None:
             found[pack, row.offset] = row
     return found
+
+
+def _bad(noted: Mapping[At, ArchiveDamage]) -> Bad:
+    return {at: row.why for at, row in noted.items()}
 
 
 def _rows(bad: Bad) -> list[ArchiveDamage]:

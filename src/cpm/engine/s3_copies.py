@@ -20,6 +20,7 @@ from cpm.archive.errors import ArchiveError, Damaged, NameTaken, NotFound
 from cpm.archive.manifests import Manifest, PagePlace
 from cpm.archive.pages import PAGE_BLOCKS
 from cpm.engine import (
+    archive_damage,
     events,
     jobs,
     machines,
@@ -165,7 +166,7 @@ def _plan(copy: S3Copy) -> None:
 
 
 def _readable_former(copy: S3Copy, opened: archive.Repository) -> S3Copy | None:
-    """The newest copy of the volume before this, if its manifest can be read."""
+    """The newest copy of the volume before this, if it is whole as far as anybody knows."""
     good = S3Copy.objects.filter(
         repository=copy.repository,
         outcome=CopyOutcome.SUCCEEDED,
@@ -179,12 +180,14 @@ def _readable_former(copy: S3Copy, opened: archive.Repository) -> S3Copy | None:
     former = good.select_related("snapshot").order_by("-taken_at", "-pk").first()
     if former is None:
         return None
+    name = former.snapshot.aws_ref
     try:
         # Seen since the copy began, so that all it names may be named again.
-        opened.manifest(former.snapshot.aws_ref)
+        opened.manifest(name)
     except (NotFound, Damaged):
         return None
-    return former
+    # What is damaged is not named once more: without a former one, all is stored anew.
+    return None if archive_damage.suffers(copy.repository, opened, name) else former
 
 
 def _can_compare(copy: S3Copy, former: S3Copy) -> bool:
