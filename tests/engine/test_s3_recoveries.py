@@ -52,7 +52,7 @@ def copy(world: World, archive: Archive, volume_id: str) -> Snapshot:
 def begin(world: World, copy: Snapshot, **asked: Any) -> Recovery:
     owner, collection = registry.by_snapshot_collection(copy.collection)
     actor = people.of(world.user)
-    return services.from_s3_copy(copy.backup_id, owner, collection, copy.pk, asked, actor=actor)
+    return services.from_snapshot(copy.backup_id, owner, collection, copy.pk, asked, actor=actor)
 
 
 def done(world: World, recovery: Recovery) -> Recovery:

@@ -26,7 +26,7 @@ from cpm.resources.contract import Driver, SnapshotCollection
 from cpm.services import recoveries
 from cpm.services.access import Action
 from cpm.services.fields import Fields
-from cpm.services.recoveries import fields_of, fields_of_s3
+from cpm.services.recoveries import fields_of, fields_of_snapshot
 
 
 class Recovery(Shown):
@@ -141,7 +141,7 @@ def from_snapshot(
     driver: Driver,
     collection: SnapshotCollection,
 ) -> HttpResponse:
-    """Bring back the resource that a snapshot was made of."""
+    """Bring back the resource that a snapshot, or a copy in S3, was made of."""
     rows = request.rows(snapshots.of_collection, backup_id, collection.name)
     request.must_see(rows, snapshot_id)
     recovery = recoveries.from_snapshot(
@@ -149,29 +149,7 @@ def from_snapshot(
         driver,
         collection,
         snapshot_id,
-        request.body(fields_of(driver)),
-        actor=request.person,
-    )
-    return _started(request, recovery)
-
-
-def from_s3_copy(
-    request: Request,
-    backup_id: int,
-    snapshot_id: int,
-    *,
-    driver: Driver,
-    collection: SnapshotCollection,
-) -> HttpResponse:
-    """Bring back the volume of a copy in S3, or its snapshot, in any region and account."""
-    rows = request.rows(snapshots.of_collection, backup_id, collection.name)
-    request.must_see(rows, snapshot_id)
-    recovery = recoveries.from_s3_copy(
-        backup_id,
-        driver,
-        collection,
-        snapshot_id,
-        request.body(fields_of_s3(driver)),
+        request.body(fields_of_snapshot(driver, collection)),
         actor=request.person,
     )
     return _started(request, recovery)
@@ -206,10 +184,7 @@ def _starting(driver: Driver) -> Iterator[Operation]:
     for collection in driver.snapshot_collections:
         if collection.can_recover:
             view = bound(from_snapshot, driver=driver, collection=collection)
-            yield _start(collection.name, view, fields_of(driver))
-        if collection.is_archive:
-            view = bound(from_s3_copy, driver=driver, collection=collection)
-            yield _start(collection.name, view, fields_of_s3(driver))
+            yield _start(collection.name, view, fields_of_snapshot(driver, collection))
     if driver.is_recovered_whole:
         view = bound(of_resource, driver=driver)
         yield _start(driver.target_collection, view, fields_of(driver))

@@ -233,6 +233,7 @@ DRIVER = Driver(
             label="Copies in S3",
             extra_keys=("volume_device", "instance_id"),
             is_archive=True,
+            can_recover=True,
             reported_since="1.1.0",
         ),
     ),

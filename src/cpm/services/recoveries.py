@@ -78,9 +78,11 @@ def fields_of(driver: Driver) -> Fields:
 
 
 @cache
-def fields_of_s3(driver: Driver) -> Fields:
-    """What may be asked of the recovery of a copy in S3 of something of this type."""
-    return Fields((*_FROM_COPY, *options.fields(_options_of(driver))))
+def fields_of_snapshot(driver: Driver, collection: SnapshotCollection) -> Fields:
+    """What may be asked of the recovery of a snapshot of this type, or of a copy in S3 of it."""
+    if collection.is_archive:
+        return Fields((*_FROM_COPY, *options.fields(_options_of(driver))))
+    return fields_of(driver)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,37 +106,17 @@ def from_snapshot(
     *,
     actor: Person,
 ) -> Recovery:
-    """Bring back the resource that a snapshot was made of.
+    """Bring back the resource that a snapshot was made of; a copy in S3 as a snapshot, if wanted.
 
     Raises `Forbidden`, `NotFound`, `Invalid` and `Fault`.
     """
     access.require(actor, Action.RECOVER)
     rows = snapshots.of_collection(actor, backup_id, collection.name)
-    snapshot = one(rows.select_related("backup__user", "backup__policy", "account"), snapshot_id)
+    related = ("account", "backup__user", "backup__policy", "backup__account")
+    of_copies = _OF_COPIES if collection.is_archive else ()
+    snapshot = one(rows.select_related(*related, *of_copies), snapshot_id)
     resource = (snapshot.resource_id, snapshot.resource_name, snapshot.facts)
-    given = fields_of(driver).read(data)
-    return _start(_Source(driver, snapshot.backup, *resource, [snapshot]), given, actor)
-
-
-def from_s3_copy(
-    backup_id: int,
-    driver: Driver,
-    collection: SnapshotCollection,
-    snapshot_id: int,
-    data: Mapping[str, object],
-    *,
-    actor: Person,
-) -> Recovery:
-    """Bring back the volume of a copy in S3, or its snapshot, in any place of the owner's.
-
-    Raises `Forbidden`, `NotFound`, `Invalid` and `Fault`.
-    """
-    access.require(actor, Action.RECOVER)
-    rows = snapshots.of_collection(actor, backup_id, collection.name)
-    related = ("backup__user", "backup__policy", "backup__account", *_OF_COPIES)
-    snapshot = one(rows.select_related(*related), snapshot_id)
-    resource = (snapshot.resource_id, snapshot.resource_name, snapshot.facts)
-    given = fields_of_s3(driver).read(data)
+    given = fields_of_snapshot(driver, collection).read(data)
     if given.get("recover_as") == _AS_SNAPSHOT:
         for name in sorted(given.keys() - _OF_SNAPSHOTS):
             given.refuse(name, "invalid", "A snapshot has nothing of the sort.")

@@ -162,3 +162,23 @@ def test_an_instance_comes_back_from_s3_with_the_data_of_all_its_volumes(
     for device, volume_id in made.items():
         assert cloud.simulator.differing(volumes[device], volume_id) == []
     assert other_cloud.snapshots(ELSEWHERE) == {}
+
+
+def test_what_a_policy_has_copied_comes_back_when_ebs_has_nothing_left(
+    estate: Estate, cloud: Cloud, volume_id: str
+) -> None:
+    estate.target("volumes", volume_id)
+    bucket = {"name": "vault", "account": estate.account, "bucket_name": cloud.bucket()}
+    repository = create(estate.caller, "/s3_repositories/", bucket)["id"]
+    wanted = {"enabled": True, "repository": repository, "delete_original_snapshots": True}
+    assert estate.caller.put(f"{estate.path}copy_to_s3/", wanted).status == 200
+    first = estate.run()["id"]
+    cloud.simulator.fill(volume_id, {"pattern": "text", "start": 1, "count": 1, "seed": 9})
+    second = estate.run()["id"]
+    assert cloud.snapshots() == {}
+    for backup, changed in ((second, []), (first, [1])):
+        (copy,) = estate.caller.get(f"/backups/{backup}/snapshots/copy_to_s3/").json
+        path = f"/backups/{backup}/snapshots/copy_to_s3/{copy['id']}/recover/"
+        done = recovered(estate, path, {})
+        assert (done["status"], done["error"]) == ("S", None)
+        assert cloud.simulator.differing(volume_id, done["result_resource_id"]) == changed
