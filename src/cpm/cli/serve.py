@@ -7,11 +7,11 @@ import typer
 
 from cpm.cli.connection import read_environment
 from cpm.cli.terminal import DataOption, fail, say
+from cpm.kernel.signals import stop_signals
 from cpm.postgres.errors import PostgresError
 from cpm.server.allinone import AllInOne, ServerOptions, StartFailed
 from cpm.server.data import DataDirectoryBusy
 from cpm.server.ports import PortRefused
-from cpm.server.supervisor import stop_signals
 
 BindOption = Annotated[str | None, typer.Option(help="The address to listen on (default: all).")]
 PortOption = Annotated[

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cpm.cli.terminal import fail, print_json, say
-from cpm.server.supervisor import stop_signals
+from cpm.kernel.signals import stop_signals
 from cpm.simulator.process import Simulator, SimulatorFailed
 
 DEFAULT_PORT = 5600

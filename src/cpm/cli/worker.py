@@ -9,7 +9,7 @@ import typer
 
 from cpm.cli.connection import connect
 from cpm.cli.terminal import DataOption
-from cpm.server.supervisor import stop_signals
+from cpm.kernel.signals import stop_signals
 
 
 def worker(

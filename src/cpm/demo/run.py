@@ -20,9 +20,9 @@ from cpm.demo.estate import Estate
 from cpm.demo.state import DemoState, write_ready_file
 from cpm.demo.tour import Summary, Tour
 from cpm.kernel import clock
+from cpm.kernel.signals import stop_signals
 from cpm.server.allinone import AllInOne, ServerOptions
 from cpm.server.data import DataDirectory, Ownership
-from cpm.server.supervisor import stop_signals
 from cpm.simulator.process import Simulator
 
 START_SECONDS = 300.0

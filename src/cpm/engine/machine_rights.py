@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+from cpm.archive import source
 from cpm.models.s3_copies import S3Copy
 
 # Manifests that are on their way out may still be gone on from.
@@ -14,9 +15,8 @@ def to_read(copy: S3Copy, partition: str) -> dict[str, Any]:
     """To read the blocks of the copy's original, and what AWS compares it with."""
     refs = [ref for ref in (copy.original_ref, copy.compared_with) if ref]
     snapshots = [f"arn:{partition}:ec2:{copy.original_region}::snapshot/{ref}" for ref in refs]
-    reading = ("ebs:GetSnapshotBlock", "ebs:ListChangedBlocks", "ebs:ListSnapshotBlocks")
     # Which key encrypts a snapshot is AWS's affair; whom it trusts, the account's.
-    return _policy(_allow(reading, snapshots), _allow(["kms:Decrypt"], ["*"]))
+    return _policy(_allow(source.PERMISSIONS, snapshots), _allow(["kms:Decrypt"], ["*"]))
 
 
 def to_write(copy: S3Copy, partition: str) -> dict[str, Any]:

@@ -5,7 +5,6 @@ docs/design/reconciliation.md): found again by its token, one call that changes 
 What it is to copy is assigned to it (`S3CopyRange.machine`) and goes back when it ends.
 """
 
-import random
 from collections.abc import Collection
 from datetime import datetime, timedelta
 
@@ -15,7 +14,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 
 from cpm.aws.sessions import Aws
-from cpm.engine import accounts, alerts, identity, jobs, machine_launch, transitions
+from cpm.engine import accounts, alerts, identity, jobs, machine_launch, operations, transitions
 from cpm.engine.machine_launch import Unfit
 from cpm.kernel import clock
 from cpm.kernel.faults import Fault, FaultKind
@@ -348,8 +347,7 @@ def _aws(machine: WorkerMachine) -> Aws:
 
 
 def _back_off(machine: WorkerMachine) -> datetime:
-    longest = min(5.0 * 2.0 ** min(machine.attempts, 6), 300.0)
-    return _in(longest * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load, guards nothing
+    return _in(operations.back_off_seconds(machine.attempts))
 
 
 def _in(seconds: float) -> datetime:

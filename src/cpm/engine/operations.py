@@ -312,7 +312,7 @@ def _try_later(operation: Operation, fault: Fault) -> None:
     """Nothing was done: try again when that may help, else close the operation as failed."""
     refusals = operation.refusals + (fault.kind in REFUSALS)
     if fault.worth_another_try:
-        wait_seconds = fault.retry_after_seconds or _back_off_seconds(operation.attempts)
+        wait_seconds = fault.retry_after_seconds or back_off_seconds(operation.attempts)
         if fault.kind is FaultKind.QUOTA:
             operation_log.limited(operation, fault, wait_seconds)
     elif refusals < REFUSALS.get(fault.kind, 0):
@@ -342,7 +342,7 @@ def _search_later(operation: Operation, fault: Fault) -> None:
         transitions.change(
             operation,
             attempts=operation.attempts + 1,
-            due_at=_in(_back_off_seconds(operation.attempts)),
+            due_at=_in(back_off_seconds(operation.attempts)),
         )
 
 
@@ -377,7 +377,8 @@ def _correlation_id(operation: Operation) -> str:
     return f"operation-{operation.pk}"
 
 
-def _back_off_seconds(attempts: int) -> float:
+def back_off_seconds(attempts: int) -> float:
+    """How long to wait after so many attempts, by chance: not all ask again at once."""
     longest = min(2.0 ** min(attempts, 10), LONGEST_BACK_OFF_SECONDS)
     return longest * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
 

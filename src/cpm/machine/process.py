@@ -1,17 +1,14 @@
 """The processes of a worker machine: one for each stream, since each keeps a processor busy."""
 
-import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType
 
 import structlog
 
+from cpm.kernel.signals import stop_signals
 from cpm.machine.server import Dismissed, Refused, Server, ServerAway
 from cpm.machine.work import Stream
 
@@ -49,7 +46,7 @@ def _stream(options: Options) -> int:
     stop = threading.Event()
     token = options.token_file.read_text().strip()
     server = Server(options.server, token, options.ca_cert)
-    with _stopping(stop):
+    with stop_signals(stop.set):
         try:
             Stream(server, connections=options.connections, stop=stop).run()
         except Dismissed:
@@ -72,7 +69,7 @@ def _streams(options: Options) -> int:
         for _ in range(options.concurrency)
     ]
     stop = threading.Event()
-    with _stopping(stop):
+    with stop_signals(stop.set):
         while any(child.poll() is None for child in children):
             if stop.wait(1.0):
                 for child in children:
@@ -85,16 +82,3 @@ def _command(options: Options) -> list[str]:
     command += ["--token-file", str(options.token_file)]
     command += ["--connections", str(options.connections)]
     return command + (["--ca-cert", str(options.ca_cert)] if options.ca_cert else [])
-
-
-@contextmanager
-def _stopping(stop: threading.Event) -> Iterator[None]:
-    def handle(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -1,10 +1,7 @@
 """Keeps a set of children running until asked to stop."""
 
-import signal
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Callable
 
 from cpm.kernel import clock
 from cpm.server.children import Child
@@ -57,18 +54,3 @@ class Supervisor:
             child.ask_to_stop()
         for child in self.children:
             child.wait(deadline)
-
-
-@contextmanager
-def stop_signals(ask_to_stop: Callable[[], None]) -> Iterator[None]:
-    """Turns SIGTERM and SIGINT into a call of `ask_to_stop` for as long as the block runs."""
-
-    def handle(_number: int, _frame: FrameType | None) -> None:
-        ask_to_stop()
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
