@@ -135,7 +135,7 @@ CATALOGUE = {
         INFO, "Putting {gib} GiB of {resource} into {snapshot}, from {copy} in {repository}."
     ),
     "restore_progress": Line(
-        INFO, "{percent} % of {resource} is back, at {rate} MiB/s; {left} to go."
+        INFO, "{percent} % of {resource} is back, at {rate} MiB/s; the rest takes {eta}."
     ),
     "restore_put": Line(INFO, "All {gib} GiB of {resource} are in {snapshot}, verified."),
     "recovery_delayed": Line(WARNING, "The recovery does not get on, trying again: {error}"),

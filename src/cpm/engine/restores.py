@@ -20,6 +20,7 @@ from cpm.archive.pages import PAGE_BLOCKS
 from cpm.engine import closing, events, jobs, orders, transitions
 from cpm.engine.archived import Hopeless, Planned, Terms, archive_of, related
 from cpm.engine.orders import Place
+from cpm.engine.s3_progress import Progress
 from cpm.kernel import clock
 from cpm.kernel.faults import Fault
 from cpm.models.operations import Operation, OperationOutcome, OperationPhase
@@ -37,8 +38,6 @@ DEADLINE = timedelta(hours=24)
 SLOWEST_BYTES_PER_SECOND = 8 * 2**20
 # A restore is brought in so many ranges at most; many workers have something to do by that.
 MOST_RANGES = 1024
-# How often the log tells how far one is.
-_PROGRESS_LINES = 10
 _MOST_NAMED = 20
 
 
@@ -206,20 +205,18 @@ def _has_succeeded(restore: S3Restore, operation: Operation) -> bool:
 
 def _tell_progress(restore: S3Restore, done: int) -> None:
     """Say how far it is, at what rate, and how long it will take, now and then."""
-    percent = 100 * done // max(restore.blocks, 1)
-    if percent * _PROGRESS_LINES // 100 <= restore.told_percent * _PROGRESS_LINES // 100:
+    progress = Progress.since(restore.began_at, done / max(restore.blocks, 1), done)
+    if not progress.is_news(restore.told_percent):
         return
-    seconds = max((clock.now() - (restore.began_at or clock.now())).total_seconds(), 1.0)
-    left_seconds = seconds * (restore.blocks - done) / max(done, 1)
     with transaction.atomic():
-        transitions.change(restore, told_percent=percent)
+        transitions.change(restore, told_percent=progress.percent)
         events.log(
             "restore_progress",
             recovery=restore.recovery,
             resource=restore.copy.snapshot.resource_id,
-            percent=percent,
-            rate=f"{done * BLOCK_BYTES / 2**20 / seconds:.1f}",
-            left=str(timedelta(seconds=round(left_seconds))),
+            percent=progress.percent,
+            rate=progress.mib_per_second,
+            eta=progress.eta,
         )
 
 

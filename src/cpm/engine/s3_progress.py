@@ -1,8 +1,9 @@
-"""How far copies in S3 are, in the log and in their rows: percent, rate, and time left."""
+"""How far copies to S3 and restores from it are: percent, rate, and time left."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from django.db.models import Sum
 
@@ -21,11 +22,26 @@ _LINES = 10
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is: the part of its volumes that is dealt with, and what was read for that."""
+    """How far it is: the part that is dealt with, and how fast blocks are moved for that."""
 
     percent: int
     mib_per_second: int
     seconds_left: int | None
+
+    @classmethod
+    def since(cls, began_at: datetime | None, part: float, blocks: int) -> "Progress":
+        """Of what began then and has come so far, by moving so many blocks."""
+        now = clock.now()
+        elapsed = (now - (began_at or now)).total_seconds()
+        return cls(
+            percent=int(100 * part),
+            mib_per_second=round(blocks * BLOCK_BYTES / 2**20 / elapsed) if elapsed > 0 else 0,
+            seconds_left=round(elapsed * (1 - part) / part) if part > 0 else None,
+        )
+
+    def is_news(self, percent_before: int) -> bool:
+        """Whether a log that has told so much should tell this, too."""
+        return self.percent * _LINES // 100 > percent_before * _LINES // 100
 
     @property
     def eta(self) -> str:
@@ -53,14 +69,9 @@ def tell(backup: Backup) -> None:
 
 
 def _progress(backup: Backup, part: float) -> Progress:
-    elapsed = (clock.now() - (backup.s3_started_at or clock.now())).total_seconds()
     ranges = S3CopyRange.objects.filter(copy__backup=backup)
     blocks = ranges.aggregate(blocks=Sum("blocks_read"))["blocks"] or 0
-    return Progress(
-        percent=int(100 * part),
-        mib_per_second=round(blocks * BLOCK_BYTES / 2**20 / elapsed) if elapsed > 0 else 0,
-        seconds_left=round(elapsed * (1 - part) / part) if part > 0 else None,
-    )
+    return Progress.since(backup.s3_started_at, part, blocks)
 
 
 def _part_of_all(parts: Mapping[S3Copy, float]) -> float:
@@ -97,8 +108,7 @@ def _noted(copy: S3Copy, part: float) -> Snapshot:
 
 def _log(backup: Backup, progress: Progress) -> None:
     told = Event.objects.filter(backup=backup, code="s3_progress").order_by("-pk").first()
-    before = told.values["percent"] if told else 0
-    if progress.percent * _LINES // 100 > before * _LINES // 100:
+    if progress.is_news(told.values["percent"] if told else 0):
         events.log(
             "s3_progress",
             backup=backup,
