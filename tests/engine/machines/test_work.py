@@ -1,0 +1,169 @@
+"""Worker machines copy, with keys for that alone, and whoever is killed is replaced."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings as django_settings
+
+from cpm.archive import packs
+from cpm.engine import (
+    machine_work,
+)
+from cpm.kernel import clock
+from cpm.models.backups import Backup, CopyStatus
+from cpm.models.machines import MachineOutcome, MachinePhase, WorkerMachine
+from cpm.models.s3_copies import S3CopyRange
+from cpm.models.workers import Worker
+from tests.engine.archiving import Vault, copies_of, in_ebs, volume
+from tests.engine.machines.host import Host, Machine, hosting, instances, user_data
+from tests.engine.machines.runs import is_over, machine_phase, run, until
+from tests.engine.world import World, open_alerts
+
+_homes = itertools.count(1)
+
+
+@pytest.fixture
+def host(worker: Worker, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
+    """The server, as machines reach it; they ask often."""
+    monkeypatch.setattr(machine_work, "ASK_AGAIN_SECONDS", 0.2)
+    with hosting(settings.ENVIRONMENT.data) as running:
+        settings.ENVIRONMENT = replace(settings.ENVIRONMENT, server_url=running.url)
+        yield running
+
+
+@pytest.fixture
+def boot(world: World, tmp_path: Path) -> Iterator[Callable[[], Machine]]:
+    """Starts what the newest machine's user data says."""
+    booted: list[Machine] = []
+
+    def start() -> Machine:
+        row = WorkerMachine.objects.latest("pk")
+        home = tmp_path / f"machine-{next(_homes)}"
+        booted.append(Machine.boot(world, row.instance_id, home))
+        return booted[-1]
+
+    yield start
+    for each in booted:
+        each.kill()
+
+
+def work_until(world: World, condition: Callable[[], bool], machine: Machine) -> None:
+    """Let the server and the machine work, each at its own speed."""
+
+    def look() -> bool:
+        world.work()
+        return condition() or machine.process.poll() is not None
+
+    assert clock.wait_until(look, timeout_seconds=120, interval_seconds=0.1), machine.log
+    assert condition(), machine.log
+
+
+def let_idle(world: World, machine: Machine) -> None:
+    """Let time pass, no faster than the machine gives signs of life, until it is ended."""
+    while machine_phase() == MachinePhase.RUNNING:
+        row = WorkerMachine.objects.latest("pk")
+        world.move_to(row.due_at or clock.now())
+        now = clock.now()
+        seen = WorkerMachine.objects.filter(pk=row.pk, seen_at__gte=now)
+        assert clock.wait_until(seen.exists, timeout_seconds=60), machine.log
+        world.work()
+
+
+class TestWork:
+    def test_a_machine_copies_what_ebs_has_with_keys_for_that_alone(
+        self,
+        world: World,
+        vault: Vault,
+        host: Host,
+        boot: Callable[[], Machine],
+    ) -> None:
+        source = volume(world, size_gib=3, blocks=6)
+        backup = run(world, vault, source)
+        world.simulator.config(enforce_iam=True)
+        try:
+            machine = boot()
+            work_until(world, lambda: is_over(backup), machine)
+        finally:
+            world.simulator.config(enforce_iam=False)
+        check_copied(world, vault, backup)
+        assert not open_alerts()
+        assert machine.calls[0] == "shutdown -P +1440"
+        # With nothing more to do it is ended, and told so when it asks again.
+        let_idle(world, machine)
+        until(world, lambda: machine_phase() == MachinePhase.CLOSED)
+        assert WorkerMachine.objects.get().outcome == MachineOutcome.SUCCEEDED
+        (gone,) = instances(world)
+        assert gone["State"]["Name"] in ("shutting-down", "terminated")
+        assert machine.ends()
+        assert machine.calls[-1] == "shutdown -P now"
+        what_it_had = machine.log + user_data(world, gone["InstanceId"])
+        for secret in (world.credentials.secret_access_key, django_settings.SECRET):
+            assert secret not in what_it_had
+
+    def test_what_a_killed_machine_leaves_another_goes_on_with(
+        self,
+        world: World,
+        vault: Vault,
+        host: Host,
+        boot: Callable[[], Machine],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        # Packs of a block or two, and time to be killed between them.
+        monkeypatch.setattr(packs, "DEFAULT_PACK_BYTES", 2**19)
+        world.simulator.faults([{"op": "ebs:GetSnapshotBlock", "kind": "delay", "seconds": 0.4}])
+        backup = run(world, vault, volume(world, blocks=40))
+        first = boot()
+        work_until(world, S3CopyRange.objects.filter(block__gt=0).exists, first)
+        first.kill()
+        world.simulator.faults([])
+        kept = S3CopyRange.objects.get().block
+        assert not is_over(backup)
+        until(world, lambda: WorkerMachine.objects.count() == 2 and is_running())
+        lost = WorkerMachine.objects.earliest("pk")
+        assert lost.outcome == MachineOutcome.FAILED
+        assert "does not report any longer" in lost.error
+        assert len(instances(world, "pending", "running")) == 1
+        second = boot()
+        work_until(world, lambda: is_over(backup), second)
+        check_copied(world, vault, backup)
+        # One more checkpoint may have been on its way.
+        assert 0 < kept <= second.begun_at() < 40
+
+    def test_a_server_that_goes_away_is_waited_for(
+        self, world: World, vault: Vault, host: Host, boot: Callable[[], Machine]
+    ) -> None:
+        world.simulator.faults([{"op": "ebs:GetSnapshotBlock", "kind": "delay", "seconds": 0.3}])
+        backup = run(world, vault, volume(world, blocks=16))
+        host.stop()
+        machine = boot()
+        host.start()
+        work_until(world, lambda: blocks_read(world) > 0, machine)
+        host.stop()
+        # It goes on meanwhile, and has something to tell when it comes to the end.
+        work_until(world, lambda: blocks_read(world) == 16, machine)
+        host.start()
+        work_until(world, lambda: is_over(backup), machine)
+        check_copied(world, vault, backup)
+        assert WorkerMachine.objects.count() == 1
+
+
+def blocks_read(world: World) -> int:
+    """How many blocks AWS has been asked for."""
+    return int(world.simulator.counts().get("ebs:GetSnapshotBlock", 0))
+
+
+def is_running() -> bool:
+    """Whether AWS has launched the newest machine."""
+    return machine_phase() == MachinePhase.RUNNING
+
+
+def check_copied(world: World, vault: Vault, backup: Backup) -> None:
+    """All of the run's snapshot is in S3, as EBS has it."""
+    assert backup.s3_status == CopyStatus.SUCCEEDED
+    (copy,) = copies_of(backup)
+    (original,) = backup.snapshots.filter(collection="volumes")
+    assert vault.blocks(copy) == in_ebs(world, original.aws_ref, original.size_gib or 1)
