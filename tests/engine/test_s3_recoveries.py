@@ -17,7 +17,7 @@ from cpm.queries import people
 from cpm.queries.recoveries import listed
 from cpm.resources import registry
 from cpm.services import recoveries as services
-from tests.engine.archive import Archive, archive_in
+from tests.engine.archiving import Vault, copies_of, s3_policy
 from tests.engine.world import World, at_once, log_of, open_alerts, volume_target
 from tests.simulator import blocks as direct
 
@@ -37,16 +37,16 @@ def volume_id(world: World) -> str:
 
 
 @pytest.fixture
-def archive(world: World) -> Archive:
-    return archive_in(world)
+def vault(world: World) -> Vault:
+    return Vault.of(world)
 
 
 @pytest.fixture
-def copy(world: World, archive: Archive, volume_id: str) -> Snapshot:
+def copy(world: World, vault: Vault, volume_id: str) -> Snapshot:
     """The volume's copy in S3; there is no snapshot of it in EBS any longer."""
-    original = world.backup(world.policy(volume_target(volume_id))).snapshots.get()
-    copy = archive.copy_of(original)
-    world.ec2().delete_snapshot(SnapshotId=original.aws_ref)
+    backup = world.backup(s3_policy(vault, volume_target(volume_id), s3_deletes_originals=True))
+    assert world.snapshots_in_aws() == []
+    (copy,) = copies_of(backup)
     return copy
 
 
@@ -62,30 +62,31 @@ def done(world: World, recovery: Recovery) -> Recovery:
     return recovery
 
 
-def damage(archive: Archive, copy: Snapshot, block: int) -> None:
+def damage(vault: Vault, copy: Snapshot, block: int) -> None:
     """Turn a bit of a block in the repository."""
-    manifest = archive.repository.manifest(copy.aws_ref)
+    archive = vault.opened()
     place = next(
         place
-        for found in manifest.pages
-        for number, place in archive.repository.page(found).items()
+        for found in archive.manifest(copy.aws_ref).pages
+        for number, place in archive.page(found).items()
         if number == block
     )
-    name, store = packs.name_of(place.pack), archive.repository.store
-    content = bytearray(store.read(name))
+    name = packs.name_of(place.pack)
+    content = bytearray(archive.store.read(name))
     content[place.offset + place.length // 2] ^= 1
-    store.write(name, bytes(content))
+    archive.store.write(name, bytes(content))
 
 
-def lose_packs(archive: Archive) -> None:
-    for stored in list(archive.repository.store.list("packs/")):
-        archive.repository.store.delete(stored.name)
+def lose_packs(vault: Vault) -> None:
+    store = vault.opened().store
+    for stored in list(store.list(packs.PREFIX)):
+        store.delete(stored.name)
 
 
 def test_a_damaged_block_is_named_and_nothing_is_left(
-    world: World, archive: Archive, copy: Snapshot, volume_id: str
+    world: World, vault: Vault, copy: Snapshot, volume_id: str
 ) -> None:
-    damage(archive, copy, 5000)
+    damage(vault, copy, 5000)
     recovery = done(world, begin(world, copy))
     assert recovery.outcome == RecoveryOutcome.FAILED
     assert f"of {volume_id}: block 5000 is damaged in S3" in recovery.error
@@ -95,9 +96,9 @@ def test_a_damaged_block_is_named_and_nothing_is_left(
 
 
 def test_damaged_blocks_are_zeros_where_that_is_wished(
-    world: World, archive: Archive, copy: Snapshot, volume_id: str
+    world: World, vault: Vault, copy: Snapshot, volume_id: str
 ) -> None:
-    damage(archive, copy, 5000)
+    damage(vault, copy, 5000)
     recovery = done(world, begin(world, copy, allow_damaged=True))
     assert recovery.outcome == RecoveryOutcome.PARTIAL
     assert "block 5000 is damaged in S3, and zeros now" in recovery.error
@@ -107,8 +108,8 @@ def test_damaged_blocks_are_zeros_where_that_is_wished(
     assert world.snapshots_in_aws() == []
 
 
-def test_lost_packs_fail_a_recovery(world: World, archive: Archive, copy: Snapshot) -> None:
-    lose_packs(archive)
+def test_lost_packs_fail_a_recovery(world: World, vault: Vault, copy: Snapshot) -> None:
+    lose_packs(vault)
     recovery = done(world, begin(world, copy, recover_as="S"))
     assert recovery.outcome == RecoveryOutcome.FAILED
     assert "page 0" in recovery.error

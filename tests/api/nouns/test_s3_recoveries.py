@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 
 from cpm.models.snapshots import Snapshot
-from tests.api.nouns.archive import archive_of
 from tests.api.nouns.cloud import REGION, Cloud
 from tests.api.nouns.estate import Estate, connect, create, drain
 
@@ -29,11 +28,27 @@ def volume_id(cloud: Cloud) -> str:
 def copy(estate: Estate, volume_id: str) -> Snapshot:
     """The volume's copy in S3."""
     estate.target("volumes", volume_id)
-    return archive_of(estate).copies_of(estate.run()["id"])[volume_id]
+    copy_to_s3(estate)
+    return Snapshot.objects.get(backup=estate.run()["id"], collection="copy_to_s3")
+
+
+def copy_to_s3(estate: Estate, **settings: object) -> None:
+    """Have the estate's policy copy to S3."""
+    bucket = {"name": "vault", "account": estate.account, "bucket_name": estate.cloud.bucket()}
+    repository = create(estate.caller, "/s3_repositories/", bucket)["id"]
+    wanted = {"enabled": True, "repository": repository, **settings}
+    assert estate.caller.put(f"{estate.path}copy_to_s3/", wanted).status == 200
 
 
 def path_of(copy: Snapshot) -> str:
     return f"/backups/{copy.backup_id}/snapshots/copy_to_s3/{copy.pk}/recover/"
+
+
+def recovery_of_instance(estate: Estate) -> str:
+    """Run the policy; where the one instance of that backup is recovered."""
+    path = f"/backups/{estate.run()['id']}/snapshots/instances/"
+    (instance,) = estate.caller.get(path).json
+    return f"{path}{instance['id']}/recover/"
 
 
 def recovered(estate: Estate, path: str, asked: dict[str, Any]) -> Any:
@@ -131,14 +146,13 @@ def test_an_instance_comes_back_from_s3_with_the_data_of_all_its_volumes(
     for seed, volume_id in enumerate(volumes.values()):
         cloud.simulator.fill(volume_id, {"pattern": "text", "count": 2, "seed": seed})
     estate.target("instances", instance_id)
-    backup = estate.run()["id"]
-    (instance,) = estate.caller.get(f"/backups/{backup}/snapshots/instances/").json
-    path = f"/backups/{backup}/snapshots/instances/{instance['id']}/recover/"
+    path = recovery_of_instance(estate)
     assert estate.caller.post(path, {"source": "s3"}).codes == {"source": ["invalid"]}
     assert estate.caller.post(path, {"keep_snapshots": True}).codes == {
         "keep_snapshots": ["invalid"]
     }
-    archive_of(estate).copies_of(backup)
+    copy_to_s3(estate)
+    path = recovery_of_instance(estate)
     before = cloud.snapshots().keys()
     done = recovered(estate, path, {"source": "s3"})
     assert (done["recovery_type"], done["status"], done["error"]) == ("S", "S", None)
@@ -168,10 +182,7 @@ def test_what_a_policy_has_copied_comes_back_when_ebs_has_nothing_left(
     estate: Estate, cloud: Cloud, volume_id: str
 ) -> None:
     estate.target("volumes", volume_id)
-    bucket = {"name": "vault", "account": estate.account, "bucket_name": cloud.bucket()}
-    repository = create(estate.caller, "/s3_repositories/", bucket)["id"]
-    wanted = {"enabled": True, "repository": repository, "delete_original_snapshots": True}
-    assert estate.caller.put(f"{estate.path}copy_to_s3/", wanted).status == 200
+    copy_to_s3(estate, delete_original_snapshots=True)
     first = estate.run()["id"]
     cloud.simulator.fill(volume_id, {"pattern": "text", "start": 1, "count": 1, "seed": 9})
     second = estate.run()["id"]
