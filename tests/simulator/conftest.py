@@ -129,6 +129,12 @@ def rds(client: Clients, account: Credentials) -> Any:
 
 
 @pytest.fixture
+def west(client: Clients, account: Credentials) -> Any:
+    """RDS of the same account in another region."""
+    return client("rds", account, "us-west-2")
+
+
+@pytest.fixture
 def kms(client: Clients, account: Credentials) -> Any:
     """KMS in the test's own account."""
     return client("kms", account)

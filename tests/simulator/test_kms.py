@@ -4,20 +4,12 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-
 from cpm.simulator.process import Credentials
 from tests.simulator.conftest import Clients
 from tests.simulator.databases import make_key
 from tests.simulator.expect import refused
 
 CONTEXT = {"of": "this"}
-
-
-@pytest.fixture
-def kms(client: Clients, account: Credentials) -> Any:
-    """KMS in the test's own account."""
-    return client("kms", account)
 
 
 def test_a_ciphertext_opens_in_its_context_and_with_its_key_alone(kms: Any) -> None:

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import pytest
-
 from cpm.simulator.process import Credentials, Simulator
 from tests.simulator.conftest import Clients, Later
 from tests.simulator.databases import (
@@ -18,12 +16,6 @@ from tests.simulator.databases import (
     tag_list,
 )
 from tests.simulator.expect import refused
-
-
-@pytest.fixture
-def west(client: Clients, account: Credentials) -> Any:
-    """RDS of the same account in another region."""
-    return client("rds", account, "us-west-2")
 
 
 class TestCopies:

@@ -21,12 +21,6 @@ from tests.simulator.expect import refused
 
 
 @pytest.fixture
-def west(client: Clients, account: Credentials) -> Any:
-    """RDS of the same account in another region."""
-    return client("rds", account, "us-west-2")
-
-
-@pytest.fixture
 def theirs(client: Clients, other: Credentials) -> Any:
     """RDS as the other account sees it."""
     return client("rds", other)

@@ -1,6 +1,5 @@
 """Redshift's snapshots: made, watched, listed, shared, deleted, restored."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,12 +14,6 @@ from tests.simulator.expect import refused
 def redshift(client: Clients, account: Credentials) -> Any:
     """Redshift in the test's own account."""
     return client("redshift", account)
-
-
-@pytest.fixture
-def other(new_account: Callable[[], Credentials]) -> Credentials:
-    """Another account."""
-    return new_account()
 
 
 @pytest.fixture

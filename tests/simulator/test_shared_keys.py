@@ -1,7 +1,6 @@
 """Encrypted EBS snapshots cross accounts only when the key's policy or a grant allows it."""
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,18 +10,6 @@ from tests.simulator.conftest import Clients
 from tests.simulator.databases import make_key
 from tests.simulator.expect import refused
 from tests.simulator.resources import look, make_completed, make_volume
-
-
-@pytest.fixture
-def kms(client: Clients, account: Credentials) -> Any:
-    """KMS in the test's own account."""
-    return client("kms", account)
-
-
-@pytest.fixture
-def other(new_account: Callable[[], Credentials]) -> Credentials:
-    """Another account."""
-    return new_account()
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """What one account shares with another, and copies between accounts and regions."""
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,12 +19,6 @@ from tests.simulator.resources import (
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
-
-
-@pytest.fixture
-def other(new_account: Callable[[], Credentials]) -> Credentials:
-    """Another account."""
-    return new_account()
 
 
 @pytest.fixture
