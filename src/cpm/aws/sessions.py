@@ -309,7 +309,9 @@ class Aws:
         """Log and count a call that began then (`clock.monotonic`) and has just ended."""
         outcome, code = (fault.kind.value, fault.code) if fault else ("ok", "")
         counters.count("cpm_aws_calls_total", service=service, action=operation, outcome=outcome)
-        tell = log.warning if code else log.debug
+        # What is not there is often asked for to find that out.
+        is_trouble = fault is not None and fault.kind is not FaultKind.MISSING
+        tell = log.warning if is_trouble else log.debug
         tell(
             "aws.call",
             operation=f"{service}:{operation}",

@@ -33,6 +33,7 @@ from cpm.cli.terminal import (
     show,
     stderr,
 )
+from cpm.kernel import sizes
 from cpm.kernel.faults import Fault
 
 app = typer.Typer(
@@ -103,7 +104,7 @@ def restore(
         complain(f"Lost: {damage}.")
     if damages:
         fail(f"{to} is not whole: {len(damages)} of {manifest.blocks} blocks or pages are lost.")
-    say(f"{to} is whole: {manifest.blocks * BLOCK_BYTES / 2**30:.1f} GiB of data, all verified.")
+    say(f"{to} is whole: {sizes.shown(manifest.blocks * BLOCK_BYTES)} of data, all verified.")
 
 
 class _BareReadsAll(TyperCommand):
@@ -171,7 +172,7 @@ def _portion(percent: float | None) -> Portion:
 
 
 def _read(checked: Checked) -> str:
-    return f"{checked.packs} packs with {checked.read_bytes / 2**30:.2f} GiB read"
+    return f"{checked.packs} packs with {sizes.shown(checked.read_bytes)} read"
 
 
 def _told(damage: Damaged) -> dict[str, str]:

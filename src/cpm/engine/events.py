@@ -109,7 +109,7 @@ CATALOGUE = {
     ),
     "s3_copy_failed": Line(ERROR, "{snapshot} of {resource} could not be copied to S3: {error}"),
     "s3_copy_succeeded": Line(
-        INFO, "{snapshot} of {resource} is in S3: {size} MiB, for which {stored} MiB were stored."
+        INFO, "{snapshot} of {resource} is in S3: {size}, for which {stored} were stored."
     ),
     "s3_copy_expired": Line(INFO, "{snapshot} of {resource} has expired in S3 and will go."),
     "s3_progress": Line(
@@ -132,12 +132,12 @@ CATALOGUE = {
     "step_undone": Line(INFO, "Taken back: {refs} ({effect})."),
     "step_not_undone": Line(ERROR, "Left behind: {refs} ({effect}): {error}"),
     "restore_started": Line(
-        INFO, "Putting {gib} GiB of {resource} into {snapshot}, from {copy} in {repository}."
+        INFO, "Putting {size} of {resource} into {snapshot}, from {copy} in {repository}."
     ),
     "restore_progress": Line(
         INFO, "{percent} % of {resource} is back, at {rate} MiB/s; the rest takes {eta}."
     ),
-    "restore_put": Line(INFO, "All {gib} GiB of {resource} are in {snapshot}, verified."),
+    "restore_put": Line(INFO, "All {size} of {resource} are in {snapshot}, verified."),
     "recovery_delayed": Line(WARNING, "The recovery does not get on, trying again: {error}"),
     "recovery_succeeded": Line(INFO, "Recovered as {result}."),
     "recovery_partial": Line(WARNING, "Recovered as {result}, but not completely: {error}"),
@@ -288,7 +288,7 @@ CATALOGUE = {
     "archive_collected": Line(
         INFO,
         "S3 repository {repository}: {copies} copies need {packs} packs; {deleted} packs with "
-        "{freed} MiB that nothing needs were deleted, {locked} are locked, {missing} are missing.",
+        "{freed} that nothing needs were deleted, {locked} are locked, {missing} are missing.",
     ),
     "archive_not_collected": Line(
         ERROR,

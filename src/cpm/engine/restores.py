@@ -21,7 +21,7 @@ from cpm.engine import closing, events, jobs, orders, transitions
 from cpm.engine.archived import Hopeless, Planned, Terms, archive_of, related
 from cpm.engine.orders import Place
 from cpm.engine.s3_progress import Progress
-from cpm.kernel import clock
+from cpm.kernel import clock, sizes
 from cpm.kernel.faults import Fault
 from cpm.models.operations import Operation, OperationOutcome, OperationPhase
 from cpm.models.recoveries import Recovery
@@ -126,7 +126,7 @@ def _begin_to_fill(restore: S3Restore) -> bool:
             snapshot=restore.start.refs[SNAPSHOT],
             copy=restore.copy.snapshot.aws_ref,
             repository=restore.copy.repository.name,
-            gib=_gib(restore.blocks),
+            size=sizes.shown(restore.blocks * BLOCK_BYTES),
         )
     return True
 
@@ -173,7 +173,12 @@ def _order_completion(restore: S3Restore, lost: Sequence[str]) -> None:
         orders.store([completion])
         transitions.move(restore, S3RestorePhase.COMPLETING, completion=completion, lost=list(lost))
         values = {"resource": restore.copy.snapshot.resource_id, "snapshot": snapshot_id}
-        events.log("restore_put", recovery=restore.recovery, gib=_gib(put.blocks), **values)
+        events.log(
+            "restore_put",
+            recovery=restore.recovery,
+            size=sizes.shown(put.blocks * BLOCK_BYTES),
+            **values,
+        )
 
 
 def _end(restore: S3Restore) -> bool:
@@ -237,7 +242,3 @@ def _listed(lost: Sequence[str]) -> str:
 def _by_number(what: str) -> tuple[str, int]:
     kind, _, number = what.rpartition(" ")
     return kind, int(number)
-
-
-def _gib(blocks: int) -> str:
-    return f"{blocks * BLOCK_BYTES / 2**30:.2f}"

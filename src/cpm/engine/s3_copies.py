@@ -30,7 +30,7 @@ from cpm.engine import (
     s3_retention,
     transitions,
 )
-from cpm.kernel import clock
+from cpm.kernel import clock, sizes
 from cpm.kernel.faults import Fault, FaultKind
 from cpm.models.backups import CopyOutcome
 from cpm.models.repositories import S3Repository
@@ -267,7 +267,7 @@ def _succeed(copy: S3Copy, manifest: Manifest) -> None:
     S3Repository.objects.filter(pk=copy.repository_id).update(
         size_bytes=F("size_bytes") + size, stored_bytes=F("stored_bytes") + stored
     )
-    _log("s3_copy_succeeded", copy, size=size // 2**20, stored=-(-stored // 2**20))
+    _log("s3_copy_succeeded", copy, size=sizes.shown(size), stored=sizes.shown(stored))
     _wake(copy)
 
 

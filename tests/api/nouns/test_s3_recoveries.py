@@ -85,7 +85,7 @@ def test_a_volume_comes_back_from_s3_as_it_was(
     assert tags_of(made).items() >= {"Name": "data", "owner": "shop"}.items()
     assert ours(cloud, copy) == []
     lines = [line["message"] for line in estate.caller.get(f"/recoveries/{done['id']}/logs/").json]
-    assert any("GiB of" in line and "verified" in line for line in lines), lines
+    assert any(line.startswith(f"All 3.0 MiB of {volume_id} are in snap-") for line in lines)
     assert lines[-1] == f"Recovered as {result}."
 
 
