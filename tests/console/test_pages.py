@@ -3,35 +3,18 @@
 import re
 
 from cpm.kernel import clock
-from cpm.models.accounts import Account
-from cpm.models.backups import Backup, Trigger
-from cpm.models.policies import Policy, PolicySchedule
+from cpm.models.backups import Backup
+from cpm.models.policies import PolicySchedule
 from cpm.models.schedules import Schedule
 from cpm.models.users import User, UserKind
 from tests.api.cast import Caller, make_user
 from tests.console.browser import Browser, text_of
+from tests.console.records import backup_of, policy_of
 
-PAGES = ("/policies/", "/backups/", "/password/", "/notifications/api_key/")
-
-
-def policy_of(user: User, name: str = "nightly") -> Policy:
-    account, _ = Account.objects.get_or_create(user=user, name="prod", authentication="C")
-    now = clock.now()
-    return Policy.objects.create(user=user, account=account, name=name, modified_at=now)
-
-
-def backup_of(policy: Policy, **state: object) -> Backup:
-    closed = {"phase": "closed", "outcome": "B", "finished_at": clock.now()}
-    return Backup.objects.create(
-        user=policy.user,
-        account=policy.account,
-        policy=policy,
-        policy_name=policy.name,
-        account_name="prod",
-        trigger=Trigger.MANUAL,
-        started_at=clock.now(),
-        **(state or closed),
-    )
+PAGES = (
+    *("/policies/", "/backups/", "/recoveries/", "/alerts/", "/password/"),
+    "/notifications/api_key/",
+)
 
 
 def test_every_page_is_safe_in_a_browser(visit: Browser) -> None:
@@ -84,7 +67,7 @@ def test_backups_are_listed_newest_first_and_keep_themselves_up_to_date_while_on
     assert "hx-get" not in text_of(visit.get("/backups/"))
     second = backup_of(policy, due_at=clock.now())
     shown = text_of(visit.get("/backups/"))
-    ids = [int(number) for number in re.findall(r'<td class="number">(\d+)</td>', shown)]
+    ids = [int(number) for number in re.findall(r'href="/backups/(\d+)/"', shown)]
     assert ids == [second.pk, first.pk]
     assert 'hx-get="/backups/"' in shown
     assert "In progress" in shown

@@ -1,23 +1,41 @@
-"""The page of backups: what ran lately, and what is running."""
+"""The pages of backups: what ran lately, what is running, and what happened in one of them."""
 
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from cpm.console.lists import Page
+from cpm.console.lists import Page, live
 from cpm.console.visits import for_visitors
-from cpm.models.backups import BackupPhase
-from cpm.queries import backups
+from cpm.models.backups import Backup, BackupPhase, CopyStatus
+from cpm.queries import backups, events, recoveries
+from cpm.queries.errors import one
 from cpm.queries.people import Person
 
 
 @require_safe
 @for_visitors
 def index(request: HttpRequest, person: Person) -> HttpResponse:
-    """The newest records first; the table alone for a page that brings itself up to date."""
+    """The newest records first."""
     rows = backups.listed(person).select_related("account").order_by("-pk")
     page = Page.of(request, rows)
     is_live = any(backup.phase != BackupPhase.CLOSED for backup in page.rows)
-    is_part = request.headers.get("HX-Request") == "true"
-    template = "console/backups_table.html" if is_part else "console/backups.html"
-    return render(request, template, {"page": page, "is_live": is_live})
+    return live(request, "backups", {"page": page, "is_live": is_live})
+
+
+@require_safe
+@for_visitors
+def show(request: HttpRequest, person: Person, backup_id: int) -> HttpResponse:
+    """One record, how far its copies in S3 are, what is recovered from it, and its log."""
+    backup = one(backups.listed(person), backup_id)
+    given = {
+        "backup": backup,
+        "s3": backups.s3_progress(person, backup_id),
+        "recoveries": recoveries.listed(person).filter(backup=backup).order_by("-pk"),
+        "page": Page.of(request, events.of_backup(person, backup_id).order_by("-pk")),
+        "is_live": _goes_on(backup),
+    }
+    return live(request, "backup", given)
+
+
+def _goes_on(backup: Backup) -> bool:
+    copying = CopyStatus.IN_PROGRESS in {backup.dr_status, backup.s3_status}
+    return copying or backup.phase != BackupPhase.CLOSED

@@ -3,7 +3,7 @@
 from django.urls import path
 from django.views.generic import RedirectView
 
-from cpm.console import api_key, backups, logins, policies, remote_auth
+from cpm.console import alerts, api_key, backups, logins, policies, recoveries, remote_auth
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name=logins.HOME)),
@@ -17,6 +17,10 @@ urlpatterns = [
     path("password/", logins.change_password, name="password"),
     path("policies/", policies.index, name="policies"),
     path("backups/", backups.index, name="backups"),
+    path("backups/<int:backup_id>/", backups.show, name="backup"),
+    path("recoveries/", recoveries.index, name="recoveries"),
+    path("recoveries/<int:recovery_id>/", recoveries.show, name="recovery"),
+    path("alerts/", alerts.index, name="alerts"),
     path("notifications/api_key/", api_key.show, name="api_key"),
     path("notifications/api_key/generate/", api_key.generate, name="api_key_generate"),
     path("notifications/api_key/revoke/", api_key.revoke, name="api_key_revoke"),

@@ -7,10 +7,13 @@ from typing import Concatenate, ParamSpec
 from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
 
 from cpm.models.users import User
 from cpm.queries import people
+from cpm.queries.errors import NotFound
 from cpm.queries.people import Person
+from cpm.services.errors import Forbidden
 
 P = ParamSpec("P")
 Page = Callable[Concatenate[HttpRequest, P], HttpResponse]
@@ -43,14 +46,22 @@ def open_to_all(page: Page[P]) -> Page[P]:
 def for_visitors(
     page: Callable[Concatenate[HttpRequest, Person, P], HttpResponse],
 ) -> Page[P]:
-    """A page for whoever is logged in; others are asked to log in first."""
+    """A page for whoever is logged in; others are asked to log in first.
+
+    Of what he may not see he is told that it is not there, of what he may not do that he may not.
+    """
 
     @wraps(page)
     def shown(request: HttpRequest, /, *args: P.args, **named: P.kwargs) -> HttpResponse:
         person = visitor(request)
         if person is None:
             return redirect_to_login(request.get_full_path(), settings.LOGIN_URL)
-        return page(request, person, *args, **named)
+        try:
+            return page(request, person, *args, **named)
+        except (NotFound, Forbidden) as refused:
+            status = 403 if isinstance(refused, Forbidden) else 404
+            reason = {"reason": refused.message}
+            return render(request, "console/refused.html", reason, status=status)
 
     return open_to_all(shown)
 

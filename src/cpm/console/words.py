@@ -1,14 +1,21 @@
 """How values read on a page."""
 
+import re
 from datetime import datetime
 
 from django import template
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.urls import reverse
+from django.utils.html import escape, format_html
+from django.utils.safestring import SafeString, mark_safe
 
+from cpm.console import advice as known
+from cpm.engine import events
 from cpm.kernel import times
+from cpm.models.alerts import AlertSeverity
 from cpm.models.backups import BackupOutcome, CopyStatus
+from cpm.models.events import Event, Severity
 from cpm.queries.outcomes import IN_PROGRESS
+from cpm.resources import registry
 
 register = template.Library()
 
@@ -25,20 +32,71 @@ _WORDS = {
     **dict(BackupOutcome.choices),
     IN_PROGRESS: "In progress",
 }
+_SEVERITY_TONES = {AlertSeverity.ERROR: "bad", AlertSeverity.WARNING: "warning"}
+_SEVERITIES = dict(Severity.choices)
+_RECORD = re.compile(r"\b(backup|recovery) ([0-9]{1,18})\b", re.IGNORECASE)
 
 
 @register.filter
 def status(outcome: str) -> SafeString:
     """A status as a coloured word; an outcome is empty while there is none."""
     letter = outcome or IN_PROGRESS
-    tone = _TONES.get(letter, "quiet")
-    return format_html('<span class="status {}">{}</span>', tone, _WORDS[letter])
+    return coloured(_TONES.get(letter, "quiet"), _WORDS[letter])
+
+
+@register.filter
+def severity(letter_or_word: str) -> SafeString:
+    """How much a line or an alert matters, as a coloured word."""
+    word = _SEVERITIES.get(letter_or_word, letter_or_word)
+    return coloured(_SEVERITY_TONES.get(AlertSeverity(word), "quiet"), word)
 
 
 @register.filter
 def moment(at: datetime | None) -> SafeString | str:
     """A time for people, with the exact one for programs; a dash where there is none."""
+    return _time(at, "%Y-%m-%d %H:%M UTC")
+
+
+@register.filter
+def second(at: datetime | None) -> SafeString | str:
+    """The same, to the second."""
+    return _time(at, "%Y-%m-%d %H:%M:%S UTC")
+
+
+@register.filter
+def text(line: Event) -> SafeString:
+    """What a line of a log says."""
+    return with_links(events.text(line.code, line.values))
+
+
+@register.filter
+def with_links(said: str) -> SafeString:
+    """A text that leads to the records that it names."""
+
+    def link(named: re.Match[str]) -> str:
+        return f'<a href="{reverse(named[1].lower(), args=[named[2]])}">{named[0]}</a>'
+
+    return mark_safe(_RECORD.sub(link, escape(said)))  # noqa: S308 - escaped, and links of our own
+
+
+@register.filter
+def advice(cause: str) -> str:
+    """What to do about what causes an alert."""
+    return known.about(cause)
+
+
+@register.filter
+def kind(of_resource: str) -> str:
+    """What a resource type is called."""
+    return registry.driver(of_resource).label
+
+
+def coloured(tone: str, word: str) -> SafeString:
+    """A word that says by its colour how things stand."""
+    return format_html('<span class="status {}">{}</span>', tone, word)
+
+
+def _time(at: datetime | None, form: str) -> SafeString | str:
     if at is None:
         return "-"
-    shown = f"{at:%Y-%m-%d %H:%M} UTC"
-    return format_html('<time datetime="{}">{}</time>', times.to_wire(at), shown)
+    return format_html('<time datetime="{}">{}</time>', times.to_wire(at), at.strftime(form))

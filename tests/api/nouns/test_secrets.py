@@ -204,29 +204,31 @@ def broken_database() -> Iterator[None]:
         yield
 
 
-def visit(witness: Witness, browser: Browser) -> None:
+def visit(witness: Witness, browser: Browser, ids: dict[str, int]) -> None:
     """Look at every page of the console, and at what machines look at."""
     for one in (*console.urlpatterns, *addresses.urlpatterns[1:4]):
         path = f"/{one.pattern}"
+        if "<" in path:
+            path = address_of(path.replace("<", "{"), ids)
         with taken_back():
             seen = browser.get(path)
         witness.hear(f"page {path}", f"{seen.headers}".encode() + b"".join(seen))
 
 
-def use_console(witness: Witness, usernames: Iterable[str]) -> None:
+def use_console(witness: Witness, usernames: Iterable[str], ids: dict[str, int]) -> None:
     """Log in, change a password as wrongly as can be, and see what becomes of it."""
     for username in usernames:
         browser = Browser()
         for password in (PLANTED["nonsense"], PASSWORD):
             witness.hear("page of log-in", browser.log_in(username, password).content)
-        visit(witness, browser)
+        visit(witness, browser, ids)
         old, new = PLANTED["nonsense"], PLANTED["changed"]
         for fields in ({"again": new}, {"again": old}, {"new_password": "1", "again": "1"}):
             sent = {"old_password": old, "new_password": new, **fields}
             refused = browser.send("/password/", "/password/", **sent)
             witness.hear("page of password", refused.content)
     with broken_database():
-        visit(witness, browser)
+        visit(witness, browser, ids)
 
 
 def use_commands(witness: Witness, given: dict[str, str]) -> None:
@@ -275,7 +277,7 @@ def test_no_secret_comes_out_again(
             body = bodies(estate, root.id).get(one.place, {})
             ask(witness, root, one, address_of(one.path, found), body)
     refuse(witness, root, estate, found)
-    use_console(witness, ("root", "mia", "dora"))
+    use_console(witness, ("root", "mia", "dora"), found)
     have_a_worker()
     given = arguments(root, found, terminal)
     Path(given["passphrase"]).write_text(PLANTED["passphrase"])

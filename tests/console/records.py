@@ -1,0 +1,49 @@
+"""Records for the console to show, without the runs that leave them."""
+
+from cpm.kernel import clock
+from cpm.models.accounts import Account
+from cpm.models.backups import Backup, Trigger
+from cpm.models.policies import Policy
+from cpm.models.recoveries import Recovery
+from cpm.models.users import User
+
+
+def policy_of(user: User, name: str = "nightly") -> Policy:
+    account, _ = Account.objects.get_or_create(user=user, name="prod", authentication="C")
+    now = clock.now()
+    return Policy.objects.create(user=user, account=account, name=name, modified_at=now)
+
+
+def backup_of(policy: Policy, **state: object) -> Backup:
+    """A record that is over, unless its `state` says otherwise."""
+    closed = {"phase": "closed", "outcome": "B", "finished_at": clock.now()}
+    return Backup.objects.create(
+        user=policy.user,
+        account=policy.account,
+        policy=policy,
+        policy_name=policy.name,
+        account_name="prod",
+        trigger=Trigger.MANUAL,
+        started_at=clock.now(),
+        **(state or closed),
+    )
+
+
+def recovery_of(backup: Backup, **state: object) -> Recovery:
+    """A record that is under way, unless its `state` says otherwise."""
+    under_way = {"phase": "running", "due_at": clock.now()}
+    return Recovery.objects.create(
+        user=backup.user,
+        account=backup.account,
+        account_name="prod",
+        backup=backup,
+        policy=backup.policy,
+        policy_name=backup.policy_name,
+        kind="ebs_volume",
+        recovery_type="V",
+        resource_id="vol-1",
+        region="us-east-1",
+        backup_started_at=backup.started_at,
+        started_at=clock.now(),
+        **(state or under_way),
+    )
