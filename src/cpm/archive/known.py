@@ -1,9 +1,14 @@
 """What a copy goes on from, and finds again in the repository instead of storing it once more."""
 
+import sys
 import threading
-from collections import OrderedDict
+from array import array
+from bisect import bisect_left
+from collections import OrderedDict, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
-from cpm.archive import pages
+from cpm.archive import manifests, pages
 from cpm.archive.blobs import Place
 from cpm.archive.errors import Damaged, NotFound
 from cpm.archive.manifests import RETIRED, Manifest
@@ -14,6 +19,10 @@ from cpm.kernel.faults import Fault, FaultKind
 
 # Pages that are open at a time: copies go forward, a little out of order.
 _MOST_PAGES = 3
+# Of other volumes' pages more, since these need not follow each other; some MiB in all.
+_MOST_NEAR = 8
+# Of each digest in an index so much is in memory: beside a million, one new in 4,000 looks known.
+BEGINNING_BYTES = 4
 
 
 def former(repository: Repository, name: str) -> Manifest:
@@ -26,8 +35,7 @@ def former(repository: Repository, name: str) -> Manifest:
     except NotFound:
         pass
     except Fault as fault:
-        # Whoever may not list the bucket is told this of what is not there.
-        if fault.kind is not FaultKind.DENIED:
+        if not _may_mean_missing(fault):
             raise
     return repository.manifest(name, prefix=RETIRED)
 
@@ -78,3 +86,92 @@ class Former:
             return self._repository.page(found) if found else {}
         except Damaged:
             return {}  # what cannot be found again is stored again
+
+
+@dataclass(frozen=True, slots=True)
+class Near:
+    """What an index has near a block: whose manifest names them, and the places by digests."""
+
+    manifest: str
+    places: Mapping[bytes, Place]
+
+
+class Elsewhere:
+    """The blocks that other copies have brought, as an index of them says. Thread-safe.
+
+    Most blocks are new: `beginnings` are the first bytes of all digests in the index, in their
+    order, and only what they may have is looked up. Who has one block of a page wants the others
+    next, so `look_up` tells of all that are near, or None where the index has no such block.
+    """
+
+    def __init__(
+        self, repository: Repository, beginnings: bytes, look_up: Callable[[bytes], Near | None]
+    ) -> None:
+        self._repository = repository
+        self._look_up = look_up
+        self._beginnings = array("I", beginnings)
+        if sys.byteorder == "little":
+            self._beginnings.byteswap()
+        self._lock = threading.Lock()
+        self._open: deque[Near] = deque(maxlen=_MOST_NEAR)
+        self._seen: dict[str, bool] = {}
+
+    def find(self, block: int, digest: bytes) -> Place | None:  # noqa: ARG002 - any place will do
+        """As `Known` says. Raises what `look_up` raises, and Fault."""
+        if not self._may_have(digest):
+            return None
+        with self._lock:
+            near = self._near(digest)
+            if near is None or not self._is_there(near.manifest):
+                return None
+            return near.places.get(digest)
+
+    def _may_have(self, digest: bytes) -> bool:
+        beginning = int.from_bytes(digest[:BEGINNING_BYTES])
+        at = bisect_left(self._beginnings, beginning)
+        return at < len(self._beginnings) and self._beginnings[at] == beginning
+
+    def _near(self, digest: bytes) -> Near | None:
+        for near in self._open:
+            if digest in near.places:
+                return near
+        found = self._look_up(digest)
+        if found is not None:
+            self._open.appendleft(found)
+        return found
+
+    def _is_there(self, name: str) -> bool:
+        """Whether the manifest that names it is there, now that the copy has begun."""
+        if name not in self._seen:
+            self._seen[name] = _exists(self._repository, name)
+        return self._seen[name]
+
+
+class Both:
+    """What one of two knows: the first is the likelier."""
+
+    def __init__(self, first: Known, second: Known) -> None:
+        self._first = first
+        self._second = second
+
+    def find(self, block: int, digest: bytes) -> Place | None:
+        """As `Known` says."""
+        return self._first.find(block, digest) or self._second.find(block, digest)
+
+
+def _exists(repository: Repository, name: str) -> bool:
+    """Whether there is a manifest, as far as who asks may know. Raises Fault."""
+    try:
+        repository.store.read_range(manifests.PREFIX + name, 0, 1)
+    except NotFound:
+        return False
+    except Fault as fault:
+        if not _may_mean_missing(fault):
+            raise
+        return False
+    return True
+
+
+def _may_mean_missing(fault: Fault) -> bool:
+    """Whoever may not list the bucket is told this of what is not there."""
+    return fault.kind is FaultKind.DENIED

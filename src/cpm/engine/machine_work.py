@@ -1,4 +1,4 @@
-"""What worker machines ask for, and what they tell: claims, checkpoints, keys, the API budget.
+"""What worker machines ask for, and what they tell: claims, checkpoints, keys, blocks, the budget.
 
 A range is theirs from the claim until it is done, given back, or taken away; what is told by who
 has it no longer changes nothing.
@@ -7,7 +7,7 @@ has it no longer changes nothing.
 from datetime import datetime
 
 import structlog
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Q, QuerySet
 
 from cpm.archive.errors import ArchiveError
@@ -17,6 +17,7 @@ from cpm.engine import (
     machine_ranges,
     machine_rights,
     machines,
+    s3_blocks,
     s3_copies,
     s3_ranges,
 )
@@ -105,6 +106,22 @@ def keys(machine: WorkerMachine, wish: wire.Wish) -> wire.Lent:
         raise
 
 
+def index(machine: WorkerMachine, held: wire.Held) -> wire.Index:
+    """What the repository of a range that the machine has may have of blocks already."""
+    repository_id = _repository_of(machine, held)
+    if repository_id is None:
+        return wire.Index()
+    return wire.Index(beginnings=s3_blocks.beginnings(repository_id))
+
+
+def near(machine: WorkerMachine, sought: wire.Sought) -> wire.Found:
+    """Where that repository has a block, by the index, and its neighbours."""
+    repository_id = _repository_of(machine, sought.held)
+    if repository_id is None:
+        return wire.Found()
+    return wire.Found.of(s3_blocks.near(connection, repository_id, sought.digest))
+
+
 def budget(machine: WorkerMachine, calls: wire.Calls) -> wire.Granted:
     """Take calls out of the budget that all share. Raises `NotYours` for others' accounts."""
     _refuse_foreign(machine, calls.place)
@@ -148,6 +165,12 @@ def _next(machine: WorkerMachine) -> S3CopyRange | None:
 
 def _claimed(machine: WorkerMachine) -> QuerySet[S3CopyRange]:
     return machine.ranges.filter(claimed_at__isnull=False)
+
+
+def _repository_of(machine: WorkerMachine, held: wire.Held) -> int | None:
+    """Where the machine's range goes, if it has it still."""
+    found = _claimed(machine).filter(pk=held.range_id)
+    return found.values_list("copy__repository_id", flat=True).first()
 
 
 def _related(rows: QuerySet[S3CopyRange]) -> QuerySet[S3CopyRange]:

@@ -4,14 +4,11 @@ It is bounded, and may lack anything: then a block is stored once more. What it 
 where the archive's rules let it be named (docs/design/archive-format.md, writing, rule 3).
 """
 
-import sys
-import threading
-from array import array
-from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
-from typing import Any, Self
+from typing import Any
 
 from django.conf import settings
 from django.db import connection
@@ -21,93 +18,63 @@ from cpm.archive import manifests
 from cpm.archive import repository as archive
 from cpm.archive.blobs import BLOCK_BYTES, Encoding, Place
 from cpm.archive.errors import Damaged, NotFound
+from cpm.archive.known import BEGINNING_BYTES, Elsewhere, Near
 from cpm.archive.manifests import PagePlace
 from cpm.archive.pages import Places
-from cpm.archive.writer import Known
 from cpm.models.s3_blocks import S3Block
 from cpm.models.s3_copies import S3Copy
 from cpm.models.snapshots import SnapshotStatus
 
 _ROWS_PER_STATEMENT = 1_000
 
-_FIND = """\
-SELECT block.pack, block."offset", block.length, block.encoding, snapshot.aws_ref
+_NEAR = """\
+SELECT snapshot.aws_ref, near.digest, near.pack, near."offset", near.length, near.encoding
 FROM cpm_s3block AS block
 JOIN cpm_s3copy AS copy ON copy.id = block.copy_id
 JOIN cpm_snapshot AS snapshot ON snapshot.id = copy.snapshot_id
+JOIN cpm_s3block AS near ON near.copy_id = block.copy_id AND near.page = block.page
 WHERE block.repository_id = %s AND block.digest = %s
 AND snapshot.status = 'S' AND snapshot.delete_requested_at IS NULL"""
 
 _BEGINNINGS = """\
-SELECT string_agg(substring(digest FROM 1 FOR 4), ''::bytea ORDER BY digest)
+SELECT string_agg(substring(digest FROM 1 FOR %s), ''::bytea ORDER BY digest)
 FROM cpm_s3block WHERE repository_id = %s"""
 
 
-class Index:
-    """The blocks of a repository that a copy may name. Thread-safe.
+@contextmanager
+def index(opened: archive.Repository, repository_id: int) -> Iterator[Elsewhere]:
+    """What a copy may name of other volumes' blocks.
 
-    Most blocks are new: the beginnings of all digests are in memory, four bytes each, and only what
-    they may have is looked up.
+    It has a connection of its own, which the threads of the copy share.
     """
-
-    def __init__(
-        self, opened: archive.Repository, repository_id: int, own: BaseDatabaseWrapper
-    ) -> None:
-        self._opened = opened
-        self._repository_id = repository_id
-        self._own = own
-        self._lock = threading.Lock()
-        self._beginnings = _beginnings(repository_id)
-        self._seen: dict[str, bool] = {}
-
-    @classmethod
-    @contextmanager
-    def of(cls, opened: archive.Repository, repository_id: int) -> Iterator[Self]:
-        """The index, over a connection of its own, which the threads of a copy share."""
-        own = connection.copy()
-        own.inc_thread_sharing()
-        try:
-            yield cls(opened, repository_id, own)
-        finally:
-            own.close()
-
-    def find(self, block: int, digest: bytes) -> Place | None:  # noqa: ARG002 - any place will do
-        """As `Known` says."""
-        beginning = int.from_bytes(digest[:4])
-        at = bisect_left(self._beginnings, beginning)
-        if at == len(self._beginnings) or self._beginnings[at] != beginning:
-            return None
-        with self._lock:
-            found = self._look_up(digest)
-            if found is None or not self._is_there(found[-1]):
-                return None
-        pack, offset, length, encoding, _ = found
-        return Place(bytes(pack), offset, length, Encoding(encoding), BLOCK_BYTES, digest)
-
-    def _look_up(self, digest: bytes) -> Sequence[Any] | None:
-        with self._own.cursor() as cursor:
-            cursor.execute(_FIND, [self._repository_id, digest])
-            row: Sequence[Any] | None = cursor.fetchone()
-        return row
-
-    def _is_there(self, name: str) -> bool:
-        """Whether the manifest that names it is there, now that the copy has begun."""
-        if name not in self._seen:
-            listed = self._opened.store.list(manifests.PREFIX + name)
-            self._seen[name] = any(each.name == manifests.PREFIX + name for each in listed)
-        return self._seen[name]
+    own = connection.copy()
+    own.inc_thread_sharing()
+    try:
+        yield Elsewhere(opened, beginnings(repository_id), partial(near, own, repository_id))
+    finally:
+        own.close()
 
 
-class Both:
-    """What one of two knows: the first is the likelier."""
+def beginnings(repository_id: int) -> bytes:
+    """The first bytes of each digest, in order, for `Elsewhere`; there may be millions."""
+    with connection.cursor() as cursor:
+        cursor.execute(_BEGINNINGS, [BEGINNING_BYTES, repository_id])
+        (joined,) = cursor.fetchone()
+    return bytes(joined or b"")
 
-    def __init__(self, first: Known, second: Known) -> None:
-        self._first = first
-        self._second = second
 
-    def find(self, block: int, digest: bytes) -> Place | None:
-        """As `Known` says."""
-        return self._first.find(block, digest) or self._second.find(block, digest)
+def near(own: BaseDatabaseWrapper, repository_id: int, digest: bytes) -> Near | None:
+    """What the index has of the page that a block is in, if it has the block."""
+    with own.cursor() as cursor:
+        cursor.execute(_NEAR, [repository_id, digest])
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+    if not rows:
+        return None
+    places = [
+        Place(bytes(pack), offset, length, Encoding(encoding), BLOCK_BYTES, bytes(digest))
+        for _, digest, pack, offset, length, encoding in rows
+    ]
+    return Near(rows[0][0], {place.digest: place for place in places})
 
 
 def note(opened: archive.Repository, copy: S3Copy, changed: Mapping[int, PagePlace | None]) -> None:
@@ -191,14 +158,3 @@ def _insert(copy: S3Copy, page: int, places: Places, most: int) -> int:
 
 def _count(repository_id: int) -> int:
     return S3Block.objects.filter(repository=repository_id).count()
-
-
-def _beginnings(repository_id: int) -> "array[int]":
-    """The first four bytes of each digest, in order; as one value, since there may be millions."""
-    with connection.cursor() as cursor:
-        cursor.execute(_BEGINNINGS, [repository_id])
-        (joined,) = cursor.fetchone()
-    beginnings = array("I", bytes(joined or b""))
-    if sys.byteorder == "little":
-        beginnings.byteswap()
-    return beginnings

@@ -15,9 +15,8 @@ from cpm.archive.copying import Limits, Progress, copy_range
 from cpm.archive.errors import ArchiveError, Damaged, LineageBroken, NotFound
 from cpm.archive.source import EbsSource
 from cpm.archive.writer import Checkpoint
-from cpm.engine import jobs, machines, queue, repositories, s3_copies, transitions
+from cpm.engine import jobs, machines, queue, repositories, s3_blocks, s3_copies, transitions
 from cpm.engine.accounts import aws_of
-from cpm.engine.s3_blocks import Both, Index
 from cpm.kernel import clock
 from cpm.kernel.faults import Fault, FaultKind
 from cpm.models.s3_copies import S3Copy, S3CopyPhase, S3CopyRange
@@ -107,14 +106,14 @@ def _copy(range_: S3CopyRange) -> bool:
     former = s3_copies.former_of(copy, opened)
     aws = aws_of(copy.original.account, copy.original_region).on_behalf_of(f"s3-{copy.backup_id}")
     base, has_been = known.going_on_from(opened, former, is_compared=bool(copy.compared_with))
-    with Index.of(opened, copy.repository_id) as index:
+    with s3_blocks.index(opened, copy.repository_id) as elsewhere:
         return copy_range(
             opened,
             EbsSource(aws, copy.original_ref, copy.compared_with or None),
             range(range_.first_page, range_.last_page + 1),
             tell=partial(keep, range_, progress),
             base=base,
-            known=Both(has_been, index),
+            known=known.Both(has_been, elsewhere),
             after=_checkpoint(range_),
             should_stop=lambda: queue.is_stopping() or is_late(copy),
             limits=limits(),

@@ -10,7 +10,7 @@ from cpm.archive.repository import Repository
 from cpm.archive.s3 import S3Store
 from cpm.archive.sealing import Key
 from cpm.archive.source import EbsSource
-from cpm.archive.writer import Checkpoint
+from cpm.archive.writer import Checkpoint, Known
 from cpm.aws.sessions import Aws
 from cpm.machine.wire import Assignment, Held, Place, Side
 
@@ -42,13 +42,15 @@ class Ways(Protocol):
 def copy(
     task: Task,
     ways: Ways,
+    *,
+    elsewhere: Callable[[Repository], Known],
     tell: Callable[[Checkpoint], None],
     should_stop: Callable[[], bool],
     connections: int,
 ) -> bool:
     """Copy the range; false if it was stopped before its end.
 
-    Raises Fault, `LineageBroken` and `Damaged`, and whatever `tell` raises.
+    Raises Fault, `LineageBroken` and `Damaged`, and whatever `elsewhere` and `tell` raise.
     """
     wanted = task.assignment
     repository = _repository(wanted, ways)
@@ -60,7 +62,7 @@ def copy(
         range(wanted.first_page, wanted.last_page + 1),
         tell=tell,
         base=base,
-        known=has_been,
+        known=known.Both(has_been, elsewhere(repository)),
         after=wanted.after.checkpoint if wanted.after.block else None,
         should_stop=should_stop,
         limits=Limits(connections=connections, pack_bytes=wanted.pack_bytes, level=wanted.level),

@@ -8,6 +8,8 @@ from typing import Literal
 
 import msgspec
 
+from cpm.archive import pages
+from cpm.archive.known import Near
 from cpm.archive.manifests import PagePlace
 from cpm.archive.writer import Checkpoint
 from cpm.kernel.faults import FaultKind
@@ -134,6 +136,45 @@ class Lent(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return f"Lent({self.access_key_id}, until {self.expires_at})"
+
+
+class Index(msgspec.Struct, frozen=True, kw_only=True):
+    """What the copy's repository has of blocks already: see `cpm.archive.known.Elsewhere`."""
+
+    beginnings: bytes = b""
+
+
+class Sought(msgspec.Struct, frozen=True, kw_only=True):
+    """A block that the index may have."""
+
+    held: Held
+    digest: bytes
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """Where it is, and all that the index has near it; nothing where it has no such block.
+
+    The places are written as a page is (archive-format.md), in any order.
+    """
+
+    manifest: str = ""
+    places: bytes = b""
+
+    @classmethod
+    def of(cls, near: Near | None) -> "Found":
+        """What the index has said."""
+        if near is None:
+            return cls()
+        numbered = dict(enumerate(near.places.values()))
+        return cls(manifest=near.manifest, places=pages.encode(numbered))
+
+    @property
+    def near(self) -> Near | None:
+        """As the archive has it."""
+        if not self.manifest:
+            return None
+        found = pages.decode(self.places, 0, "what the server knows of blocks")
+        return Near(self.manifest, {place.digest: place for place in found.values()})
 
 
 class Calls(msgspec.Struct, frozen=True, kw_only=True):

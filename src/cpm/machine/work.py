@@ -7,6 +7,8 @@ from contextlib import contextmanager
 import structlog
 
 from cpm.archive.errors import ArchiveError, LineageBroken
+from cpm.archive.known import Elsewhere, Near
+from cpm.archive.repository import Repository
 from cpm.archive.writer import Checkpoint
 from cpm.aws.credentials import Keys, LentKeys
 from cpm.aws.sessions import Aws, Cloud
@@ -20,11 +22,14 @@ from cpm.machine.wire import (
     Answered,
     Claimed,
     Failed,
+    Found,
     GoOn,
+    Index,
     Lent,
     Place,
     Progress,
     Side,
+    Sought,
     Told,
     Wish,
 )
@@ -79,9 +84,10 @@ class Stream:
             is_done = copying.copy(
                 task,
                 lambda side, place: self._aws(task, side, place),
-                lambda checkpoint: self._tell(task, checkpoint),
-                lambda: self._is_over() or not task.go_on,
-                self._connections,
+                elsewhere=lambda repository: self._elsewhere(task, repository),
+                tell=lambda checkpoint: self._tell(task, checkpoint),
+                should_stop=lambda: self._is_over() or not task.go_on,
+                connections=self._connections,
             )
         except LineageBroken as broken:
             return Failed(held=task.held, reason="lineage", message=str(broken))
@@ -121,6 +127,16 @@ class Stream:
         if endpoint not in self._clouds:
             self._clouds[endpoint] = Cloud(endpoint_url=endpoint, budget=self._budget)
         return self._clouds[endpoint].aws(LentKeys(lend), place.region, place.account)
+
+    def _elsewhere(self, task: Task, repository: Repository) -> Elsewhere:
+        """What other volumes have brought into the repository, as the server knows it."""
+
+        def look_up(digest: bytes) -> Near | None:
+            sought = Sought(held=task.held, digest=digest)
+            return self._server.ask("near", sought, Found).near
+
+        beginnings = self._server.ask("index", task.held, Index).beginnings
+        return Elsewhere(repository, beginnings, look_up)
 
     @contextmanager
     def _beating(self) -> Iterator[None]:

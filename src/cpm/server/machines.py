@@ -28,6 +28,8 @@ _ASKED: dict[str, tuple[type[Any], Callable[[WorkerMachine, Any], msgspec.Struct
     "checkpoint": (wire.Told, machine_work.checkpoint),
     "failed": (wire.Failed, machine_work.failed),
     "keys": (wire.Wish, machine_work.keys),
+    "index": (wire.Held, machine_work.index),
+    "near": (wire.Sought, machine_work.near),
     "budget": (wire.Calls, machine_work.budget),
     "throttled": (wire.Calls, machine_work.throttled),
     "alive": (wire.Alive, machine_work.alive),

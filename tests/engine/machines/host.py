@@ -154,6 +154,14 @@ class Machine:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
+    def hold(self) -> None:
+        """Let it do nothing for a while."""
+        os.killpg(self.process.pid, signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Let it work again."""
+        os.killpg(self.process.pid, signal.SIGCONT)
+
     def ends(self, seconds: float = 60) -> bool:
         """Whether it has come to its end by itself."""
         return clock.wait_until(lambda: self.process.poll() is not None, timeout_seconds=seconds)

@@ -10,15 +10,16 @@ import pytest
 from django.conf import settings as django_settings
 
 from cpm.archive import packs
-from cpm.engine import (
-    machine_work,
-)
+from cpm.archive.collector import GRACE, collect
+from cpm.archive.pages import Places
+from cpm.engine import deletions, machine_work
 from cpm.kernel import clock
 from cpm.models.backups import Backup, CopyStatus
 from cpm.models.machines import MachineOutcome, MachinePhase, WorkerMachine
 from cpm.models.s3_copies import S3CopyRange
 from cpm.models.workers import Worker
-from tests.engine.archiving import Vault, copies_of, in_ebs, volume
+from tests.engine.archiving import Vault, copies_of, in_ebs, volume, write
+from tests.engine.conftest import Later
 from tests.engine.machines.host import Host, Machine, hosting, instances, user_data
 from tests.engine.machines.runs import is_over, machine_phase, run, until
 from tests.engine.world import World, open_alerts
@@ -149,6 +150,54 @@ class TestWork:
         work_until(world, lambda: is_over(backup), machine)
         check_copied(world, vault, backup)
         assert WorkerMachine.objects.count() == 1
+
+    def test_what_another_volume_has_brought_stays_beside_a_collection_and_is_stored_once(
+        self,
+        world: World,
+        vault: Vault,
+        worker: Worker,
+        host: Host,
+        boot: Callable[[], Machine],
+        later: Later,
+        monkeypatch: pytest.MonkeyPatch,
+        tmp_path: Path,
+    ) -> None:
+        monkeypatch.setattr(packs, "DEFAULT_PACK_BYTES", 2**19)
+        Worker.objects.update(max_parallel_blocks=1)
+        source, twin = volume(world, blocks=6), volume(world, blocks=0)
+        first = run(world, vault, source)
+        machine = boot()
+        work_until(world, lambda: is_over(first), machine)
+        brought = {place.pack for place in places_of(vault, first).values()}
+        # No pack is kept for its age alone any longer.
+        later(GRACE)
+        world.simulator.write_blocks(twin, 100, world.simulator.read_blocks(source, 0, 6))
+        write(world, twin, start=200, count=12, seed=9)
+        world.simulator.faults([{"op": "ebs:GetSnapshotBlock", "kind": "delay", "seconds": 0.2}])
+        second = run(world, vault, twin)
+        work_until(world, S3CopyRange.objects.filter(block__gt=200).exists, machine)
+        machine.hold()
+        world.simulator.faults([])
+        deletions.discard(first)
+        work_until(world, lambda: len(vault.manifests()) == 0, machine)
+        assert collect(vault.opened(), tmp_path).deleted_packs == 0
+        assert not is_over(second)
+        machine.go_on()
+        work_until(world, lambda: is_over(second), machine)
+        places = places_of(vault, second)
+        assert {places[block].pack for block in range(100, 106)} <= brought
+        later(GRACE)
+        collect(vault.opened(), tmp_path)
+        assert not vault.keys("retired/")
+        check_copied(world, vault, second)
+
+
+def places_of(vault: Vault, backup: Backup) -> Places:
+    """Where the blocks of the run's copy are."""
+    (copy,) = copies_of(backup)
+    opened = vault.opened()
+    (page,) = opened.manifest(copy.aws_ref).pages
+    return opened.page(page)
 
 
 def blocks_read(world: World) -> int:
