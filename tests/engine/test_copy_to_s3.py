@@ -2,12 +2,19 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
+from cpm.archive import writer
+from cpm.archive.collector import MOST_COPY
+from cpm.archive.writer import Subject
 from cpm.engine import deletions, s3_progress, tick
 from cpm.kernel import clock
-from cpm.models.backups import Backup, BackupOutcome, CopyStatus
+from cpm.models.backups import Backup, BackupOutcome, CopyOutcome, CopyStatus
 from cpm.models.events import Event
 from cpm.models.policies import Policy
 from cpm.models.s3_copies import S3Copy, S3CopyRange
@@ -24,6 +31,7 @@ from tests.engine.archiving import (
     volume,
     write,
 )
+from tests.engine.conftest import Later
 from tests.engine.world import (
     World,
     instance_target,
@@ -147,6 +155,16 @@ class TestCopies:
             world.backup(policy)
         assert statuses(policy) == "SNS"
 
+    def test_what_a_volume_costs_does_not_grow_with_their_number(
+        self, world: World, vault: Vault
+    ) -> None:
+        world.backup(s3_policy(vault))  # the first makes the repository
+        few, many = (cost_of_copying(world, vault, count) for count in (4, 20))
+        assert many.calls == {name: 5 * times for name, times in few.calls.items()}
+        assert many.queries < 5 * few.queries
+        # How far all of them are is asked now and then, and not whenever one of them is done.
+        assert many.looks < few.looks + 8
+
 
 class TestTrouble:
     def test_a_copy_that_fails_is_tried_again_and_the_next_run_waits_for_it(
@@ -215,6 +233,47 @@ class TestTrouble:
         assert (backup.outcome, backup.s3_status) == (BackupOutcome.SUCCEEDED, CopyStatus.FAILED)
         assert "NoSuchBucket" in copies_of(backup)[0].error
 
+    def test_a_copy_that_took_longer_than_the_format_allows_begins_anew(
+        self, world: World, vault: Vault, later: Later
+    ) -> None:
+        policy = s3_policy(vault)
+        deny(world, times=1)
+        backup = tick.run_now(policy)
+        work_until(world, backup, "s3_copy_refused")
+        copy = S3Copy.objects.get()
+        # What it has seen may have been deleted since: by S3's clock a week has passed.
+        later(MOST_COPY)
+        world.drain()
+        began_at = copy.began_at
+        copy.refresh_from_db()
+        assert copy.outcome == CopyOutcome.SUCCEEDED
+        assert began_at is not None
+        assert copy.began_at is not None
+        assert copy.began_at - began_at >= MOST_COPY
+        assert vault.manifests() == [copy.snapshot.aws_ref]
+        assert len(vault.blocks(copy.snapshot)) == 4
+
+    def test_a_name_that_others_have_taken_is_left_to_them(
+        self, world: World, vault: Vault, later: Later
+    ) -> None:
+        policy = s3_policy(vault)
+        deny(world, times=1)
+        backup = tick.run_now(policy)
+        work_until(world, backup, "s3_copy_refused")
+        copy = S3Copy.objects.select_related("snapshot").get()
+        archive, began_at = vault.opened(), copy.began_at
+        assert began_at is not None
+        about = Subject(snapshot={"id": copy.original_ref}, volume={"id": "vol-1", "size_gib": 1})
+        theirs = writer.publish(archive, about, began_at, {})
+        later(timedelta(minutes=1))
+        world.drain()
+        copy.refresh_from_db()
+        assert copy.outcome == CopyOutcome.SUCCEEDED
+        ours = copies_of(backup)[0]
+        assert vault.manifests() == sorted([theirs.name, ours.aws_ref])
+        assert archive.manifest(theirs.name) == theirs
+        assert len(vault.blocks(ours)) == 4
+
 
 class TestRetention:
     def test_copies_beyond_the_generations_go_and_others_stay(
@@ -263,6 +322,30 @@ class TestRetention:
         world.drain()
         assert vault.manifests() == []
         assert list(policy.backups.values_list("pk", "s3_status")) == [(backups[1].pk, "D")]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What it took to copy a run."""
+
+    queries: int
+    looks: int
+    calls: dict[str, int]
+
+
+def cost_of_copying(world: World, vault: Vault, count: int) -> Cost:
+    """Back up so many empty volumes, and copy that to S3."""
+    volumes = world.seed(standalone=count)["standalone"]
+    backup = tick.run_now(s3_policy(vault, *map(volume_target, volumes)))
+    world.simulator.reset_counts()
+    with CaptureQueriesContext(connection) as captured:
+        world.drain()
+    counts = world.simulator.counts()
+    assert S3Copy.objects.filter(backup=backup, outcome=CopyOutcome.SUCCEEDED).count() == count
+    statements = [each["sql"] for each in captured.captured_queries]
+    looks = [each for each in statements if 'SUM("cpm_s3copyrange"."blocks_read")' in each]
+    calls = {name: times for name, times in counts.items() if not name.startswith("ec2:")}
+    return Cost(len(statements), len(looks), calls)
 
 
 def progress_of(backup: Backup) -> list[int]:

@@ -1,6 +1,8 @@
 """Recoveries from S3 that meet trouble: nothing half-made stays, and what is told is true."""
 
 import re
+from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from cpm.archive.blobs import BLOCK_BYTES
 from cpm.engine import events, recoveries, restore_ranges
 from cpm.engine.queue import Overtaken
 from cpm.kernel import clock
+from cpm.models.operations import Operation, OperationPhase
 from cpm.models.recoveries import Recovery, RecoveryOutcome
 from cpm.models.s3_restores import S3RestoreRange
 from cpm.models.snapshots import Snapshot
@@ -18,8 +21,11 @@ from cpm.queries.recoveries import listed
 from cpm.resources import registry
 from cpm.services import recoveries as services
 from tests.engine.archiving import Vault, copies_of, s3_policy
+from tests.engine.conftest import Later
 from tests.engine.world import World, at_once, log_of, open_alerts, volume_target
 from tests.simulator import blocks as direct
+
+SEAL = "ebs:CompleteSnapshot"
 
 
 @pytest.fixture
@@ -147,6 +153,49 @@ def test_what_passes_only_delays_a_recovery(world: World, copy: Snapshot, volume
     assert world.snapshots_in_aws() == []
 
 
+def test_a_seal_whose_answer_was_lost_holds_although_aws_refuses_to_repeat_it(
+    world: World, copy: Snapshot, volume_id: str
+) -> None:
+    recovery = begin(world, copy, recover_as="S")
+    world.simulator.config(pending=100_000)
+    world.simulator.faults([{"op": SEAL, "kind": "lost", "times": 1}])
+    sealing = sealed(world)
+    assert world.simulator.counts()[SEAL] == 2
+    assert sealing.attempts == 2
+    world.simulator.finish()
+    assert done(world, recovery).outcome == RecoveryOutcome.SUCCEEDED
+    assert world.simulator.differing(volume_id, recovery.result_resource_ids[0]) == []
+
+
+def test_a_seal_that_never_reached_aws_and_is_refused_fails_when_aws_gives_the_snapshot_up(
+    world: World, copy: Snapshot, later: Later
+) -> None:
+    recovery = begin(world, copy, recover_as="S")
+    world.simulator.faults([{"op": SEAL, "kind": "drop", "times": 1}])
+    work_until(world, lambda: Operation.objects.filter(effect="complete_snapshot").exists())
+    snapshot_id = S3RestoreRange.objects.all()[0].restore.start.refs["snapshot"]
+    # AWS has more blocks than it is told.
+    direct.put(world.client("ebs"), snapshot_id, 7, direct.block("from nowhere"))
+    sealed(world)
+    later(timedelta(days=2))
+    assert done(world, recovery).outcome == RecoveryOutcome.FAILED
+    assert "complete_snapshot" in recovery.error
+    assert world.snapshots_in_aws() == []
+
+
+def test_a_snapshot_that_aws_has_given_up_fails_a_recovery_and_is_taken_away(
+    world: World, copy: Snapshot, later: Later
+) -> None:
+    recovery = begin(world, copy)
+    first, *_ = ranges_to_be_put(world)
+    # Nobody was there to put anything for longer than AWS waits.
+    later(timedelta(days=2))
+    assert done(world, recovery).outcome == RecoveryOutcome.FAILED
+    assert "ebs:PutSnapshotBlock ValidationException" in recovery.error
+    assert first.restore.start.refs["snapshot"] in recovery.error
+    assert world.snapshots_in_aws() == []
+
+
 def test_what_was_put_before_a_crash_is_not_put_again(
     world: World, copy: Snapshot, volume_id: str
 ) -> None:
@@ -209,6 +258,21 @@ def test_a_restore_ends_at_its_deadline(world: World, copy: Snapshot) -> None:
     assert done(world, recovery).outcome == RecoveryOutcome.FAILED
     assert "in time" in recovery.error
     assert world.snapshots_in_aws() == []
+
+
+def sealed(world: World) -> Operation:
+    """The completion of the one restore, once AWS seems to work on it."""
+    sealing = Operation.objects.filter(effect="complete_snapshot", phase=OperationPhase.STARTED)
+    work_until(world, sealing.exists)
+    return sealing.get()
+
+
+def work_until(world: World, is_so: Callable[[], bool]) -> None:
+    for _ in range(200):
+        if is_so():
+            return
+        world.step()
+    raise AssertionError(world)
 
 
 def ranges_to_be_put(world: World) -> list[S3RestoreRange]:

@@ -357,6 +357,7 @@ def _question(operation: Operation, server_id: str) -> Ask:
         tokens={step.step: str(step.token) for step in earlier},
         failed=frozenset(step.step for step in earlier if step.outcome not in good),
         asked_at=operation.asked_at,
+        is_repeated=operation.attempts > 1,
     )
 
 

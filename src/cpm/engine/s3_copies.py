@@ -32,7 +32,7 @@ from cpm.engine import (
 )
 from cpm.kernel import clock, sizes
 from cpm.kernel.faults import Fault, FaultKind
-from cpm.models.backups import CopyOutcome
+from cpm.models.backups import Backup, CopyOutcome
 from cpm.models.repositories import S3Repository
 from cpm.models.s3_copies import S3Copy, S3CopyPhase, S3CopyRange
 from cpm.models.snapshots import Snapshot, SnapshotStatus
@@ -272,7 +272,12 @@ def _succeed(copy: S3Copy, manifest: Manifest) -> None:
 
 
 def _wake(copy: S3Copy) -> None:
-    if copy.backup_id is not None:
+    """With its last copy the run is over; how far it is until then is looked at now and then."""
+    if copy.backup_id is None:
+        return
+    # Locked, so that of two that end at once the second sees the first.
+    Backup.objects.select_for_update(no_key=True).filter(pk=copy.backup_id).first()
+    if not S3Copy.objects.filter(backup=copy.backup_id).exclude(phase=S3CopyPhase.CLOSED).exists():
         jobs.wake_s3([copy.backup_id])
 
 

@@ -1,7 +1,7 @@
 """How far copies to S3 and restores from it are: percent, rate, and time left."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -64,7 +64,7 @@ def of(backup: Backup) -> Progress:
 def tell(backup: Backup) -> None:
     """Write down how far the copies of a run are; log it when that is news."""
     parts = _parts(list(backup.s3_copies.select_related("snapshot")))
-    bulk.update([_noted(copy, part) for copy, part in parts.items()], ["progress_percent"])
+    bulk.update(list(_news(parts)), ["progress_percent"])
     _log(backup, _progress(backup, _part_of_all(parts)))
 
 
@@ -99,11 +99,15 @@ def _part(copy: S3Copy, done: float, pages: int) -> float:
     return done / pages if pages else 0.0
 
 
-def _noted(copy: S3Copy, part: float) -> Snapshot:
-    # All of it is there only with its manifest.
-    most = 100 if copy.phase == S3CopyPhase.CLOSED else 99
-    copy.snapshot.progress_percent = min(int(100 * part), most)
-    return copy.snapshot
+def _news(parts: Mapping[S3Copy, float]) -> Iterator[Snapshot]:
+    """The rows of those copies that have come on."""
+    for copy, part in parts.items():
+        # All of it is there only with its manifest.
+        most = 100 if copy.phase == S3CopyPhase.CLOSED else 99
+        percent = min(int(100 * part), most)
+        if percent != copy.snapshot.progress_percent:
+            copy.snapshot.progress_percent = percent
+            yield copy.snapshot
 
 
 def _log(backup: Backup, progress: Progress) -> None:

@@ -111,6 +111,8 @@ class Ask:
     failed: frozenset[str] = frozenset()
     # When AWS was asked the last time, if it was.
     asked_at: datetime | None = None
+    # Whether AWS was asked before, and may have done it.
+    is_repeated: bool = False
 
 
 class State(StrEnum):

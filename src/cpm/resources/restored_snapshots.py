@@ -22,6 +22,8 @@ OPTIONS = ("additional_tags", "encrypted", "kms_key", "preserve_tags", "size_gib
 READ_PERMISSIONS = ("ec2:GetEbsEncryptionByDefault", *_kms.READ_PERMISSIONS)
 
 _NOT_THERE = (FaultKind.MISSING, FaultKind.INVALID, FaultKind.DENIED)
+# What AWS may say to somebody who seals a snapshot that is sealed.
+_NOT_AGAIN = (FaultKind.INVALID, FaultKind.LOCKED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,14 +162,30 @@ def _find(aws: Aws, ask: Ask) -> Refs | None:
 
 def _complete(aws: Aws, ask: Ask) -> Refs:
     spec = ask.spec
-    target.complete(aws, spec["snapshot_id"], Totals(spec["blocks"], spec["checksum"]))
+    try:
+        target.complete(aws, spec["snapshot_id"], Totals(spec["blocks"], spec["checksum"]))
+    except Fault as fault:
+        if fault.kind not in _NOT_AGAIN or not _may_be_sealed(aws, ask):
+            raise
     return {SNAPSHOT: spec["snapshot_id"]}
 
 
+def _may_be_sealed(aws: Aws, ask: Ask) -> bool:
+    """Whether AWS refuses to seal it because it has done so: it does not say.
+
+    One that is pending still may be as well; then the watch tells, as AWS gives up what is not.
+    """
+    state = _state(aws, ask)
+    return state == "completed" or (state == "pending" and ask.is_repeated)
+
+
 def _find_completed(aws: Aws, ask: Ask) -> Refs | None:
-    snapshot_id = ask.spec["snapshot_id"]
-    found = _ec2.one(aws, _ec2.SNAPSHOTS, snapshot_id)
-    return {SNAPSHOT: snapshot_id} if found and found["State"] == "completed" else None
+    return {SNAPSHOT: ask.spec["snapshot_id"]} if _state(aws, ask) == "completed" else None
+
+
+def _state(aws: Aws, ask: Ask) -> str:
+    found = _ec2.one(aws, _ec2.SNAPSHOTS, ask.spec["snapshot_id"])
+    return str(found["State"]) if found else ""
 
 
 def _delete(aws: Aws, refs: Refs) -> None:

@@ -91,10 +91,7 @@ def complete_snapshot(call: Call) -> Answer:
     """Seal a snapshot: it takes no more blocks and will be completed in its time."""
     ebs_access.spend(call)
     with call.lock:
-        snapshot = ebs_access.find(call, call.params["SnapshotId"])
-        if _is_same_again(call, snapshot):
-            return json_answer({"Status": snapshot.status}, 202)
-        snapshot = ebs_access.writable(call, snapshot.id)
+        snapshot = ebs_access.writable(call, call.params["SnapshotId"])
         upload = _upload(snapshot)
         _check_whole(call, snapshot, upload)
         upload.sealed = True
@@ -222,18 +219,6 @@ def _note(snapshot: Snapshot, index: int, progress: int | None) -> None:
     if progress is not None:
         upload.progress_percent = min(progress, 100)
     snapshot.life.ends_at = clock.now() + timedelta(minutes=upload.timeout_minutes)
-
-
-def _is_same_again(call: Call, snapshot: Snapshot) -> bool:
-    # A client whose answer was lost asks again; AWS has already done what it wants.
-    upload = snapshot.upload
-    return (
-        snapshot.owner_id == call.account
-        and upload is not None
-        and upload.sealed
-        and snapshot.life.state is not State.FAILED
-        and call.get("ChangedBlocksCount") == len(upload.written)
-    )
 
 
 def _check_whole(call: Call, snapshot: Snapshot, upload: Upload) -> None:

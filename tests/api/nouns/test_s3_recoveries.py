@@ -9,6 +9,8 @@ from tests.api.nouns.cloud import REGION, Cloud
 from tests.api.nouns.estate import Estate, connect, create, drain
 
 ELSEWHERE = "eu-west-1"
+# Images of AWS's own, of the emulated one too.
+WINDOWS, LINUX = "ami-0fedcba0987654321", "ami-0abcdef1234567890"
 
 
 @pytest.fixture
@@ -104,6 +106,24 @@ def test_a_copy_comes_back_as_a_snapshot(
     assert tags_of(made)["cpm_backup_id"] == str(copy.backup_id)
 
 
+def test_a_snapshot_has_none_of_the_options_of_a_volume(estate: Estate, copy: Snapshot) -> None:
+    of_volumes = {
+        "volume_type": "gp3",
+        "iops": 3000,
+        "throughput": 250,
+        "availability_zone": f"{REGION}a",
+        "attach_to_instance": "i-0123456789abcdef0",
+        "device": "/dev/sdf",
+        "attach_behavior": "S",
+    }
+    for name, value in of_volumes.items():
+        answer = estate.caller.post(path_of(copy), {"recover_as": "S", name: value})
+        assert (answer.status, answer.codes) == (400, {name: ["invalid"]})
+    all_of_them = estate.caller.post(path_of(copy), {"recover_as": "S", **of_volumes})
+    assert all_of_them.codes == {key: ["invalid"] for key in of_volumes}
+    assert estate.caller.get("/recoveries/").json == []
+
+
 def test_a_volume_comes_back_in_another_region_and_account_under_its_key(
     estate: Estate, other_cloud: Cloud, volume_id: str, copy: Snapshot
 ) -> None:
@@ -176,6 +196,79 @@ def test_an_instance_comes_back_from_s3_with_the_data_of_all_its_volumes(
     for device, volume_id in made.items():
         assert cloud.simulator.differing(volumes[device], volume_id) == []
     assert other_cloud.snapshots(ELSEWHERE) == {}
+
+
+def test_a_copy_that_is_deleted_or_about_to_be_is_not_recovered(
+    estate: Estate, cloud: Cloud
+) -> None:
+    instance_id = cloud.instance(volumes=2)
+    estate.target("instances", instance_id)
+    copy_to_s3(estate)
+    path = recovery_of_instance(estate)
+    snapshots, _, _ = path.partition("instances/")
+    copies = [each["id"] for each in estate.caller.get(f"{snapshots}copy_to_s3/").json]
+    assert estate.caller.delete(f"{snapshots}?include_s3=true").status == 204
+    is_going = refusals(estate, snapshots, copies)
+    drain()
+    assert is_going == refusals(estate, snapshots, copies)
+    assert is_going == [{"non_field_errors": ["invalid"]}] * 2
+    assert estate.caller.post(path, {"source": "s3"}).codes == {"source": ["invalid"]}
+    assert estate.caller.get("/recoveries/").json == []
+
+
+def refusals(estate: Estate, snapshots: str, copies: list[int]) -> list[dict[str, list[str]]]:
+    """Why copies are not recovered."""
+    answers = [estate.caller.post(f"{snapshots}copy_to_s3/{one}/recover/", {}) for one in copies]
+    assert {each.status for each in answers} == {400}
+    return [each.codes for each in answers]
+
+
+def test_a_copy_that_somebody_took_out_of_the_bucket_is_not_recovered(
+    estate: Estate, cloud: Cloud, copy: Snapshot
+) -> None:
+    key = f"vault/manifests/{copy.aws_ref}"
+    cloud.client("s3").delete_object(Bucket=f"archive-{cloud.number}", Key=key)
+    answer = estate.caller.post(path_of(copy), {})
+    assert (answer.status, answer.codes) == (400, {"non_field_errors": ["invalid"]})
+    assert "is not in repository vault any longer" in str(answer.json)
+
+
+@pytest.mark.parametrize(
+    ("image_id", "launch_from"), [(WINDOWS, None), (LINUX, "I")], ids=["windows", "linux"]
+)
+def test_an_instance_comes_back_from_s3_through_its_initial_ami(
+    estate: Estate, cloud: Cloud, image_id: str, launch_from: str | None
+) -> None:
+    launched = cloud.ec2.run_instances(
+        ImageId=image_id,
+        MinCount=1,
+        MaxCount=1,
+        InstanceType="t3.large",
+        BlockDeviceMappings=[{"DeviceName": "xvdf", "Ebs": {"VolumeSize": 20}}],
+    )["Instances"][0]["InstanceId"]
+    volumes = cloud.volumes_of(launched)
+    estate.target("instances", launched, backup_option="I")
+    copy_to_s3(estate, delete_original_snapshots=True)
+    recovery_of_instance(estate)
+    for seed, volume_id in enumerate(volumes.values()):
+        cloud.simulator.fill(volume_id, {"pattern": "text", "count": 2, "seed": seed})
+    # The AMI of the first run has other data than this one has.
+    path = recovery_of_instance(estate)
+    before = cloud.snapshots().keys()
+    assert estate.caller.post(path, {}).status == 400
+    asked = {"source": "s3"} | ({"launch_from": launch_from} if launch_from else {})
+    done = recovered(estate, path, asked)
+    assert (done["recovery_type"], done["status"], done["error"]) == ("S", "S", None)
+    made = cloud.instance_of(done["result_resource_id"])
+    image = estate.caller.get(path.removesuffix("recover/")).json["image_id"]
+    assert (made["ImageId"], made["State"]["Name"]) == (image, "running")
+    new = cloud.volumes_of(done["result_resource_id"])
+    assert new.keys() == volumes.keys()
+    for device, volume_id in volumes.items():
+        assert cloud.simulator.differing(volume_id, new[device]) == []
+    assert cloud.snapshots().keys() == before
+    loose = [each for each in cloud.ec2.describe_volumes()["Volumes"] if not each["Attachments"]]
+    assert loose == []
 
 
 def test_what_a_policy_has_copied_comes_back_when_ebs_has_nothing_left(
