@@ -30,7 +30,7 @@ class Browser:
         """Whether the server has something at an address; it need not be sent."""
         return self._client.head(path, secure=True, follow=True).status_code == 200
 
-    def send(self, page: str, to: str, **fields: str) -> Any:
+    def send(self, page: str, to: str, **fields: str | list[str]) -> Any:
         """Fill in the form that a page has for an address."""
         shown = self.follow(page)
         token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', text_of(shown))

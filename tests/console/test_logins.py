@@ -90,6 +90,10 @@ def test_forms_of_other_sites_do_nothing(user: User, visit: Browser) -> None:
     assert visit.post_without_token("/password/", **fields).status_code == 403
     assert visit.post_without_token("/logout/").status_code == 403
     assert visit.post_without_token("/notifications/api_key/generate/").status_code == 403
+    assert visit.post_without_token("/notifications/summary/", enabled="on").status_code == 403
+    for form in ("add/email", "1/change", "1/test", "1/remove"):
+        path = f"/notifications/channels/{form}/"
+        assert visit.post_without_token(path).status_code == 403
     assert Browser().post_without_token("/login/", username="mia").status_code == 403
     user.refresh_from_db()
     assert user.check_password(PASSWORD)

@@ -13,7 +13,8 @@ from tests.console.records import backup_of, policy_of
 
 PAGES = (
     *("/policies/", "/backups/", "/recoveries/", "/alerts/", "/password/"),
-    "/notifications/api_key/",
+    *("/notifications/channels/", "/notifications/summary/", "/notifications/api_key/"),
+    *(f"/notifications/channels/add/{kind}/" for kind in ("email", "webhook", "sns")),
 )
 
 

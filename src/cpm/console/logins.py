@@ -8,6 +8,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
+from cpm.console.faults import by_field
 from cpm.console.visits import for_visitors, open_to_all, source_address, visitor
 from cpm.engine.settings import IdentityProvider
 from cpm.kernel.invalid import Invalid
@@ -69,9 +70,7 @@ def change_password(request: HttpRequest, person: Person) -> HttpResponse:
     try:
         users.change_own_password(request.POST, actor=person)
     except Invalid as invalid:
-        errors = {}
-        for problem in invalid.problems:
-            errors.setdefault(problem.field or "old_password", []).append(problem.message)
+        errors = by_field(invalid, otherwise="old_password")
         return render(request, "console/password.html", {"errors": errors}, status=400)
     logout(request)
     messages.success(request, "Your password is changed. Log in with the new one.")

@@ -3,7 +3,17 @@
 from django.urls import path
 from django.views.generic import RedirectView
 
-from cpm.console import alerts, api_key, backups, logins, policies, recoveries, remote_auth
+from cpm.console import (
+    alerts,
+    api_key,
+    backups,
+    channels,
+    logins,
+    policies,
+    recoveries,
+    remote_auth,
+    summary,
+)
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name=logins.HOME)),
@@ -21,6 +31,13 @@ urlpatterns = [
     path("recoveries/", recoveries.index, name="recoveries"),
     path("recoveries/<int:recovery_id>/", recoveries.show, name="recovery"),
     path("alerts/", alerts.index, name="alerts"),
+    path("notifications/channels/", channels.index, name="channels"),
+    path("notifications/channels/<int:channel_id>/", channels.show, name="channel"),
+    path("notifications/channels/<int:channel_id>/change/", channels.change, name="channel_change"),
+    path("notifications/channels/<int:channel_id>/test/", channels.test, name="channel_test"),
+    path("notifications/channels/<int:channel_id>/remove/", channels.remove, name="channel_remove"),
+    path("notifications/channels/add/<str:channel_type>/", channels.add, name="channel_add"),
+    path("notifications/summary/", summary.change, name="summary"),
     path("notifications/api_key/", api_key.show, name="api_key"),
     path("notifications/api_key/generate/", api_key.generate, name="api_key_generate"),
     path("notifications/api_key/revoke/", api_key.revoke, name="api_key_revoke"),

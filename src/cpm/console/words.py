@@ -2,6 +2,7 @@
 
 import re
 from datetime import datetime
+from urllib.parse import urlsplit
 
 from django import template
 from django.urls import reverse
@@ -14,6 +15,7 @@ from cpm.kernel import times
 from cpm.models.alerts import AlertSeverity
 from cpm.models.backups import BackupOutcome, CopyStatus
 from cpm.models.events import Event, Severity
+from cpm.models.notifications import Channel, ChannelType, Delivery, DeliveryOutcome
 from cpm.queries.outcomes import IN_PROGRESS
 from cpm.resources import registry
 
@@ -32,6 +34,11 @@ _WORDS = {
     **dict(BackupOutcome.choices),
     IN_PROGRESS: "In progress",
 }
+_ARRIVALS = {
+    "": ("busy", "On its way"),
+    DeliveryOutcome.DELIVERED: ("good", "Arrived"),
+    DeliveryOutcome.GIVEN_UP: ("bad", "Given up"),
+}
 _SEVERITY_TONES = {AlertSeverity.ERROR: "bad", AlertSeverity.WARNING: "warning"}
 _SEVERITIES = dict(Severity.choices)
 _RECORD = re.compile(r"\b(backup|recovery) ([0-9]{1,18})\b", re.IGNORECASE)
@@ -49,6 +56,22 @@ def severity(letter_or_word: str) -> SafeString:
     """How much a line or an alert matters, as a coloured word."""
     word = _SEVERITIES.get(letter_or_word, letter_or_word)
     return coloured(_SEVERITY_TONES.get(AlertSeverity(word), "quiet"), word)
+
+
+@register.filter
+def arrival(delivery: Delivery) -> SafeString:
+    """Whether a message has arrived, as a coloured word."""
+    if delivery.attempts and not delivery.outcome:
+        return coloured("warning", "Not arrived yet")
+    return coloured(*_ARRIVALS[delivery.outcome])
+
+
+@register.filter
+def leads_to(channel: Channel) -> str:
+    """Where a channel leads, in short: addresses of webhooks often hold what is not for all."""
+    if channel.channel_type == ChannelType.WEBHOOK:
+        return urlsplit(channel.url).hostname or ""
+    return channel.email or channel.topic_arn.rpartition(":")[2] or "-"
 
 
 @register.filter
