@@ -25,6 +25,8 @@ from cpm.resources import permissions
 from cpm.resources.permissions import AccountType
 from cpm.simulator.process import Credentials
 from tests.archive.volumes import Copier, text
+from tests.engine.archiving import Vault, copies_of, s3_policy, volume
+from tests.engine.test_s3_recoveries import begin, done
 from tests.engine.world import (
     OTHER_REGION,
     REGION,
@@ -155,6 +157,20 @@ def test_an_archive_needs_no_more_for_what_is_written_read_and_deleted(
     # Keys are used for archives alone.
     with pytest.raises(Fault, match="kms:Encrypt AccessDenied"):
         aws_of(row.account, OTHER_REGION).call("kms", "Encrypt", KeyId=key, Plaintext=b"else")
+
+
+def test_a_copy_in_s3_needs_no_more_to_be_made_and_to_come_back(guarded: World) -> None:
+    world = guarded
+    vault = Vault.of(world)
+    source = volume(world)
+    grant(world, world.account, world.credentials, *permissions.documents(AccountType.BACKUP))
+    backup = world.backup(s3_policy(vault, volume_target(source)))
+    (copy,) = copies_of(backup)
+    key = world.client("kms").create_key()["KeyMetadata"]["Arn"]
+    recovery = done(world, begin(world, copy, encrypted=True, kms_key=key))
+    assert (recovery.outcome, recovery.error) == (RecoveryOutcome.SUCCEEDED, "")
+    assert world.simulator.counts()["ebs:StartSnapshot"] == 1
+    assert not Alert.objects.exists()
 
 
 @pytest.mark.parametrize("action", ["ec2:CreateSnapshot", "ec2:CreateTags", "ec2:DescribeVolumes"])

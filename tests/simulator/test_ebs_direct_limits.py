@@ -1,5 +1,6 @@
 """Who may use the EBS direct APIs, how often, and what a rehearsal can let happen to them."""
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -143,23 +144,37 @@ def test_policies_decide_by_snapshot(
 ) -> None:
     one, other = blocks.upload(ebs, {0: A}), blocks.upload(ebs, {0: B})
     look(ec2, one)
-    iam = client("iam", account)
-    iam.create_user(UserName="reader")
-    iam.put_user_policy(
-        UserName="reader",
-        PolicyName="p",
-        PolicyDocument=(
-            '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", '
-            '"Action": "ebs:ListSnapshotBlocks", '
-            f'"Resource": "arn:aws:ec2:*::snapshot/{one}"}}]}}'
-        ),
-    )
-    key = iam.create_access_key(UserName="reader")["AccessKey"]
-    reader = client("ebs", Credentials(account.account, key["AccessKeyId"], key["SecretAccessKey"]))
+    reader = user_of(client, account, "ebs:ListSnapshotBlocks", one)
     simulator.config(enforce_iam=True)
     assert list(blocks.tokens(reader, one)) == [0]
     with refused("AccessDeniedException", 403):
         blocks.tokens(reader, other)
+
+
+def test_to_start_a_snapshot_with_tags_takes_the_right_to_give_them(
+    simulator: Simulator, client: Clients, account: Credentials
+) -> None:
+    starter = user_of(client, account, "ebs:StartSnapshot")
+    simulator.config(enforce_iam=True)
+    assert starter.start_snapshot(VolumeSize=1)["Status"] == "pending"
+    with refused("AccessDeniedException", 403):
+        starter.start_snapshot(VolumeSize=1, Tags=[{"Key": "a", "Value": "b"}])
+
+
+def user_of(client: Clients, account: Credentials, action: str, snapshot_id: str = "*") -> Any:
+    """A user who may do one thing with some snapshots, as a client of the EBS direct APIs."""
+    resource = f"arn:aws:ec2:*::snapshot/{snapshot_id}"
+    statement = {"Effect": "Allow", "Action": action, "Resource": resource}
+    iam = client("iam", account)
+    iam.create_user(UserName="somebody")
+    iam.put_user_policy(
+        UserName="somebody",
+        PolicyName="p",
+        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [statement]}),
+    )
+    key = iam.create_access_key(UserName="somebody")["AccessKey"]
+    theirs = Credentials(account.account, key["AccessKeyId"], key["SecretAccessKey"])
+    return client("ebs", theirs)
 
 
 def test_patterns_fill_a_volume_and_equal_blocks_are_kept_once(
