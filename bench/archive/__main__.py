@@ -67,6 +67,7 @@ def _kind(out: Console, bench: Bench, kind: str) -> list[Target]:
     for number in range(_ROUNDS):
         take("bare, 1 process", lambda: bench.run("bare", kind))
         take("mover, 1 process", lambda: bench.run("copy", kind))
+        take("mover over https, 1 process", lambda: bench.run("copy", kind, tls=True))
         take("bare, 2 processes", lambda: bench.both("bare", kind))
         take("mover, 2 processes", lambda: bench.both("copy", kind))
         take("incremental, 1 % changed", lambda: bench.run("increment", kind))

@@ -1,6 +1,7 @@
 """Runs of the work, each in processes of its own, and what they took."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -32,9 +33,10 @@ class Bench:
         """How much there is of each kind of data."""
         return self.stand_in.blocks * BLOCK_BYTES / 2**20
 
-    def run(self, does: str, kind: str, **more: object) -> Run:
-        """One process."""
-        return self._ended([self._begin(does, kind, "", **more)])
+    def run(self, does: str, kind: str, *, tls: bool = False, **more: object) -> Run:
+        """One process, over http or https."""
+        endpoint = self.stand_in.endpoint(tls=tls)
+        return self._ended([self._begin(does, kind, "", endpoint=endpoint, **more)])
 
     def both(self, does: str, kind: str) -> Run:
         """Two processes at the same time, each with all of the data."""
@@ -52,6 +54,7 @@ class Bench:
         task = {
             "does": does,
             "port": self.stand_in.port,
+            "endpoint": self.stand_in.endpoint(tls=False),
             "kind": kind,
             "bucket": f"{place}-{kind}{number}",
             "blocks": self.stand_in.blocks,
@@ -61,7 +64,8 @@ class Bench:
             **more,
         }
         command = [sys.executable, "-m", "bench.archive.work", json.dumps(task)]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        environment = {**os.environ, "AWS_CA_BUNDLE": str(self.stand_in.certificate)}
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
 
     def _ended(self, processes: list[subprocess.Popen[str]]) -> Run:
         told = [process.communicate()[0] for process in processes]

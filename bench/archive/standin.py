@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cpm.kernel import clock
+from cpm.server import certificate
 
 BLOCK_BYTES = 524_288
 KINDS = ("text", "noise")
@@ -42,12 +43,22 @@ class StandIn:
 
     directory: Path
     port: int
+    tls_port: int
     blocks: int
 
-    @property
-    def endpoint(self) -> str:
+    def endpoint(self, *, tls: bool) -> str:
         """Where EBS direct and S3 are."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"https://127.0.0.1:{self.tls_port}" if tls else f"http://127.0.0.1:{self.port}"
+
+    @property
+    def certificate(self) -> Path:
+        """What to trust over https."""
+        return self.directory / "tls" / "certificate.pem"
+
+    @property
+    def private_key(self) -> Path:
+        """What it shows that by."""
+        return self.directory / "tls" / "key.pem"
 
     def files(self, kind: str) -> list[Path]:
         """The blocks of the snapshot `snap-<kind>`, in order."""
@@ -77,7 +88,8 @@ def running(blocks: int, sparse_blocks: int) -> Iterator[StandIn]:
     with tempfile.TemporaryDirectory(prefix="cpm-bench-", dir=memory) as name:
         directory = Path(name)
         directory.chmod(0o755)
-        stand_in = StandIn(directory, _free_port(), blocks)
+        stand_in = StandIn(directory, *_free_ports(), blocks)
+        certificate.ensure(stand_in.certificate, stand_in.private_key, [])
         sums = {kind: _plant(stand_in, kind) for kind in KINDS}
         sums[SPARSE] = _repeat(stand_in, sums[KINDS[0]], -(-sparse_blocks // STRIDE))
         _list(stand_in, sparse_blocks)
@@ -159,11 +171,11 @@ def _page(name: str, indexes: range) -> dict[str, object]:
     return {"Blocks": [{"BlockIndex": each, "BlockToken": f"T{each}"} for each in indexes], **more}
 
 
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
+def _free_ports() -> tuple[int, int]:
+    with socket.socket() as one, socket.socket() as other:
+        for found in (one, other):
+            found.bind(("127.0.0.1", 0))
+        return one.getsockname()[1], other.getsockname()[1]
 
 
 def _answers(port: int) -> bool:
@@ -201,6 +213,8 @@ http {{
   map $uri $listed {{ ~snap-{SPARSE} {SPARSE}; default all; }}
   server {{
     listen 127.0.0.1:{stand_in.port} backlog=512;
+    listen 127.0.0.1:{stand_in.tls_port} ssl backlog=512;
+    ssl_certificate {stand_in.certificate}; ssl_certificate_key {stand_in.private_key};
     root {directory};
     location ~ ^/snapshots/[^/]+/blocks$ {{
       default_type application/json; try_files /list/blocks-$listed-$arg_pageToken =404;

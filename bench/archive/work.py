@@ -36,7 +36,9 @@ class Task:
     """One thing to do."""
 
     does: str
+    # Of http, for the bare work; and where the product finds EBS direct and S3.
     port: int
+    endpoint: str
     kind: str = "text"
     bucket: str = "archive"
     blocks: int = 0
@@ -134,7 +136,7 @@ def main() -> None:
     task = msgspec.json.decode(sys.argv[1], type=Task)
     # As the product does: what only helps to find faults is not written.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
-    cloud = Cloud(endpoint_url=f"http://127.0.0.1:{task.port}", budget=NoBudget())
+    cloud = Cloud(endpoint_url=task.endpoint, budget=NoBudget())
     desk = Desk(task, cloud.aws(StaticKeys("AKIA", "secret"), "eu-west-1"))
     does: dict[str, Callable[[], None]] = {
         "bare": lambda: bare.copy(
