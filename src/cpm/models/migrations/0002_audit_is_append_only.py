@@ -53,6 +53,8 @@ DROP FUNCTION cpm_audit_keep();
 class Migration(migrations.Migration):
     """See the module."""
 
-    dependencies = [("cpm", "0007_groups")]
+    replaces = [("cpm", "0008_audit_is_append_only")]
+
+    dependencies = [("cpm", "0001_tables")]
 
     operations = [migrations.RunSQL(FORWARDS, BACKWARDS)]
