@@ -11,7 +11,7 @@ from operator import attrgetter
 from django.db import transaction
 from django.db.models import F, Q, QuerySet
 
-from cpm.engine import accounts, events, jobs, sharing, trail
+from cpm.engine import accounts, bulk, events, jobs, sharing, trail
 from cpm.engine.deleted import archives, is_only_marked, live_snapshots, settle_emptied
 from cpm.kernel import clock, times
 from cpm.kernel.faults import Fault
@@ -97,7 +97,7 @@ def preview(choices: Sequence[Choice]) -> list[Choice]:
 def request(choices: Iterable[Choice]) -> int:
     """Have those that may go deleted in the background; says how many that are."""
     chosen = [choice.snapshot.pk for choice in choices if choice.kept_because is None]
-    claimed = _claim(Snapshot.objects.filter(pk__in=chosen))
+    claimed = _claim(Snapshot.objects.filter(pk__in=bulk.ids(chosen)))
     going = _retire_copies(sharing.let_go(claimed))
     Operation.objects.bulk_create(map(_operation, going), batch_size=500, ignore_conflicts=True)
     first = [snapshot.pk for snapshot in going[:_MOST_DEFERRED]]
@@ -195,7 +195,7 @@ def _claim(snapshots: QuerySet[Snapshot]) -> list[Snapshot]:
     needed = _needed(snapshots)
     going = [snapshot for snapshot in claimed if snapshot.pk not in needed]
     unmarked = [snapshot.pk for snapshot in going if snapshot.delete_requested_at is None]
-    Snapshot.objects.filter(pk__in=unmarked).update(delete_requested_at=clock.now())
+    Snapshot.objects.filter(pk__in=bulk.ids(unmarked)).update(delete_requested_at=clock.now())
     return going
 
 

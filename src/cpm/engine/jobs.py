@@ -30,6 +30,7 @@ LOOK_AT_S3 = Task("look_at_s3", priority=45)
 LOOK_AT_S3_COPY = Task("look_at_s3_copy", priority=45)
 LOOK_AT_MACHINE = Task("look_at_machine", priority=45)
 LOOK_AT_SNAPSHOT = Task("look_at_snapshot", priority=40)
+LOOK_AT_DR_STEP = Task("look_at_dr_step", priority=35)
 COPY_S3_RANGE = Task("copy_s3_range", priority=40, queue=ARCHIVE)
 SUMMARIZE = Task("summarize", priority=30)
 SCAN_TAGS = Task("scan_tags", priority=30)
@@ -48,8 +49,13 @@ REMOVE_USER = Task("remove_user", priority=5)
 
 # So many rows of operations that were made one after the other are looked at by one job: it takes
 # more than a call to AWS to fetch a job, read a row and write what came of it by themselves. Nobody
-# waits for a neighbour while a person waits for him, and nobody waits for deletions.
-_NEIGHBOURS = {LOOK_AT_RECOVERY_STEP: 1, LOOK_AT_SNAPSHOT: 10, LOOK_AT_DELETION: 20}
+# waits for a neighbour while a person waits for him, and nobody waits for copies and deletions.
+_NEIGHBOURS = {
+    LOOK_AT_RECOVERY_STEP: 1,
+    LOOK_AT_SNAPSHOT: 10,
+    LOOK_AT_DR_STEP: 20,
+    LOOK_AT_DELETION: 20,
+}
 
 
 def defer_policies(policy_ids: Iterable[int]) -> None:
@@ -255,4 +261,6 @@ def wake_recovery(recovery_id: int) -> None:
 def _task_of(operation: Operation) -> Task:
     if operation.recovery_id is not None:
         return LOOK_AT_RECOVERY_STEP
+    if operation.dr_copy_id is not None:
+        return LOOK_AT_DR_STEP
     return LOOK_AT_SNAPSHOT if operation.snapshot_id is None else LOOK_AT_DELETION

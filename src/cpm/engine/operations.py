@@ -9,6 +9,7 @@ import random
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Any
 
 from django.conf import settings
@@ -55,6 +56,7 @@ _RELATED = ("account", "backup")
 
 @jobs.LOOK_AT_RECOVERY_STEP.runs
 @jobs.LOOK_AT_SNAPSHOT.runs
+@jobs.LOOK_AT_DR_STEP.runs
 @jobs.LOOK_AT_DELETION.runs
 def look(first_id: int, count: int) -> None:
     """Take each of neighbouring operations that is due one step further.
@@ -73,6 +75,7 @@ def look(first_id: int, count: int) -> None:
 
 @jobs.LOOK_AT_RECOVERY_STEP.gives_up
 @jobs.LOOK_AT_SNAPSHOT.gives_up
+@jobs.LOOK_AT_DR_STEP.gives_up
 @jobs.LOOK_AT_DELETION.gives_up
 def give_up(first_id: int, count: int) -> None:
     """Close those of the operations at which our own code fails again and again."""
@@ -91,7 +94,8 @@ def _due(first_id: int, count: int) -> Sequence[Operation]:
         pk__range=(first_id, first_id + count - 1),
         phase__in=[OperationPhase.PLANNED, OperationPhase.STARTING],
     )
-    return list(rows.select_related(*_RELATED).order_by("pk"))
+    # To be told to sort, the ORM compares all columns, which takes longer than sorting.
+    return sorted(rows.select_related(*_RELATED), key=attrgetter("pk"))
 
 
 def _look_at(due: Iterable[Operation], several: Several) -> None:

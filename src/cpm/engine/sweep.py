@@ -34,10 +34,12 @@ _LOCK = 0x63706D01
 
 def sweep(*, with_rounds: bool = True) -> None:
     """Defer a job for every row that is due and has none; also for what comes round, if wanted."""
+    now = clock.now()
+    if not with_rounds and not _due(now):
+        return
     with transaction.atomic():
         if not _is_ours():
             return
-        now = clock.now()
         if with_rounds:
             _begin_rounds(now)
         for name in _due(now):
@@ -110,7 +112,7 @@ def _removals(_now: datetime) -> QuerySet[Any, Any]:
 def _operations(now: datetime) -> QuerySet[Any, Any]:
     phases = [OperationPhase.PLANNED, OperationPhase.STARTING]
     due = Operation.objects.filter(phase__in=phases, due_at__lte=now).order_by("due_at")
-    return due.only("recovery", "snapshot")
+    return due.only("recovery", "snapshot", "dr_copy")
 
 
 def _s3_ranges(now: datetime) -> QuerySet[Any, Any]:

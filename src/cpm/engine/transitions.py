@@ -126,8 +126,7 @@ def hold(rows: Sequence[AnyRow]) -> list[AnyRow]:
     """
     if not rows:
         return []
-    stored = type(rows[0]).objects.filter(pk__in=[row.pk for row in rows]).order_by("pk")
-    versions = dict(stored.select_for_update(no_key=True).values_list("pk", "version"))
+    versions = bulk.hold(type(rows[0]), [row.pk for row in rows], "version")
     return [row for row in rows if versions.get(row.pk) == row.version]
 
 

@@ -37,7 +37,7 @@ from cpm.engine import (
     watchers,
 )
 from cpm.engine.queue import Pace
-from cpm.kernel import clock, counters
+from cpm.kernel import clock, counters, memory
 
 log = structlog.get_logger(__name__)
 
@@ -85,6 +85,7 @@ def run(
     pace: Pace | None = None,
 ) -> None:
     """Serve `queues` (all if empty) until `stop` is set, whatever happens to the database."""
+    memory.settle()
     pace = pace or Pace()
     threads_by_queue = {
         queue.ENGINE: concurrency,
