@@ -8,7 +8,8 @@ Needs Python 3.9 and zstandard; boto3 for S3 and KMS (with your usual credential
 cryptography for encrypted repositories, whose key KMS opens, or a passphrase
 (`--passphrase-file`), or which is given itself (`--key-file`, 32 bytes).
 Without `--to` it lists what there is. Every block is verified; damaged ones are named on stderr,
-stay zeros, and make the exit status 1. The format: docs/design/archive-format.md.
+stay zeros, and make the exit status 1, as does whatever keeps it from reading at all. The format:
+docs/design/archive-format.md.
 """
 
 import argparse
@@ -56,7 +57,11 @@ class Bucket:
 
     def read(self, name, offset=0, length=None):
         more = {} if length is None else {"Range": f"bytes={offset}-{offset + length - 1}"}
-        answer = self.client.get_object(Bucket=self.bucket, Key=self._key(name), **more)
+        key = self._key(name)
+        try:
+            answer = self.client.get_object(Bucket=self.bucket, Key=key, **more)
+        except self.client.exceptions.NoSuchKey:
+            raise FileNotFoundError(f"there is no {key} in bucket {self.bucket}") from None
         return answer["Body"].read()
 
     def names(self, prefix):
@@ -76,7 +81,7 @@ class Repository:
     def __init__(self, store, passphrase=None, key=None):
         self.store = store
         described = json.loads(store.read("repository.json"))
-        if (described["format"], described["version"]) != ("cpm-archive", 1):
+        if (described.get("format"), described.get("version")) != ("cpm-archive", 1):
             raise SystemExit("This is no archive of version 1.")
         if described["encryption"] not in (None, "AES-256-GCM"):
             raise SystemExit(f"Unknown encryption {described['encryption']}.")
@@ -260,5 +265,25 @@ def main(arguments=None):
     return 1 if damages else 0
 
 
+def run(arguments=None):
+    """`main`, with what is in its way as one line: a file, S3, KMS, credentials, a library."""
+    try:
+        return main(arguments)
+    except (Damage, OSError, ImportError, ValueError, KeyError) as error:
+        return told(error)
+    except Exception as error:
+        # boto3's are not known by name where it is not installed.
+        if type(error).__module__.partition(".")[0] not in ("boto3", "botocore"):
+            raise
+        return told(error)
+
+
+def told(error):
+    """Say what is wrong on stderr; the exit status."""
+    reason = " ".join(str(error).split())
+    print(f"{type(error).__name__}: {reason}" if reason else type(error).__name__, file=sys.stderr)
+    return 1
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run())

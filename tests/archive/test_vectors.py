@@ -10,7 +10,11 @@ import pytest
 
 from cpm.archive import reader, repository
 from cpm.archive.blobs import BLOCK_BYTES
+from cpm.archive.s3 import S3Store
 from cpm.archive.store import MemoryStore
+from cpm.aws.sessions import Aws
+from cpm.simulator.process import Simulator
+from tests.archive.conftest import BUCKET, REGION
 from tests.archive.vectors import CHANGES, DIRECTORY, FIRST, PASSPHRASE
 
 TOOL = Path(__file__).parents[2] / "tools" / "read_archive.py"
@@ -60,8 +64,13 @@ def loaded(name: str) -> MemoryStore:
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run it as somebody who has no credentials of AWS."""
     return subprocess.run(
-        [sys.executable, str(TOOL), *arguments], capture_output=True, text=True, check=False
+        [sys.executable, str(TOOL), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"AWS_EC2_METADATA_DISABLED": "true", "HOME": "/nowhere"},
     )
 
 
@@ -86,3 +95,53 @@ def test_the_tool_lists_what_there_is_and_names_what_is_not(tmp_path: Path) -> N
     assert [each.rpartition("-")[0] for each in listed.stdout.split()] == ["snap-1", "snap-2"]
     missing = run(str(DIRECTORY / "plain"), "snap-3", "--to", str(tmp_path / "disk.img"))
     assert (missing.returncode, missing.stderr) == (1, "There is no copy of snap-3.\n")
+
+
+@pytest.fixture
+def owner(simulator: Simulator, aws: Aws, monkeypatch: pytest.MonkeyPatch) -> Aws:
+    """Lets boto3 find in the environment who has the bucket."""
+    keys = simulator.account(aws.call("sts", "GetCallerIdentity")["Account"])
+    monkeypatch.setenv("AWS_ENDPOINT_URL", simulator.endpoint)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", keys.access_key_id)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", keys.secret_access_key)
+    monkeypatch.setattr("boto3.DEFAULT_SESSION", None)
+    return aws
+
+
+def test_the_tool_reads_what_is_in_s3(owner: Aws, tool: dict[str, Any], tmp_path: Path) -> None:
+    for name, (content, _) in loaded("plain").objects.items():
+        S3Store(owner, BUCKET, "vectors/plain").write(name, content)
+    image = tmp_path / "disk.img"
+    assert tool["run"]([f"s3://{BUCKET}/vectors/plain", "snap-1", "--to", str(image)]) == 0
+    with image.open("rb") as file:
+        for block, content in EXPECTED["snap-1"].items():
+            file.seek(block * BLOCK_BYTES)
+            assert file.read(BLOCK_BYTES) == content
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("s3://there-is-no-such-bucket/prefix", "NoSuchBucket"),
+        (f"s3://{BUCKET}/none", f"there is no none/repository.json in bucket {BUCKET}"),
+        ("/nowhere", "No such file or directory: '/nowhere/repository.json'"),
+    ],
+)
+def test_the_tool_says_in_one_line_what_keeps_it_from_reading(
+    owner: Aws,  # noqa: ARG001 - has the bucket
+    tool: dict[str, Any],
+    capsys: pytest.CaptureFixture[str],
+    address: str,
+    reason: str,
+) -> None:
+    assert tool["run"]([address]) == 1
+    said = capsys.readouterr()
+    assert reason in said.err
+    assert len(said.err.splitlines()) == 1
+
+
+def test_the_tool_says_in_one_line_that_it_has_no_credentials() -> None:
+    done = run(f"s3://{BUCKET}/prefix")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "NoCredentialsError: Unable to locate credentials\n"

@@ -1,14 +1,18 @@
 """`cpm archive`: by the bucket alone, with nothing else running."""
 
 import json
+import re
+import resource
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from cpm.archive import packs, reader, repository
 from cpm.archive.blobs import BLOCK_BYTES
+from cpm.archive.manifests import PREFIX
 from cpm.archive.repository import KEYS, Repository
 from cpm.archive.s3 import S3Store
 from cpm.aws.budget import NoBudget
@@ -86,8 +90,15 @@ def test_copies_are_listed(archive: Archive) -> None:
 
 def test_a_snapshot_comes_back_as_an_image(archive: Archive, tmp_path: Path) -> None:
     image = tmp_path / "disk.img"
+    with no_room_for_files():
+        stopped = archive("restore", "snap-2", "--to", str(image))
+    assert stopped.returncode == 1
+    assert "File too large" in stopped.stderr
+    assert "The same command goes on where it was." in stopped.stderr
     done = archive("restore", "snap-2", "--to", str(image))
     assert done.returncode == 0, done.stderr
+    assert "1 GiB of vol-1, 1.5 MiB of it data" in done.stderr
+    assert re.search(r"100 %, [\d.]+ [KMG]iB/s, about \d+ minutes left", done.stderr)
     assert "all verified" in done.stderr
     assert image.stat().st_size == 2**30
     with image.open("rb") as file:
@@ -95,7 +106,20 @@ def test_a_snapshot_comes_back_as_an_image(archive: Archive, tmp_path: Path) -> 
         file.seek(9 * BLOCK_BYTES)
         assert file.read(BLOCK_BYTES) == noise(9)
     again = archive("restore", "snap-2", "--to", str(image))
-    assert (again.returncode, "File exists" in again.stderr) == (1, True)
+    assert (again.returncode, f"{image} is there already" in again.stderr) == (1, True)
+    away = archive("restore", "snap-2", "--to", str(tmp_path / "away" / "disk.img"))
+    assert (away.returncode, f"no directory {tmp_path / 'away'}" in away.stderr) == (1, True)
+
+
+@contextmanager
+def no_room_for_files() -> Iterator[None]:
+    """Lets commands write no file of any size, as where a disk is full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_more_keys_open_a_repository_whose_first_is_lost(
@@ -123,9 +147,25 @@ def test_what_is_not_there_is_told(archive: Archive, tmp_path: Path) -> None:
     assert missing.returncode == 1
     assert "There is no copy of snap-3" in missing.stderr
     assert "Traceback" not in missing.stderr
+    nobody = cpm("archive", "list", ADDRESS, AWS_EC2_METADATA_DISABLED="true", HOME=str(tmp_path))
+    assert nobody.returncode == 1
+    assert nobody.stderr.startswith("NoCredentials: there are none of AWS on this machine")
     locked = archive("list", key=False)
     assert locked.returncode == 1
     assert "encrypted" in locked.stderr
+
+
+def test_a_manifest_that_cannot_be_read_does_not_hide_the_others(
+    archive: Archive, repo: Repository
+) -> None:
+    name = f"{PREFIX}{reader.newest(repo, 'snap-1')}"
+    good = repo.store.read(name)
+    repo.store.write(name, good[:-1])
+    listed = archive("list", "--json")
+    repo.store.write(name, good)
+    assert listed.returncode == 1
+    assert [each["snapshot"] for each in json.loads(listed.stdout)] == ["snap-2"]
+    assert f"Damaged: manifest {name.removeprefix(PREFIX)}" in listed.stderr
 
 
 def test_damage_is_found_named_and_costs_nothing_else(

@@ -167,7 +167,8 @@ class Cloud:
         except (BotoCoreError, OSError) as error:
             raise fault_of(error, "sts:InstanceRole", is_read=True) from error
         if keys is None or keys.access_key is None or keys.secret_key is None:
-            raise Fault(FaultKind.DENIED, "this machine has no role", code="NoCredentials")
+            text = "there are none of AWS on this machine: no keys, no profile, no role"
+            raise Fault(FaultKind.DENIED, text, code="NoCredentials")
         return Keys(keys.access_key, keys.secret_key, keys.token)
 
     def _assume(self, role: AssumedRole, region: str) -> Keys:

@@ -1,7 +1,8 @@
 """`cpm archive`: archived snapshots by the bucket alone, without server or database."""
 
 import secrets
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -13,8 +14,9 @@ from typer.core import TyperCommand
 from cpm.archive import keys, reader, repository
 from cpm.archive.blobs import BLOCK_BYTES
 from cpm.archive.checks import NOTHING, Check, Checked, Portion
-from cpm.archive.errors import ArchiveError, Damaged
+from cpm.archive.errors import ArchiveError, Damaged, NotFound
 from cpm.archive.keys import Kms, Means, Passphrase
+from cpm.archive.manifests import Manifest
 from cpm.archive.repository import Repository
 from cpm.archive.s3 import S3Store, region_of
 from cpm.aws.credentials import InstanceRole
@@ -26,6 +28,7 @@ from cpm.cli.terminal import (
     DataOption,
     JsonOption,
     complain,
+    data_bar,
     fail,
     print_json,
     progress_bars,
@@ -62,20 +65,37 @@ def list_(
     as_json: JsonOption = False,
 ) -> None:
     """List the copies in a repository."""
+    damages: list[Damaged] = []
     with _opened(address, passphrase, region) as archive:
-        rows = [
-            {
-                "name": each.name,
-                "snapshot": each.snapshot["id"],
-                "volume": each.volume.get("id"),
-                "size_gib": each.volume["size_gib"],
-                "blocks": each.blocks,
-                "created_at": each.created_at,
-                "based_on": each.based_on,
-            }
-            for each in map(archive.manifest, archive.names())
-        ]
+        rows = list(map(_row, _manifests(archive, damages.append)))
     show(rows, columns=_COLUMNS, as_json=as_json)
+    for damage in damages:
+        complain(f"Damaged: {damage}.")
+    if damages:
+        fail(f"{len(damages)} copies cannot be read.")
+
+
+def _manifests(archive: Repository, lose: Callable[[Damaged], None]) -> Iterator[Manifest]:
+    """All that can be read; the others are told to `lose`."""
+    for name in archive.names():
+        try:
+            yield archive.manifest(name)
+        except Damaged as damage:
+            lose(damage)
+        except NotFound:
+            continue  # deleted meanwhile
+
+
+def _row(manifest: Manifest) -> dict[str, Any]:
+    return {
+        "name": manifest.name,
+        "snapshot": manifest.snapshot["id"],
+        "volume": manifest.volume.get("id"),
+        "size_gib": manifest.volume["size_gib"],
+        "blocks": manifest.blocks,
+        "created_at": manifest.created_at,
+        "based_on": manifest.based_on,
+    }
 
 
 @app.command()
@@ -88,23 +108,46 @@ def restore(
 ) -> None:
     """Write a copy's volume as a raw image, every block verified.
 
-    Exits 1 if something was damaged: it is named and stays zeros, and everything else is there.
+    One that was interrupted goes on where it was. Exits 1 if something was damaged: it is named and
+    stays zeros, and everything else is there.
     """
     with _opened(address, passphrase, region) as archive:
         manifest = archive.manifest(reader.newest(archive, snapshot))
-        with progress_bars(stderr) as bars:
-            bar = bars.add_task(manifest.name, total=max(manifest.blocks, 1))
-            damages = reader.restore(
-                archive,
-                manifest,
-                to,
-                progress=lambda blocks: bars.advance(bar, blocks),
-            )
+        data_bytes = manifest.blocks * BLOCK_BYTES
+        volume = f"{manifest.volume['size_gib']} GiB of {manifest.volume.get('id', 'a volume')}"
+        say(f"{manifest.name}: {volume}, {sizes.shown(data_bytes)} of it data.")
+        _warn_of_space(to, data_bytes)
+        with data_bar("restored", data_bytes) as moved:
+            damages = _restored(archive, manifest, to, lambda blocks: moved(blocks * BLOCK_BYTES))
     for damage in damages:
         complain(f"Lost: {damage}.")
     if damages:
         fail(f"{to} is not whole: {len(damages)} of {manifest.blocks} blocks or pages are lost.")
-    say(f"{to} is whole: {sizes.shown(manifest.blocks * BLOCK_BYTES)} of data, all verified.")
+    say(f"{to} is whole: {sizes.shown(data_bytes)} of data, all verified.")
+
+
+def _restored(
+    archive: Repository, manifest: Manifest, to: Path, progress: Callable[[int], None]
+) -> list[Damaged]:
+    """What was damaged; what ends it before its time also says how it goes on."""
+    try:
+        return reader.restore(archive, manifest, to, progress=progress)
+    except FileExistsError:
+        fail(f"{to} is there already, and no restore of {manifest.name} that was interrupted.")
+    except (ArchiveError, Fault, OSError, KeyboardInterrupt) as error:
+        complain(str(error) or "Interrupted.")
+        hint = "The same command goes on where it was." if to.exists() else "Nothing was written."
+        fail(hint)
+
+
+def _warn_of_space(to: Path, data_bytes: int) -> None:
+    """Tell beforehand what would come out after hours; file systems that compress may do."""
+    if not to.parent.is_dir():
+        fail(f"There is no directory {to.parent}.")
+    there = to.stat().st_blocks * 512 if to.is_file() else 0
+    free = shutil.disk_usage(to.parent).free
+    if data_bytes - there > free:
+        complain(f"Only {sizes.shown(free)} are free in {to.parent}.")
 
 
 class _BareReadsAll(TyperCommand):

@@ -2,14 +2,27 @@
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
+from rich.text import Text
+
+from cpm.kernel import sizes
 
 DataOption = Annotated[
     Path | None,
@@ -70,6 +83,44 @@ def progress_bars(console: Console) -> Progress:
         TimeElapsedColumn(),
         console=console,
     )
+
+
+@contextmanager
+def data_bar(what: str, total_bytes: int) -> Iterator[Callable[[int], None]]:
+    """A bar of data that is moved, with rate and time left; it is told of numbers of bytes.
+
+    Where nobody watches, lines say the same now and then.
+    """
+    columns = (DownloadColumn(binary_units=True), _Rate(), TimeRemainingColumn())
+    with Progress(TextColumn("{task.description}"), BarColumn(), *columns, console=stderr) as bars:
+        bar = bars.add_task(what, total=total_bytes)
+        tenths = 0
+
+        def advance(moved_bytes: int) -> None:
+            nonlocal tenths
+            bars.advance(bar, moved_bytes)
+            task = bars.tasks[0]
+            if int(task.percentage) // 10 > tenths and not stderr.is_terminal:
+                tenths = int(task.percentage) // 10
+                say(f"{task.percentage:.0f} %, {_rate(task)}, {_time_left(task)} left")
+
+        yield advance
+
+
+class _Rate(ProgressColumn):
+    """How fast it goes, in the units of everything else."""
+
+    def render(self, task: Task) -> Text:
+        return Text(_rate(task))
+
+
+def _rate(task: Task) -> str:
+    return f"{sizes.shown(task.finished_speed or task.speed or 0)}/s"
+
+
+def _time_left(task: Task) -> str:
+    seconds = task.time_remaining
+    return "a while" if seconds is None else f"about {round(seconds / 60) or 1} minutes"
 
 
 def print_json(value: object) -> None:
