@@ -129,7 +129,7 @@ def test_the_tool_reads_what_is_in_s3(owner: Aws, tool: dict[str, Any], tmp_path
     ],
 )
 def test_the_tool_says_in_one_line_what_keeps_it_from_reading(
-    owner: Aws,  # noqa: ARG001 - has the bucket
+    owner: Aws,
     tool: dict[str, Any],
     capsys: pytest.CaptureFixture[str],
     address: str,
