@@ -106,7 +106,7 @@ def test_commands_are_sent_once_though_the_server_dies_again_and_again(
     world: TimedWorld, seed: int
 ) -> None:
     chance = random.Random(seed)
-    assert tell(world, AgentStory(world), Fate(lambda _: chance.random() < 0.2)) > 1
+    assert tell(world, lambda: AgentStory(world), Fate(lambda _: chance.random() < 0.2)) > 1
 
 
 @pytest.mark.parametrize("operation", ["SendCommand", "ListCommandInvocations"])
