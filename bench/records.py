@@ -15,6 +15,7 @@ from django.db.models import Model
 from cpm.kernel import clock
 from cpm.models.accounts import Account
 from cpm.models.backups import Backup
+from cpm.models.notifications import Channel, Delivery
 from cpm.models.policies import Policy
 from cpm.models.snapshots import Snapshot
 from cpm.models.users import User, UserKind
@@ -192,4 +193,36 @@ _SNAPSHOTS = Sowing(
     "cpm_backup WHERE outcome IN ('A', 'B')",
 )
 
-_SOWINGS = (_USERS, _ACCOUNTS, _POLICIES, _BACKUPS, _SNAPSHOTS)
+_CHANNELS = Sowing(
+    Channel,
+    {
+        "user_id": "id",
+        "name": "'pager'",
+        "channel_type": "'email'",
+        "email": "'pager@example.com'",
+    },
+    "cpm_user WHERE kind = 'M'",
+)
+
+# As many messages as records; a few have been given up, and fewer are on their way.
+_DELIVERIES = Sowing(
+    Delivery,
+    {
+        "channel_id": "channel.id",
+        "kind": "'alerts'",
+        "key": "gen_random_uuid()",
+        "body": "rpad('{\"alerts\": \"', 700, 'a message as long as most are ') || '\"}'",
+        "phase": "CASE WHEN n %% 5000 = 0 THEN 'waiting' ELSE 'closed' END",
+        "outcome": """CASE WHEN n %% 5000 = 0 THEN '' WHEN n %% 97 = 0 THEN 'given_up'
+            ELSE 'delivered' END""",
+        "attempts": "1",
+        "created_at": "%(now)s::timestamptz - n * interval '10 seconds'",
+        "finished_at": "CASE WHEN n %% 5000 > 0 THEN %(now)s::timestamptz END",
+        "due_at": "CASE WHEN n %% 5000 = 0 THEN %(now)s::timestamptz END",
+    },
+    """generate_series(1, %(rows)s) AS n JOIN (
+        SELECT id, row_number() OVER (ORDER BY id) AS place FROM cpm_channel
+    ) AS channel ON channel.place = n %% %(users)s + 1""",
+)
+
+_SOWINGS = (_USERS, _ACCOUNTS, _POLICIES, _BACKUPS, _SNAPSHOTS, _CHANNELS, _DELIVERIES)

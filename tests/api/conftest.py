@@ -1,5 +1,6 @@
 """The fixed cast of the API's tests."""
 
+import math
 from typing import Any
 
 import django
@@ -7,7 +8,9 @@ import pytest
 
 django.setup()  # models can be imported from here on
 
+from cpm.api import counts, positions  # noqa: E402
 from cpm.models.users import UserKind  # noqa: E402
+from cpm.services import tokens  # noqa: E402
 from tests.api.cast import QUICK_HASHERS, Caller, caller, make_user  # noqa: E402
 
 
@@ -15,6 +18,20 @@ from tests.api.cast import QUICK_HASHERS, Caller, caller, make_user  # noqa: E40
 def quick_passwords(settings: Any) -> None:
     """Hash passwords quickly: nobody will ever attack those of a test."""
     settings.PASSWORD_HASHERS = QUICK_HASHERS
+
+
+@pytest.fixture
+def known_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is remembered for seconds is remembered, however slow the machine is."""
+    monkeypatch.setattr(tokens, "_KNOWN_SECONDS", math.inf)
+    monkeypatch.setattr(counts, "_GOOD_FOR_SECONDS", math.inf)
+    monkeypatch.setattr(positions, "GOOD_FOR_SECONDS", math.inf)
+
+
+@pytest.fixture
+def django_assert_num_queries(django_assert_num_queries: Any, known_for_good: None) -> Any:
+    """Counts queries where nothing that is known already is asked again."""
+    return django_assert_num_queries
 
 
 @pytest.fixture

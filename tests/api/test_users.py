@@ -281,7 +281,7 @@ def test_a_user_goes_with_all_that_is_his(
 
 
 def test_a_user_with_many_records_is_deleted_as_fast_as_one_with_few(
-    root: Caller, managed: Caller, independent: Caller
+    root: Caller, managed: Caller, independent: Caller, known_for_good: None
 ) -> None:
     root.get("/users/")
     with_records(managed, 1)

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from django.db import connection
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, QuerySet
 
 from cpm.engine import queue
 from cpm.kernel import clock
@@ -12,7 +13,7 @@ from cpm.kernel.counters import series
 from cpm.models.alerts import Alert
 from cpm.models.backups import Backup, BackupPhase
 from cpm.models.metrics import Metric
-from cpm.models.notifications import Delivery
+from cpm.models.notifications import Delivery, DeliveryPhase
 from cpm.queries.outcomes import IN_PROGRESS
 
 Sample = tuple[str, float]
@@ -42,39 +43,38 @@ def measured() -> Iterator[Sample]:
 
 def _backups() -> Iterator[Sample]:
     """Records under way, and those that are over by how they ended."""
-    yield series("cpm_backups", status=IN_PROGRESS), _records(is_closed=False).count()
-    for outcome, count in _closed.counts():
+    under_way = Backup.objects.exclude(phase=BackupPhase.CLOSED)
+    yield series("cpm_backups", status=IN_PROGRESS), under_way.count()
+    for outcome, count in _ended_backups.counts():
         yield series("cpm_backups", status=outcome), count
 
 
-def _records(*, is_closed: bool) -> QuerySet[Backup]:
-    closed = Q(phase=BackupPhase.CLOSED)
-    return Backup.objects.filter(closed if is_closed else ~closed)
+def _deliveries() -> Iterator[Sample]:
+    """Messages about alerts that wait, and those that are over by how they ended."""
+    # By the index of what is due: whatever waits has a time.
+    waiting = Delivery.objects.filter(due_at__isnull=False)
+    yield series("cpm_deliveries", state=DeliveryPhase.WAITING), waiting.count()
+    for outcome, count in _ended_deliveries.counts():
+        yield series("cpm_deliveries", state=outcome), count
 
 
-class _Closed:
-    """How many records have ended how, a minute ago at most: to count them is to read them all."""
+class _Ended:
+    """How many rows have ended how, a minute ago at most: to count them is to read them all."""
 
-    def __init__(self) -> None:
+    def __init__(self, rows: QuerySet[Any]) -> None:
+        self._rows = rows.values_list("outcome").order_by("outcome").annotate(count=Count("pk"))
         self._counts: list[tuple[str, int]] = []
         self._counted_at = _LONG_AGO
 
     def counts(self) -> list[tuple[str, int]]:
         now = clock.now()
         if abs(now - self._counted_at) >= _KEEP_COUNTS:
-            rows = _records(is_closed=True).values_list("outcome").order_by("outcome")
-            self._counts, self._counted_at = list(rows.annotate(count=Count("pk"))), now
+            self._counts, self._counted_at = list(self._rows.all()), now
         return self._counts
 
 
-_closed = _Closed()
-
-
-def _deliveries() -> Iterator[Sample]:
-    """Messages about alerts that wait, and those of which it is known how they ended."""
-    states = Delivery.objects.values_list("phase", "outcome").order_by("phase", "outcome")
-    for phase, outcome, count in states.annotate(count=Count("pk")):
-        yield series("cpm_deliveries", state=outcome or phase), count
+_ended_backups = _Ended(Backup.objects.filter(phase=BackupPhase.CLOSED))
+_ended_deliveries = _Ended(Delivery.objects.filter(phase=DeliveryPhase.CLOSED))
 
 
 def _database_bytes() -> int:

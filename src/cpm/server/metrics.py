@@ -27,7 +27,7 @@ FAMILIES = {
     "cpm_last_sweep_timestamp_seconds": ("gauge", "When a worker last looked for what is due."),
     "cpm_backups": ("gauge", "Records of backups by status; those that are over of a minute ago."),
     "cpm_alerts": ("gauge", "Alerts whose cause is not gone."),
-    "cpm_deliveries": ("gauge", "Messages about alerts: waiting, delivered, given_up."),
+    "cpm_deliveries": ("gauge", "Messages about alerts by state; those that are over as above."),
     "cpm_queue_jobs": ("gauge", "Jobs that could be done now and wait for a worker."),
     "cpm_queue_oldest_job_seconds": ("gauge", "How long the first of them has waited."),
     "cpm_workers": ("gauge", "Workers that have given a sign of life."),

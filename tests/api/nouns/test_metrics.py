@@ -6,10 +6,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from cpm.kernel import clock
 from cpm.models.backups import Backup
+from cpm.models.notifications import Delivery
 from cpm.server import certificate
 from cpm.server.data import DataDirectory
 from tests.api.cast import Caller
@@ -135,8 +138,10 @@ def test_the_server_is_ready_when_its_tables_are(db: None) -> None:
     assert (answer.status_code, answer.content) == (200, b"ok\n")
 
 
+@pytest.mark.usefixtures("simulator")  # sets the clock right again
 def test_messages_are_counted_by_what_became_of_them(root: Caller, settings: Any) -> None:
     settings.ENVIRONMENT = replace(settings.ENVIRONMENT, webhook_networks=("127.0.0.0/8",))
+    clock.set_offset(timedelta(minutes=2))  # whatever other tests have counted is old
 
     def states() -> dict[str, float]:
         found = numbers()
@@ -148,7 +153,25 @@ def test_messages_are_counted_by_what_became_of_them(root: Caller, settings: Any
         create(root, f"/notifications/channels/{channel['id']}/test/", {})
         assert states() == {'cpm_deliveries{state="waiting"}': 1}
         drain()
-        assert states() == {'cpm_deliveries{state="delivered"}': 1}
+    over = {'cpm_deliveries{state="waiting"}': 0, 'cpm_deliveries{state="delivered"}': 1}
+    clock.set_offset(timedelta(minutes=4))
+    assert states() == over
+    Delivery.objects.all().delete()
+    assert states() == over
+    clock.set_offset(timedelta(minutes=5))
+    assert states() == {'cpm_deliveries{state="waiting"}': 0}
+
+
+def test_messages_that_wait_are_found_without_reading_those_that_are_over(db: None) -> None:
+    with CaptureQueriesContext(connection) as asked:
+        numbers()
+    (waiting,) = [each["sql"] for each in asked if 'cpm_delivery"."due_at"' in each["sql"]]
+    with connection.cursor() as cursor:
+        # Where there are hardly any rows, every index is a detour.
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute(f"EXPLAIN {waiting}")
+        plan = " ".join(line for (line,) in cursor.fetchall())
+    assert "delivery_due" in plan
 
 
 def test_how_records_have_ended_is_counted_once_a_minute(estate: Estate) -> None:
