@@ -2,17 +2,19 @@
 
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
-from cpm.archive import packs, reader, repository
-from cpm.archive.blobs import BLOCK_BYTES
-from cpm.archive.checks import EVERYTHING, Check, Portion
+from cpm.archive import packs, reader, repository, tables
+from cpm.archive.blobs import BLOCK_BYTES, Encoding, digest_of
+from cpm.archive.checks import EVERYTHING, NOTHING, Check, Portion
 from cpm.archive.errors import ArchiveError, Damaged
 from cpm.archive.manifests import PREFIX, Manifest
 from cpm.archive.repository import Repository
 from cpm.archive.store import MemoryStore
-from tests.archive.volumes import Copier, noise, subject, text
+from cpm.archive.tables import Tables
+from tests.archive.volumes import Copier, misname, noise, subject, text
 
 BLOCKS = {0: noise(0), 1: text(1), 2: noise(2), 9: text(9)}
 
@@ -156,3 +158,36 @@ def test_a_pack_in_the_place_of_another_is_found(archive: Repository, copy: Mani
     assert check(archive)
     found, _ = read(archive, copy)
     assert found.items() <= BLOCKS.items()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"digest": digest_of(noise(7))}, {"offset": 25}, {"length": 9}, {"encoding": Encoding.RAW}],
+    ids=lambda wrong: next(iter(wrong)),
+)
+def test_a_page_that_names_what_its_packs_do_not_have_is_found_with_its_blocks(
+    archive: Repository, copy: Manifest, wrong: dict[str, object]
+) -> None:
+    bad = misname(archive, copy, 1, **wrong)
+    assert check(archive) == [f"{bad.name} block 1"]
+    _, lost = read(archive, bad)
+    assert lost == ["block 1"]
+    # What reads no data does not compare it; what reads all of it in parts does.
+    assert check(archive, NOTHING) == []
+    parts = [told for number in range(5) for told in check(archive, Portion(number, 5))]
+    assert parts == [f"{bad.name} block 1"]
+
+
+def test_tables_are_read_in_bounded_memory_however_long_they_are(
+    archive: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "_USUAL_BYTES", 200)
+    manifest = Copier(archive, pack_bytes=5 * BLOCK_BYTES).copy(
+        {block: noise(block) for block in range(20)}
+    )
+    known = Tables(archive, most_bytes=500)
+    places = archive.page(manifest.pages[0])
+    assert not any(known.deny(place) for place in [*places.values(), *places.values()])
+    assert all(known.deny(replace(place, length=7)) for place in places.values())
+    # A page is no block.
+    assert known.deny(manifest.pages[0].place)

@@ -28,6 +28,8 @@ def test_what_is_written_is_read_whole_and_in_part(store: Store) -> None:
     assert store.read_range("packs/00/a", 2, 3) == b"234"
     assert store.read_range("packs/00/a", 8, 10) == b"89"
     assert store.read_range("packs/00/a", 10, 5) == b""
+    assert store.read_end("packs/00/a", 3) == b"789"
+    assert store.read_end("packs/00/a", 30) == b"0123456789"
 
 
 def test_what_is_not_there_is_told(store: Store) -> None:
@@ -35,6 +37,8 @@ def test_what_is_not_there_is_told(store: Store) -> None:
         store.read("packs/00/a")
     with pytest.raises(NotFound):
         store.read_range("packs/00/a", 0, 1)
+    with pytest.raises(NotFound):
+        store.read_end("packs/00/a", 1)
 
 
 def test_the_second_of_a_name_is_refused_where_it_must_be_new(store: Store) -> None:

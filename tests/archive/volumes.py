@@ -2,14 +2,15 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
-from cpm.archive import reader, writer
-from cpm.archive.blobs import BLOCK_BYTES
+from cpm.archive import blobs, packs, pages, reader, writer
+from cpm.archive.blobs import BLOCK_BYTES, Kind
 from cpm.archive.errors import Damaged, Locked
 from cpm.archive.manifests import Manifest, PagePlace
+from cpm.archive.packs import PackBuilder
 from cpm.archive.repository import Repository
 from cpm.archive.store import MemoryStore, Stored
 from cpm.archive.writer import AtOnce, Checkpoint, Known, RangeWriter, Subject
@@ -140,3 +141,16 @@ class Copier:
         """Put the manifest."""
         self.now += timedelta(seconds=1)
         return writer.publish(self.repository, about, self.now, changed, based_on)
+
+
+def misname(archive: Repository, manifest: Manifest, block: int, **wrong: object) -> Manifest:
+    """Publish a copy of the copy whose first page says something wrong of the place of a block."""
+    found = manifest.pages[0]
+    places = archive.page(found)
+    places[block] = replace(places[block], **wrong)  # type: ignore[arg-type]
+    pack = PackBuilder(archive.key)
+    place = pack.add(blobs.encode(Kind.PAGE, pages.encode(places)))
+    archive.store.write(packs.name_of(pack.id), *pack.finish())
+    changed = {found.page: PagePlace.of(found.page, len(places), place)}
+    about = Subject(snapshot={"id": "snap-misnamed"}, volume=manifest.volume)
+    return Copier(archive).publish(changed, about, manifest)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from cpm.archive import manifests, packs, writer
+from cpm.archive.blobs import digest_of
 from cpm.archive.collector import GRACE
 from cpm.archive.manifests import Manifest
 from cpm.archive.repository import Repository
@@ -16,7 +17,7 @@ from cpm.kernel import clock
 from cpm.models.alerts import Alert
 from cpm.models.events import Event, Stream
 from cpm.models.repositories import ArchiveDamage, S3Repository
-from tests.archive.volumes import Copier, came_back, noise, text
+from tests.archive.volumes import Copier, came_back, misname, noise, text
 from tests.engine.archiving import Vault, copies_of, s3_policy
 from tests.engine.conftest import Later
 from tests.engine.world import REGION, World
@@ -157,6 +158,18 @@ def test_damage_is_told_by_the_copies_and_blocks_that_suffer_until_it_is_mended(
     pass_days(world, DAYS + 1)
     row.refresh_from_db()
     assert row.last_verified_at is not None
+
+
+def test_a_page_that_names_what_is_not_there_is_told_by_its_blocks(
+    world: World, archive: Repository, copy: Manifest
+) -> None:
+    bad = misname(archive, copy, 1, digest=digest_of(noise(7)))
+    pass_days(world, DAYS + 3)
+    assert f"1 copies suffer ({bad.name}): 1 blocks" in alert().message
+    assert f"{bad.name} block 1" in alert().message
+    writer.retire(archive, bad.name)
+    pass_days(world, 1)
+    assert not Alert.objects.filter(resolved_at=None).exists()
 
 
 def test_missing_packs_are_told_the_same_day_and_forgotten_with_the_copies(

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from cpm.archive import packs
-from cpm.archive.blobs import Place, decode
+from cpm.archive import packs, pages
+from cpm.archive.blobs import Kind, Place, decode
 from cpm.archive.errors import Damaged, NotFound
 from cpm.archive.manifests import Manifest, PagePlace
+from cpm.archive.pages import Places
 from cpm.archive.repository import Repository
 from cpm.archive.store import Stored
+from cpm.archive.tables import Tables
 
 # A pack and an offset in it, and what is wrong there.
 At = tuple[bytes, int]
@@ -69,6 +71,7 @@ class Check:
         self._repository = repository
         self._read = read
         self._progress = progress
+        self._tables = Tables(repository)
         self._sizes: dict[bytes, int] = {}
         self._bad: dict[At, str] = {}
 
@@ -78,7 +81,7 @@ class Check:
         Each damage names the copy and the block that suffer.
         """
         self._look_at_packs()
-        follow = Follow(self._repository, self._wrong, self.checked)
+        follow = Follow(self._repository, self._wrong, self.checked, self._tables)
         for name in list(self._repository.names()):
             yield from follow.manifest(name)
             self._progress(self.checked)
@@ -90,7 +93,7 @@ class Check:
                 continue
             self._sizes[pack] = stored.size
             if self._read.has(pack):
-                self._bad |= _read(self._repository, stored, pack, self.checked)
+                self._bad |= _read(self._repository, stored, pack, self.checked, self._tables)
                 self._progress(self.checked)
 
     def _wrong(self, place: Place) -> str:
@@ -111,11 +114,16 @@ class Follow:
     """
 
     def __init__(
-        self, repository: Repository, wrong: Callable[[Place], str], checked: Checked
+        self,
+        repository: Repository,
+        wrong: Callable[[Place], str],
+        checked: Checked,
+        tables: Tables,
     ) -> None:
         self._repository = repository
         self._wrong = wrong
         self._checked = checked
+        self._tables = tables
         self._good_pages: set[Place] = set()
 
     def manifest(self, name: str) -> Iterator[Damaged]:
@@ -135,29 +143,37 @@ class Follow:
 
     def _page(self, manifest: Manifest, found: PagePlace) -> Iterator[Damaged]:
         why = self._wrong(found.place)
-        if why:
-            yield Damaged(f"{manifest.name} page {found.page}", why)
-            return
         try:
             places = self._repository.page(found)
         except Damaged as damage:
-            yield Damaged(f"{manifest.name} {damage.what}", damage.why)
+            yield Damaged(f"{manifest.name} {damage.what}", why or damage.why)
+            return
+        # A page that is bad and can be read may name what is not there.
+        misnamed = dict(self._misnamed(places)) if why else {}
+        if why and not misnamed:
+            yield Damaged(f"{manifest.name} page {found.page}", why)
             return
         for block, place in places.items():
             self._checked.blocks += 1
-            why = self._wrong(place)
-            if why:
-                yield Damaged(f"{manifest.name} block {block}", why)
+            lost = misnamed.get(block) or self._wrong(place)
+            if lost:
+                yield Damaged(f"{manifest.name} block {block}", lost)
+
+    def _misnamed(self, places: Places) -> Iterator[tuple[int, str]]:
+        for block, place in places.items():
+            if self._tables.deny(place):
+                yield block, f"its page names what {packs.name_of(place.pack)} does not have"
 
 
 def read(repository: Repository, portion: Portion, checked: Checked) -> Bad:
-    """Read a portion of the packs, and say what is not what their tables tell."""
+    """Read a portion of the packs, and say what is not what tables tell."""
     bad: dict[At, str] = {}
+    tables = Tables(repository)
     for prefix in portion.prefixes():
         for stored in repository.store.list(prefix):
             pack = packs.id_of(stored.name)
             if pack is not None and portion.has(pack):
-                bad |= _read(repository, stored, pack, checked)
+                bad |= _read(repository, stored, pack, checked, tables)
     return bad
 
 
@@ -178,7 +194,7 @@ def who_suffers(
         guilty.update([found] if found else [])
         return bad[found] if found else ""
 
-    follow = Follow(repository, wrong, Checked())
+    follow = Follow(repository, wrong, Checked(), Tables(repository))
     for name in list(repository.names()) if names is None else names:
         for damage in follow.manifest(name):
             lose(damage)
@@ -191,8 +207,11 @@ def at_fault(bad: Bad, place: Place) -> At | None:
     return next((each for each in candidates if each in bad), None)
 
 
-def damaged_blobs(repository: Repository, pack: bytes) -> Iterator[tuple[int, str]]:
-    """The offsets in a pack at which it is not what its table says; 0 for the whole of it."""
+def damaged_blobs(repository: Repository, pack: bytes, tables: Tables) -> Iterator[tuple[int, str]]:
+    """The offsets in a pack at which it is not what its table says; 0 for the whole of it.
+
+    And those of pages that name what the tables of other packs do not say.
+    """
     name = packs.name_of(pack)
     try:
         content = repository.store.read(name)
@@ -208,12 +227,23 @@ def damaged_blobs(repository: Repository, pack: bytes) -> Iterator[tuple[int, st
         place = each.place
         try:
             stored = content[place.offset : place.offset + place.length]
-            decode(place, seal.open(stored, place.offset), each.kind.name)
+            blob = decode(place, seal.open(stored, place.offset), each.kind.name)
+            if each.kind is Kind.PAGE:
+                _compare(pages.decode(blob, 0, each.kind.name), tables)
         except Damaged as damage:
             yield place.offset, f"{name} is damaged there: {damage.why}"
 
 
-def _read(repository: Repository, stored: Stored, pack: bytes, checked: Checked) -> dict[At, str]:
+def _compare(named: Places, tables: Tables) -> None:
+    """Raise `Damaged` for a page that names what tables do not."""
+    misnamed = sum(1 for place in named.values() if tables.deny(place))
+    if misnamed:
+        raise Damaged(Kind.PAGE.name, f"{misnamed} of its blocks are not where it says")
+
+
+def _read(
+    repository: Repository, stored: Stored, pack: bytes, checked: Checked, tables: Tables
+) -> dict[At, str]:
     checked.packs += 1
     checked.read_bytes += stored.size
-    return {(pack, offset): why for offset, why in damaged_blobs(repository, pack)}
+    return {(pack, offset): why for offset, why in damaged_blobs(repository, pack, tables)}

@@ -2,8 +2,10 @@
 
 import os
 import struct
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from cpm.archive.blobs import Blob, Encoding, Kind, Place, digest_of
 from cpm.archive.errors import Damaged
@@ -15,7 +17,9 @@ PREFIX = "packs/"
 
 _MAGIC, _END = b"CPMPACK1", b"CPMPEND1"
 _ENTRY = struct.Struct(">BBHIII32s")
+_OFFSET = 4  # among the fields of an entry
 _TRAILER = struct.Struct(">II32s8s")
+TRAILER_BYTES = _TRAILER.size
 
 
 def name_of(pack: bytes) -> str:
@@ -77,19 +81,56 @@ class PackBuilder:
         self.size += len(part)
 
 
+class Trailer(NamedTuple):
+    """Where the table is, and its SHA-256 as it is stored."""
+
+    offset: int
+    length: int
+    digest: bytes
+
+
 def entries(content: bytes, pack: bytes, key: Key) -> list[Entry]:
     """What a whole pack says that it holds; raises `Damaged`."""
     what = name_of(pack)
     head = len(_MAGIC) + ID_BYTES
-    if len(content) < head + _TRAILER.size or content[:head] != _MAGIC + pack:
+    if len(content) < head + TRAILER_BYTES or content[:head] != _MAGIC + pack:
         raise Damaged(what, "it is no pack")
-    offset, length, digest, end = _TRAILER.unpack(content[-_TRAILER.size :])
-    table = content[offset : offset + length]
-    if end != _END or offset + length + _TRAILER.size != len(content):
+    trailer = trailer_of(content, what)
+    if trailer.offset + trailer.length + TRAILER_BYTES != len(content):
         raise Damaged(what, "it is cut off")
-    if digest_of(table) != digest:
-        raise Damaged(what, "the SHA-256 of its table differs")
-    return list(_unpacked(key.seal(pack, PACK).open(table, offset), pack, what))
+    table = content[trailer.offset : trailer.offset + trailer.length]
+    return list(_unpacked(opened(table, trailer, pack, key), pack, what))
+
+
+def trailer_of(end: bytes, what: str) -> Trailer:
+    """The trailer of a pack of which this is the end; raises `Damaged`."""
+    if len(end) < TRAILER_BYTES:
+        raise Damaged(what, "it is no pack")
+    offset, length, digest, mark = _TRAILER.unpack(end[-TRAILER_BYTES:])
+    if mark != _END:
+        raise Damaged(what, "it is cut off")
+    return Trailer(offset, length, digest)
+
+
+def opened(table: bytes, trailer: Trailer, pack: bytes, key: Key) -> bytes:
+    """The table of a pack, verified and decrypted; raises `Damaged`."""
+    if digest_of(table) != trailer.digest:
+        raise Damaged(name_of(pack), "the SHA-256 of its table differs")
+    return key.seal(pack, PACK).open(table, trailer.offset)
+
+
+def look_up(table: bytes, pack: bytes, offset: int) -> Entry | None:
+    """What a table says that begins there; raises `Damaged`."""
+
+    def offset_of(number: int) -> int:
+        return int(_ENTRY.unpack_from(table, number * _ENTRY.size)[_OFFSET])
+
+    count = len(table) // _ENTRY.size
+    at = bisect_left(range(count), offset, key=offset_of)
+    if at == count or offset_of(at) != offset:
+        return None
+    (entry,) = _unpacked(table[at * _ENTRY.size :][: _ENTRY.size], pack, name_of(pack))
+    return entry
 
 
 def _packed(entry: Entry) -> bytes:

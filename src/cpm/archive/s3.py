@@ -59,12 +59,11 @@ class S3Store:
 
     def read_range(self, name: str, offset: int, length: int) -> bytes:
         """As `Store` says."""
-        try:
-            return self._read(name, {"range": f"bytes={offset}-{offset + length - 1}"})
-        except Fault as fault:
-            if fault.code == "InvalidRange":
-                return b""
-            raise
+        return self._read_part(name, f"bytes={offset}-{offset + length - 1}")
+
+    def read_end(self, name: str, length: int) -> bytes:
+        """As `Store` says."""
+        return self._read_part(name, f"bytes=-{length}")
 
     def write(self, name: str, *parts: bytes, only_new: bool = False) -> None:
         """As `Store` says. S3 compares the checksum with what has arrived."""
@@ -172,6 +171,14 @@ class S3Store:
             self._lean.send(request)
 
         return attempt
+
+    def _read_part(self, name: str, bytes_: str) -> bytes:
+        try:
+            return self._read(name, {"range": bytes_})
+        except Fault as fault:
+            if fault.code == "InvalidRange":
+                return b""
+            raise
 
     def _read(self, name: str, headers: Mapping[str, str] | None = None) -> bytes:
         request = Request("GetObject", "GET", self._path(name), headers=headers or {})

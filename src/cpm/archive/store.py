@@ -32,6 +32,10 @@ class Store(Protocol):
         """A part of it, shorter where the object ends; raises `NotFound`."""
         ...
 
+    def read_end(self, name: str, length: int) -> bytes:
+        """Its last bytes, all where it has no more; raises `NotFound`."""
+        ...
+
     def write(self, name: str, *parts: bytes, only_new: bool = False) -> None:
         """Put the object, whole or not at all; with `only_new` raises `NameTaken`.
 
@@ -72,6 +76,10 @@ class MemoryStore:
     def read_range(self, name: str, offset: int, length: int) -> bytes:
         """As `Store` says."""
         return self.read(name)[offset : offset + length]
+
+    def read_end(self, name: str, length: int) -> bytes:
+        """As `Store` says."""
+        return self.read(name)[-length:]
 
     def write(self, name: str, *parts: bytes, only_new: bool = False) -> None:
         """As `Store` says."""

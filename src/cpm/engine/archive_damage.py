@@ -15,6 +15,7 @@ from cpm.archive.checks import At, Bad, Portion
 from cpm.archive.collector import Lost
 from cpm.archive.errors import Damaged
 from cpm.archive.repository import Repository
+from cpm.archive.tables import Tables
 from cpm.engine import alerts
 from cpm.engine.alerts import Tally
 from cpm.kernel import clock
@@ -51,8 +52,9 @@ def note_read(repository: S3Repository, portion: Portion, bad: Bad) -> bool:
 def look_again(repository: S3Repository, opened: Repository) -> None:
     """Read damaged packs again."""
     damaged = sorted({pack for pack, _ in _noted(repository)})
+    tables = Tables(opened)
     for pack in damaged[:_MOST_LOOKED_AT]:
-        bad = {(pack, offset): why for offset, why in checks.damaged_blobs(opened, pack)}
+        bad = {(pack, offset): why for offset, why in checks.damaged_blobs(opened, pack, tables)}
         _replace(repository, repository.damages.filter(name=packs.name_of(pack)), _rows(bad))
 
 
