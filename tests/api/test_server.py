@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebServer]:
-    """A server whose root user has very many schedules."""
+    """A server whose root user has very many schedules, and as many lines in his trail."""
     with WebServer(tmp_path_factory.mktemp("web"), CPM_TRUSTED_PROXIES="127.0.0.1") as running:
         with psycopg.connect(running.database.uri) as database:
             database.execute(
@@ -32,6 +32,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebServer]:
                 " allow_on_wednesday, allow_on_thursday, allow_on_friday, allow_on_saturday)"
                 " SELECT u.id, 's' || n, 'D', 1, now(), now(), '[]', true, true, true, true, true,"
                 " true, true FROM cpm_user u, generate_series(1, %s) n",
+                [MANY],
+            )
+            database.execute(
+                "INSERT INTO cpm_auditentry (at, user_id, user_name, delegate_name, event_type,"
+                " object, description, source_address)"
+                " SELECT now(), u.id, 'root', '', 'create schedule', 's' || n, 'planted', ''"
+                " FROM cpm_user u, generate_series(1, %s) n",
                 [MANY],
             )
         yield running
@@ -137,6 +144,26 @@ def test_a_long_list_takes_no_memory(api: Connection, server: WebServer) -> None
     before = server.memory_kib()
     for _ in range(4):
         _when_there_is_room(api).read()
+    assert server.memory_kib() - before < 20_000
+
+
+def test_a_long_report_is_streamed_and_as_a_file_takes_no_memory(
+    api: Connection, server: WebServer
+) -> None:
+    streamed = api.open("GET", "/reports/audit/")
+    assert streamed.headers["Transfer-Encoding"] == "chunked"
+    assert streamed.read().count(b'"planted"') == MANY
+
+    def download() -> None:
+        file = api.open("GET", "/reports/audit/", headers={"Accept": "text/csv"})
+        content = file.read()
+        assert int(file.headers["Content-Length"]) == len(content)
+        assert content.count(b",planted,") == MANY
+
+    download()
+    before = server.memory_kib()
+    for _ in range(2):
+        download()
     assert server.memory_kib() - before < 20_000
 
 

@@ -11,9 +11,10 @@ import pytest
 
 from cpm.kernel import clock
 from cpm.models.accounts import Account
+from cpm.models.audit import AuditEntry
 from cpm.models.notifications import Channel
 from cpm.models.users import User, UserKind
-from tests.api.cast import make_user
+from tests.api.cast import ADDRESS, make_user
 from tests.console.browser import Browser, text_of
 from tests.engine.notifying import SECRET, after, webhook, work
 from tests.receivers import receiver
@@ -176,6 +177,11 @@ def test_a_channel_is_changed_and_removed(user: User, visit: Browser) -> None:
     assert visit.send(f"{path}change/", f"{path}remove/")["Location"] == PAGE
     assert not Channel.objects.exists()
     assert "The channel is removed." in text_of(visit.get(PAGE))
+    trail = AuditEntry.objects.filter(object="night").order_by("pk")
+    assert list(trail.values_list("event_type", "user_name", "source_address")) == [
+        ("update notification channel", "mia", ADDRESS),
+        ("delete notification channel", "mia", ADDRESS),
+    ]
 
 
 def test_channels_of_others_are_not_there_and_root_sees_whose_they_are(

@@ -3,11 +3,12 @@
 import re
 
 from cpm.kernel import clock
+from cpm.models.audit import AuditEntry
 from cpm.models.backups import Backup
 from cpm.models.policies import PolicySchedule
 from cpm.models.schedules import Schedule
 from cpm.models.users import User, UserKind
-from tests.api.cast import Caller, make_user
+from tests.api.cast import ADDRESS, Caller, make_user
 from tests.console.browser import Browser, text_of
 from tests.console.records import backup_of, policy_of
 
@@ -135,3 +136,11 @@ def test_an_api_key_is_made_shown_once_and_revoked(user: User, visit: Browser) -
     visit.send(page, f"{page}revoke/")
     assert obtain("/token/obtain/api_key/", {"api_key": second}).status == 401
     assert "The API is disabled for you" in text_of(visit.get(page))
+    trail = AuditEntry.objects.filter(event_type__contains="API key", source_address=ADDRESS)
+    assert list(trail.order_by("pk").values_list("event_type", "user_name")) == [
+        ("create API key", "mia"),
+        ("create API key", "mia"),
+        ("API key refused", ""),
+        ("revoke API key", "mia"),
+        ("API key refused", ""),
+    ]

@@ -1,7 +1,6 @@
 """Every operation of the contract is there, for the right versions, and answers as promised.
 
-The table says what is promised. What comes with copies to S3 is in it and not there yet; as soon
-as one of these operations is, a test asks for the rule that excuses them to go.
+The table says what is promised.
 """
 
 import re
@@ -16,6 +15,7 @@ from cpm.api.routes import OPERATIONS
 from cpm.api.versions import LATEST
 from cpm.services import tokens
 from tests.api.cast import Answer, Caller
+from tests.api.matrix import MATRIX
 from tests.api.nouns.commands import arguments, commands, have_a_worker, run
 from tests.api.nouns.endpoints import ENDPOINTS, OURS, STATUS, Endpoint, bodies, place
 from tests.api.nouns.estate import Estate, create, keys
@@ -24,6 +24,7 @@ from tests.api.nouns.failing import Writes
 
 Ids = dict[str, int]
 
+PAGE = Path(__file__).parents[3] / "docs" / "operations.md"
 GUIDE = [each for each in ENDPOINTS if each.since != OURS]
 LATER = "1.7"
 # Whoever refreshes a token has obtained one before.
@@ -66,6 +67,20 @@ def test_the_table_has_the_guide_and_what_is_ours() -> None:
     assert len(GUIDE) == 177
     assert len({each.place for each in ENDPOINTS}) == len(ENDPOINTS)
     assert {each.place for each in ENDPOINTS} == {place(one.method, one.path) for one in OPERATIONS}
+
+
+def test_the_page_that_lists_operations_says_what_the_table_does() -> None:
+    rows = re.findall(r"\| `(\w+) (\S+)` \| (\S+) \| (.*) \| (.+) \|", PAGE.read_text())
+    told = {place(method, path): (since, who) for method, path, since, who, _effect in rows}
+    assert told.keys() == {each.place for each in ENDPOINTS}
+    for each in ENDPOINTS:
+        since, who = told[each.place]
+        assert since == ("1.0.0" if each.since == OURS else each.since), each
+        users, _, delegates = who.partition("; delegates")
+        line = MATRIX.get(each.permission)
+        expected = "anybody" if line is None else "root" if line.kinds == "R" else "owners"
+        assert users.split()[0] == expected, each
+        assert set(re.findall("`(.+?)`", delegates)) == (line.switches if line else set()), each
 
 
 def test_an_operation_is_there_for_the_versions_that_know_it(
@@ -115,6 +130,7 @@ def test_every_operation_does_what_it_is_for_and_refuses_nonsense(
     root: Caller, estate: Estate, everything: Ids, writes: Writes, terminal: Path
 ) -> None:
     check_commands(arguments(root, everything, terminal), writes)
+    check_first_versions(estate.caller)
     sent = bodies(estate, root.id)
     # What has gone in AWS does not come back: it goes last.
     for one in sorted(ENDPOINTS, key=lambda each: each.effect == "deletes in AWS"):
@@ -127,6 +143,17 @@ def test_every_operation_does_what_it_is_for_and_refuses_nonsense(
                 body = {field.name: token(root, one) for field in one.operation.body or ()}
             check_conditions(root, one, _unvalidated(path), body)
             check_effect(root, one, _unvalidated(path), body, writes)
+
+
+def check_first_versions(owner: Caller) -> None:
+    """The types of snapshots that came with the second version are not in the first's report."""
+    later = {"redshift_clusters", "dynamodb_tables", "copy_to_s3"}
+    types = {
+        version: {line["type"] for line in owner.using(version).get("/reports/snapshots/").json}
+        for version in ("1.0.0", "1.1.0")
+    }
+    assert types["1.1.0"] - types["1.0.0"] == later
+    assert "volumes" in types["1.0.0"]
 
 
 def check_conditions(who: Caller, one: Endpoint, path: str, body: object) -> None:
