@@ -11,7 +11,7 @@ die at two of them is to die at the same place of the program.
 
 import re
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -86,22 +86,28 @@ class Fate:
 
 @dataclass
 class AtNewKind:
-    """Dies once, at the first point of a kind that nobody has met; `met` is everybody's."""
+    """Dies at points of kinds that nobody has met, `most` times; `met` is everybody's."""
 
-    met: set[str]
-    _has_died: bool = False
+    met: set[str] = field(default_factory=set)
+    most: float = 1
 
     def __call__(self, passed: Sequence[str]) -> bool:
-        if self._has_died or passed[-1] in self.met:
+        if not self.most or passed[-1] in self.met:
             return False
         self.met.add(passed[-1])
-        self._has_died = True
+        self.most -= 1
         return True
 
 
-def is_number(number: int, kind: str, passed: Sequence[str]) -> bool:
-    """Whether it is this one of its kind."""
-    return passed[-1] == kind and passed.count(kind) == number
+@dataclass(frozen=True)
+class AtLast:
+    """Dies at the last of all points of a kind, where there were so many and more than one."""
+
+    counts: Mapping[str, int]
+
+    def __call__(self, passed: Sequence[str]) -> bool:
+        count = self.counts.get(passed[-1], 0)
+        return count > 1 and passed.count(passed[-1]) == count
 
 
 @contextmanager

@@ -1,20 +1,14 @@
 """Whatever dies at whatever point: what was wanted is done once, and the record says so."""
 
 import random
-from collections import Counter
 from collections.abc import Callable
-from functools import partial
-from typing import TypeVar
 
 import pytest
 
-from cpm.engine import queue
 from cpm.models.backups import Backup
-from cpm.models.budgets import ApiBudget
-from tests.crash.death import AtNewKind, Fate, Killed, is_number, mortal
+from tests.crash.death import Fate
 from tests.crash.dr_stories import DrStory, EncryptedDrStory, MovingStory, UndoneDrStory
 from tests.crash.notice_stories import NoticeStory
-from tests.crash.s3_stories import S3Story, Shelf
 from tests.crash.stories import (
     BackupStory,
     DeletionStory,
@@ -24,13 +18,11 @@ from tests.crash.stories import (
     Story,
     UndoneRecoveryStory,
     VolumeRecoveryStory,
-    check_quiet,
     with_initial_ami,
 )
 from tests.crash.tag_stories import CleanupStory, ScanStory
+from tests.crash.telling import crash_at_every_point, tell
 from tests.crash.time import TimedWorld
-
-Told = TypeVar("Told", bound=Story)
 
 
 def test_a_backup_survives_a_crash_at_every_point(world: TimedWorld) -> None:
@@ -84,11 +76,6 @@ def test_copies_elsewhere_survive_a_crash_at_every_point(
     crash_at_every_point(world, lambda: make(world))
 
 
-def test_a_copy_in_s3_survives_a_crash_at_every_point(world: TimedWorld) -> None:
-    shelf = Shelf(world)
-    crash_at_every_point(world, lambda: S3Story(shelf))
-
-
 def test_a_launch_of_an_initial_ami_survives_a_crash_at_every_point(world: TimedWorld) -> None:
     backup = with_initial_ami(world)
     crash_at_every_point(world, lambda: InitialAmiRecoveryStory(world, backup))
@@ -116,44 +103,3 @@ def test_a_server_that_dies_again_and_again_gets_there_in_the_end(
 def protected(world: TimedWorld) -> Backup:
     """A backup to recover from."""
     return world.backup(BackupStory(world).policy)
-
-
-def crash_at_every_point(world: TimedWorld, make: Callable[[], Story]) -> None:
-    """Tell the story again and again, with a crash at the first and the last point of each kind."""
-    met: set[str] = set()
-    while tell(world, make, fate := Fate(AtNewKind(met))):
-        pass
-    for kind, count in Counter(fate.passed).items():
-        if count > 1:
-            tell(world, make, Fate(partial(is_number, count, kind)))
-
-
-def tell(world: TimedWorld, make: Callable[[], Told], fate: Fate) -> int:
-    """Tell a story to its end, through all crashes that are its fate; says how many."""
-    # What is under way, and cleanup, now and then, are no part of the story.
-    world.work()
-    story = make()
-    # Nor are the calls of those before it.
-    ApiBudget.objects.all().delete()
-    crashes = 0
-    try:
-        while not comes_to_its_end(world, story, fate):
-            crashes += 1
-            queue.take_over_stalled(silent_seconds=0)
-        check_quiet()
-        story.check()
-    except Exception as error:
-        error.add_note(str(fate))
-        raise
-    return crashes
-
-
-def comes_to_its_end(world: TimedWorld, story: Story, fate: Fate) -> bool:
-    """Work on the story until nothing is open, or until the process dies."""
-    try:
-        with mortal(fate):
-            story.ask()
-            world.drain()
-    except Killed:
-        return False
-    return True

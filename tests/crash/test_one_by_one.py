@@ -16,8 +16,8 @@ from tests.crash.one_by_one import (
     Warehouses,
 )
 from tests.crash.stories import Story, check_quiet
+from tests.crash.telling import crash_at_every_point
 from tests.crash.test_bad_weather import FAULTS
-from tests.crash.test_every_point import crash_at_every_point
 from tests.crash.time import TimedWorld
 
 # Clusters are protected as databases are, and recovered as nothing else is.

@@ -15,7 +15,7 @@ from cpm.models.scripts import ScriptOutcome, ScriptRun
 from tests.crash.death import Fate
 from tests.crash.processes import LATE, a_fleet, die_at, kill
 from tests.crash.stories import BackupStory, Story, check_quiet, is_over
-from tests.crash.test_every_point import crash_at_every_point, tell
+from tests.crash.telling import crash_at_every_point, tell
 from tests.crash.time import TimedWorld
 from tests.engine.server_scripts import Scripts
 from tests.engine.world import instance_target, refs_of, volume_target
