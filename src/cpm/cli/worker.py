@@ -23,7 +23,7 @@ def worker(
     ] = None,
     server: Annotated[
         str,
-        typer.Option(help="Copy what the server at this URL assigns, as worker machines do."),
+        typer.Option(help="Do what the server at this URL assigns, as worker machines do."),
     ] = "",
     token_file: Annotated[
         Path | None, typer.Option(help="With --server: the file with the machine's token.")

@@ -4,24 +4,18 @@ A range is theirs from the claim until it is done, given back, or taken away; wh
 has it no longer changes nothing.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any, Protocol
 
 import structlog
 from django.db import connection, transaction
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 
-from cpm.archive.errors import ArchiveError
+from cpm.archive.errors import ArchiveError, Damaged, LineageBroken
 from cpm.aws import lending
-from cpm.engine import (
-    accounts,
-    machine_ranges,
-    machine_rights,
-    machines,
-    s3_blocks,
-    s3_copies,
-    s3_ranges,
-)
+from cpm.engine import accounts, machine_copies, machine_restores, machines, s3_blocks
 from cpm.engine.budget import SharedBudget
+from cpm.engine.machine_rights import Way
 from cpm.engine.machine_tokens import NotYours
 from cpm.engine.queue import Overtaken
 from cpm.kernel import clock
@@ -29,7 +23,6 @@ from cpm.kernel.faults import Fault, FaultKind
 from cpm.machine import wire
 from cpm.models.accounts import Account
 from cpm.models.machines import WorkerMachine
-from cpm.models.s3_copies import S3Copy, S3CopyPhase, S3CopyRange
 
 log = structlog.get_logger(__name__)
 
@@ -37,39 +30,72 @@ log = structlog.get_logger(__name__)
 ASK_AGAIN_SECONDS = 5.0
 # So many ranges that it gives back one after the other, without a checkpoint.
 MOST_FAULTS = 5
+# A machine that gives back what has failed gets it again no sooner.
+_PAUSE = timedelta(seconds=30)
 # What the repository's or the snapshot's side cannot lend keys for will pass.
 _PASSING = (FaultKind.THROTTLED, FaultKind.TRANSIENT, FaultKind.UNKNOWN)
 
 
+class Kind(Protocol):
+    """What is done with the ranges of one kind: those of copies, or those of restores."""
+
+    def of(self, machine: WorkerMachine) -> QuerySet[Any]:
+        """Those of the machine's that are still wanted, with all that they are about."""
+        ...
+
+    def assignment(self, piece: Any) -> wire.Assignment:
+        """What there is to do. Raises `ArchiveError` and Fault where the repository is shut."""
+        ...
+
+    def way(self, piece: Any, side: wire.Side) -> Way:
+        """How a machine gets at one side of it."""
+        ...
+
+    def save(self, piece: Any, told: wire.Told) -> None:
+        """Keep a checkpoint. Raises Overtaken."""
+        ...
+
+    def change(self, piece: Any, **changes: Any) -> None:
+        """Change a range that is still as it was read. Raises Overtaken."""
+        ...
+
+    def fail(self, piece: Any, error: ArchiveError | Fault) -> None:
+        """Have it tried again if it is worth that. Raises Overtaken."""
+        ...
+
+
+_KINDS: dict[wire.Kind, Kind] = {"copy": machine_copies, "restore": machine_restores}
+
+
 def claim(machine: WorkerMachine, _told: wire.Alive) -> wire.Claimed:
-    """The next range that the machine is to copy, if there is one."""
+    """The next range that the machine is to do, if there is one."""
     with transaction.atomic():
-        piece = _next(machine)
-        if piece is None:
+        kind, piece = _next(machine)
+        if kind is None:
             return wire.Claimed(wait_seconds=ASK_AGAIN_SECONDS)
         now = clock.now()
-        piece.claimed_at, piece.version = now, piece.version + 1
-        piece.save(update_fields=["claimed_at", "version"])
+        kind.change(piece, claimed_at=now)
         WorkerMachine.objects.filter(pk=machine.pk).update(worked_at=now)
     try:
-        return wire.Claimed(assignment=machine_ranges.assignment(piece))
+        return wire.Claimed(assignment=kind.assignment(piece))
     except (ArchiveError, Fault) as error:
-        machine_ranges.fail(piece, error)
+        _fail(kind, piece, error)
     return wire.Claimed(wait_seconds=ASK_AGAIN_SECONDS)
 
 
 def checkpoint(machine: WorkerMachine, told: wire.Told) -> wire.Answered:
     """Keep how far the machine has come with a range; says whether to go on with it."""
     over = wire.Answered(version=told.held.version, go_on=False)
+    kind = _KINDS[told.held.kind]
     # What is done is not claimed any longer; it may be told again all the same.
-    piece = _related(machine.ranges.all()).filter(pk=told.held.range_id).first()
-    if piece is None or s3_ranges.is_late(piece.copy):
+    piece = kind.of(machine).filter(pk=told.held.range_id).first()
+    if piece is None:
         return over
-    if not machine_ranges.is_told_already(piece, told):
+    if not _is_told_already(piece, told):
         if piece.version != told.held.version:
             return over
         try:
-            machine_ranges.save(piece, told)
+            kind.save(piece, told)
         except Overtaken:
             return over
         WorkerMachine.objects.filter(pk=machine.pk).update(worked_at=clock.now(), attempts=0)
@@ -80,25 +106,29 @@ def checkpoint(machine: WorkerMachine, told: wire.Told) -> wire.Answered:
 
 def failed(machine: WorkerMachine, told: wire.Failed) -> wire.Answered:
     """The machine gives a range back, with its reason."""
-    piece = _claimed(machine).filter(pk=told.held.range_id, version=told.held.version).first()
+    kind = _KINDS[told.held.kind]
+    piece = _claimed(machine, told.held).filter(version=told.held.version).first()
     if piece is not None:
         log.info("range.given_back", range=piece.pk, reason=told.reason, message=told.message)
-        machine_ranges.give_back(piece, told)
+        if told.reason == "stopped":
+            kind.change(piece, machine=None, claimed_at=None, due_at=clock.now())
+        else:
+            _fail(kind, piece, _error_of(told))
         if told.reason == "fault":
             _count_fault(machine, told.message)
     return wire.Answered(version=told.held.version, go_on=False)
 
 
 def keys(machine: WorkerMachine, wish: wire.Wish) -> wire.Lent:
-    """Keys for one side of a range that the machine has, narrowed to what its copy needs.
+    """Keys for one side of a range that the machine has, narrowed to what that needs.
 
     Where AWS lends none, the machine is of no use and is ended. Raises `NotYours` and Fault.
     """
-    piece = _related(_claimed(machine)).filter(pk=wish.held.range_id).first()
+    piece = _claimed(machine, wish.held).first()
     if piece is None:
         raise NotYours
     try:
-        return _lent(machine, piece.copy, wish.side)
+        return _lent(machine, _KINDS[wish.held.kind].way(piece, wish.side))
     except Fault as fault:
         if fault.kind not in _PASSING:
             machines.give_up_on(machine, f"no keys can be lent to worker machines: {fault}")
@@ -107,7 +137,7 @@ def keys(machine: WorkerMachine, wish: wire.Wish) -> wire.Lent:
 
 
 def index(machine: WorkerMachine, held: wire.Held) -> wire.Index:
-    """What the repository of a range that the machine has may have of blocks already."""
+    """What the repository of a copy that the machine has a range of may have of blocks already."""
     repository_id = _repository_of(machine, held)
     if repository_id is None:
         return wire.Index()
@@ -147,51 +177,69 @@ def throttled(machine: WorkerMachine, calls: wire.Calls) -> wire.Granted:
 def alive(machine: WorkerMachine, told: wire.Alive) -> wire.GoOn:
     """A sign of life; which of the ranges are still the machine's."""
     due_at = clock.now() + machines.TRUST
-    still = [each.range_id for each in told.held if _prolong(machine, each, due_at)]
-    return wire.GoOn(held=still)
+    return wire.GoOn(held=[each for each in told.held if _prolong(machine, each, due_at)])
 
 
 def _prolong(machine: WorkerMachine, held: wire.Held, due_at: datetime) -> bool:
     """Keep others from a range for a while, if it is the machine's."""
-    is_its = Q(pk=held.range_id, version=held.version, copy__phase=S3CopyPhase.RUNNING)
-    return bool(_claimed(machine).filter(is_its).update(due_at=due_at))
+    # A checkpoint may have been told since.
+    still = _claimed(machine, held).filter(version__gte=held.version)
+    return bool(still.update(due_at=due_at))
 
 
-def _next(machine: WorkerMachine) -> S3CopyRange | None:
-    waiting = machine.ranges.filter(is_done=False, claimed_at=None)
-    rows = _related(waiting.filter(copy__phase=S3CopyPhase.RUNNING))
-    return rows.select_for_update(of=("self",), skip_locked=True).order_by("pk").first()
+def _next(machine: WorkerMachine) -> tuple[Kind | None, Any]:
+    """What it is to begin with; whoever waits for a restore waits longest."""
+    for kind in (machine_restores, machine_copies):
+        waiting = kind.of(machine).filter(is_done=False, claimed_at=None, due_at__isnull=False)
+        rows = waiting.select_for_update(of=("self",), skip_locked=True)
+        piece = rows.order_by("pk").first()
+        if piece is not None:
+            return kind, piece
+    return None, None
 
 
-def _claimed(machine: WorkerMachine) -> QuerySet[S3CopyRange]:
-    return machine.ranges.filter(claimed_at__isnull=False)
+def _claimed(machine: WorkerMachine, held: wire.Held) -> QuerySet[Any]:
+    """The range, if the machine is at it."""
+    return _KINDS[held.kind].of(machine).filter(pk=held.range_id, claimed_at__isnull=False)
 
 
 def _repository_of(machine: WorkerMachine, held: wire.Held) -> int | None:
-    """Where the machine's range goes, if it has it still."""
-    found = _claimed(machine).filter(pk=held.range_id)
-    return found.values_list("copy__repository_id", flat=True).first()
+    """Where the copy goes, if the machine is at the range."""
+    piece = _claimed(machine, held).first() if held.kind == "copy" else None
+    return piece.copy.repository_id if piece is not None else None
 
 
-def _related(rows: QuerySet[S3CopyRange]) -> QuerySet[S3CopyRange]:
-    return rows.select_related(*(f"copy__{name}" for name in s3_copies.RELATED))
+def _is_told_already(piece: Any, told: wire.Told) -> bool:
+    """Whether this is what was kept last: the machine has not heard the answer."""
+    if piece.version != told.held.version + 1:
+        return False
+    return bool(piece.is_done if told.is_done else piece.block == told.progress.block)
+
+
+def _fail(kind: Kind, piece: Any, error: ArchiveError | Fault) -> None:
+    """It is tried again, by whomever, if it is worth that. Raises Overtaken."""
+    kind.change(piece, machine=None, claimed_at=None, due_at=clock.now() + _PAUSE)
+    kind.fail(piece, error)
+
+
+def _error_of(told: wire.Failed) -> ArchiveError | Fault:
+    if told.reason == "lineage":
+        return LineageBroken(told.message)
+    if told.reason == "damage":
+        return Damaged(told.message, "a worker machine has found it")
+    return Fault(told.kind, told.message)
 
 
 def _count_fault(machine: WorkerMachine, message: str) -> None:
     """A machine that gets nowhere, since it cannot reach AWS or may not, is given up."""
     WorkerMachine.objects.filter(pk=machine.pk).update(attempts=machine.attempts + 1)
     if machine.attempts + 1 >= MOST_FAULTS:
-        machines.give_up_on(machine, f"machine {machine.instance_id} cannot copy: {message}")
+        machines.give_up_on(machine, f"machine {machine.instance_id} gets nowhere: {message}")
 
 
-def _lent(machine: WorkerMachine, copy: S3Copy, side: wire.Side) -> wire.Lent:
-    if side == "source":
-        aws = accounts.aws_of(machine.account, machine.region)
-        policy = machine_rights.to_read(copy, aws.partition)
-    else:
-        aws = accounts.aws_of(copy.repository.account, copy.repository.aws_region)
-        policy = machine_rights.to_write(copy, aws.partition)
-    lent = lending.lend(aws, f"cpm-machine-{machine.pk}", policy)
+def _lent(machine: WorkerMachine, way: Way) -> wire.Lent:
+    aws = accounts.aws_of(way.account, way.region)
+    lent = lending.lend(aws, f"cpm-machine-{machine.pk}", way.policy(aws.partition))
     if lent.session_token is None or lent.expires_at is None:
         raise Fault(FaultKind.INVALID, "the keys do not end by themselves")
     return wire.Lent(

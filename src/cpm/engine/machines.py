@@ -2,25 +2,25 @@
 
 A machine is a row before AWS is asked for it, and is changed as operations are (see
 docs/design/reconciliation.md): found again by its token, one call that changes anything a look.
-What it is to copy is assigned to it (`S3CopyRange.machine`) and goes back when it ends.
+What it is to do is assigned to it (`machine` of the ranges) and goes back when it ends.
 """
 
-from collections.abc import Collection
 from datetime import datetime, timedelta
+from typing import Any
 
 import structlog
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import F
+from django.db.models import F, QuerySet
 
 from cpm.aws.sessions import Aws
 from cpm.engine import accounts, alerts, identity, jobs, machine_launch, operations, transitions
 from cpm.engine.machine_launch import Unfit
 from cpm.kernel import clock
 from cpm.kernel.faults import Fault, FaultKind
+from cpm.models.accounts import Account
 from cpm.models.alerts import AlertCategory, AlertSeverity
 from cpm.models.machines import MachineOutcome, MachinePhase, WorkerMachine
-from cpm.models.s3_copies import S3Copy, S3CopyRange
 from cpm.models.workers import Worker
 from cpm.resources import machines as in_aws
 
@@ -44,19 +44,20 @@ _PASSING = (FaultKind.THROTTLED, FaultKind.TRANSIENT)
 _NOT_CLOSED = (MachinePhase.PLANNED, MachinePhase.STARTING, MachinePhase.RUNNING)
 
 
-def take(copy: S3Copy, range_ids: Collection[int]) -> bool:
-    """Have a machine copy these ranges of a copy, if there is to be one for the original's place.
+def take(account: Account | None, region: str, ranges: QuerySet[Any]) -> bool:
+    """Have a machine do these ranges, if there is to be one for the account and region.
 
     False where the server's own workers are to do it.
     """
-    worker = _worker_of(copy)
+    found = Worker.objects.filter(account=account, region=region)
+    worker = found.select_related("account", "user").first()
     if worker is None or not _may_launch(worker):
         return False
     with transaction.atomic():
         machine = _open_machine(worker)
-        left = S3CopyRange.objects.filter(pk__in=range_ids, is_done=False)
         # What it had claimed, and has told nothing of for long, it has lost; so has anybody else.
         due_at = clock.now() + TRUST
+        left = ranges.filter(due_at__isnull=False)
         left.update(machine=machine, claimed_at=None, due_at=due_at, version=F("version") + 1)
         if machine.phase == MachinePhase.PLANNED:
             jobs.defer_machines([machine.pk])
@@ -132,14 +133,6 @@ def give_up_on(machine: WorkerMachine, error: str) -> None:
 def _due(machine_id: int) -> WorkerMachine | None:
     rows = WorkerMachine.objects.select_related("account__assume_from_account", "worker__user")
     return rows.filter(pk=machine_id, due_at__lte=clock.now()).first()
-
-
-def _worker_of(copy: S3Copy) -> Worker | None:
-    original = copy.original
-    if original is None or original.account is None:
-        return None
-    found = Worker.objects.filter(account=original.account, region=original.region)
-    return found.select_related("account", "user").first()
 
 
 def _open_machine(worker: Worker) -> WorkerMachine:
@@ -246,7 +239,15 @@ def _watch(machine: WorkerMachine) -> None:
 
 
 def _has_work(machine: WorkerMachine) -> bool:
-    return machine.ranges.filter(is_done=False).exists()
+    return any(left.exists() for left in _left(machine))
+
+
+def _left(machine: WorkerMachine) -> list[QuerySet[Any]]:
+    """What it has to do."""
+    return [
+        ranges.filter(due_at__isnull=False)
+        for ranges in (machine.copy_ranges.all(), machine.restore_ranges.all())
+    ]
 
 
 def _finish(machine: WorkerMachine) -> None:
@@ -312,8 +313,8 @@ def _close(machine: WorkerMachine, error: str) -> None:
 
 def _release(machine: WorkerMachine) -> None:
     """What it had to do is due for anybody; after its row was changed, which new work waits for."""
-    left = S3CopyRange.objects.filter(machine=machine, is_done=False)
-    left.update(machine=None, claimed_at=None, due_at=clock.now(), version=F("version") + 1)
+    for left in _left(machine):
+        left.update(machine=None, claimed_at=None, due_at=clock.now(), version=F("version") + 1)
 
 
 def _count_failure(machine: WorkerMachine, error: str) -> None:
@@ -336,7 +337,7 @@ def _pause(worker: Worker, reason: str) -> None:
         category=AlertCategory.S3_COPY,
         severity=AlertSeverity.WARNING,
         title=f"No worker machine for account {worker.account.name} in {worker.region}",
-        message=f"{reason}. The server's own workers copy meanwhile; a machine is tried again at"
+        message=f"{reason}. The server's own workers do its work; a machine is tried again at"
         f" {until:%Y-%m-%d %H:%M} UTC, or when the worker's settings have been changed.",
     )
 

@@ -4,7 +4,7 @@ A range is one worker's at a time. How far it is, is written every few seconds, 
 update: who is killed costs what he has put since, and who is overtaken stops.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -14,7 +14,7 @@ from django.db import transaction
 from cpm.archive import target
 from cpm.archive.copying import Progress
 from cpm.archive.errors import ArchiveError, Damaged
-from cpm.engine import accounts, archived, jobs, queue, s3_ranges, transitions
+from cpm.engine import accounts, archived, jobs, machines, queue, s3_ranges, transitions
 from cpm.engine.queue import Overtaken
 from cpm.kernel import clock
 from cpm.kernel.faults import Fault
@@ -27,6 +27,10 @@ CHECKPOINT_SECONDS = 2.0
 # What passes is waited for as long as the restore has time; what AWS refuses may yet be allowed.
 PAUSE = timedelta(seconds=30)
 MOST_REFUSALS = 3
+RELATED = (
+    *("restore__copy__snapshot", "restore__start__account__assume_from_account"),
+    "restore__copy__repository__account__assume_from_account",
+)
 
 
 @jobs.RESTORE_RANGE.runs
@@ -35,14 +39,15 @@ def look(range_id: int) -> None:
     piece = _due(range_id)
     if piece is None:
         return
+    start = piece.restore.start
+    if machines.take(start.account, start.region, S3RestoreRange.objects.filter(pk=piece.pk)):
+        return
     # Whoever has it still, but was taken for dead, cannot tell of it any more.
-    _change(piece)
+    change(piece, machine=None, claimed_at=None)
     try:
         _put(piece)
-    except Fault as fault:
-        _learn_from(piece, fault)
-    except ArchiveError as error:
-        _give_up(piece, str(error))
+    except (ArchiveError, Fault) as error:
+        fail(piece, error)
 
 
 @jobs.RESTORE_RANGE.gives_up
@@ -53,14 +58,46 @@ def give_up(range_id: int) -> None:
         _give_up(piece, "an error of the server, which its log describes")
 
 
+def keep(piece: S3RestoreRange, block: int, lost: Sequence[str], done: int, **more: Any) -> None:
+    """Write down how far it is; raises Overtaken where the range is somebody else's."""
+    change(piece, block=block, lost=lost, blocks_done=min(done, piece.blocks), **more)
+
+
+@transaction.atomic
+def finish(piece: S3RestoreRange, lost: Sequence[str]) -> None:
+    """All of it has been put, but for what is lost. Raises Overtaken."""
+    ended = {"is_done": True, "blocks_done": piece.blocks, "due_at": None, "claimed_at": None}
+    change(piece, lost=lost, refusals=0, **ended)
+    jobs.wake_recovery(piece.restore.recovery_id)
+
+
+def fail(piece: S3RestoreRange, error: ArchiveError | Fault) -> None:
+    """It did not go on: have it tried again where that may help. Raises Overtaken."""
+    log.warning("restore.range_failed", range=piece.pk, error=str(error))
+    if isinstance(error, Fault) and error.worth_another_try:
+        change(piece, due_at=clock.now() + PAUSE)
+    elif isinstance(error, Fault) and piece.refusals + 1 < MOST_REFUSALS:
+        later = clock.now() + PAUSE * (piece.refusals + 1)
+        change(piece, due_at=later, refusals=piece.refusals + 1)
+    else:
+        _give_up(piece, str(error))
+
+
+def change(piece: S3RestoreRange, **changes: Any) -> None:
+    """Change a range that is still as it was read; raises Overtaken when somebody was first."""
+    transitions.change_among(piece, S3RestoreRange.objects.all(), **changes)
+
+
+def lost(piece: S3RestoreRange, found: Iterable[str]) -> list[str]:
+    """All that has been lost of the range so far."""
+    return sorted({*piece.lost, *found})
+
+
 def _due(range_id: int) -> S3RestoreRange | None:
     rows = S3RestoreRange.objects.filter(
         pk=range_id, due_at__lte=clock.now(), restore__phase=S3RestorePhase.FILLING
     )
-    return rows.select_related(
-        *("restore__copy__snapshot", "restore__start__account__assume_from_account"),
-        "restore__copy__repository__account__assume_from_account",
-    ).first()
+    return rows.select_related(*RELATED).first()
 
 
 def _put(piece: S3RestoreRange) -> None:
@@ -82,14 +119,10 @@ def _put(piece: S3RestoreRange) -> None:
     )
     if account.overtaken is not None:
         raise account.overtaken
-    lost = account.lost(put.damages)
-    if not put.is_finished:
-        _change(piece, block=put.block, lost=lost, blocks_done=account.done)
-        return
-    with transaction.atomic():
-        done = {"is_done": True, "blocks_done": piece.blocks, "due_at": None}
-        _change(piece, block=put.block, lost=lost, refusals=0, **done)
-        jobs.wake_recovery(restore.recovery_id)
+    if put.is_finished:
+        finish(piece, account.lost(put.damages))
+    else:
+        keep(piece, put.block, account.lost(put.damages), account.done)
 
 
 class _Account:
@@ -100,7 +133,6 @@ class _Account:
         self.overtaken: Overtaken | None = None
         self._piece = piece
         self._done_before = piece.blocks_done
-        self._lost_before = set(piece.lost)
         self._due = clock.monotonic() + CHECKPOINT_SECONDS
 
     def note(self, block: int, damages: Sequence[Damaged]) -> None:
@@ -108,7 +140,7 @@ class _Account:
         if clock.monotonic() < self._due:
             return
         try:
-            _change(self._piece, block=block, lost=self.lost(damages), blocks_done=self.done)
+            keep(self._piece, block, self.lost(damages), self.done)
         except Overtaken as overtaken:
             self.overtaken = overtaken
         self._due = clock.monotonic() + CHECKPOINT_SECONDS
@@ -116,7 +148,7 @@ class _Account:
     @property
     def done(self) -> int:
         """How many blocks have been put."""
-        return min(self._done_before + self.progress.blocks, self._piece.blocks)
+        return self._done_before + self.progress.blocks
 
     def should_stop(self) -> bool:
         """Whether somebody else has it now, it is wanted no more, or this worker is to stop."""
@@ -124,26 +156,11 @@ class _Account:
 
     def lost(self, damages: Sequence[Damaged]) -> list[str]:
         """All that has been lost of the range so far."""
-        return sorted(self._lost_before | {each.what for each in list(damages)})
-
-
-def _learn_from(piece: S3RestoreRange, fault: Fault) -> None:
-    """It did not go on: try again where that may help."""
-    log.warning("restore.range_failed", range=piece.pk, fault=str(fault))
-    if fault.worth_another_try:
-        _change(piece, due_at=clock.now() + PAUSE)
-    elif piece.refusals + 1 < MOST_REFUSALS:
-        later = clock.now() + PAUSE * (piece.refusals + 1)
-        _change(piece, due_at=later, refusals=piece.refusals + 1)
-    else:
-        _give_up(piece, str(fault))
+        # Other threads may add to them.
+        return lost(self._piece, [each.what for each in list(damages)])
 
 
 def _give_up(piece: S3RestoreRange, error: str) -> None:
     with transaction.atomic():
-        _change(piece, error=error, due_at=None)
+        change(piece, error=error, due_at=None)
         jobs.wake_recovery(piece.restore.recovery_id)
-
-
-def _change(piece: S3RestoreRange, **changes: Any) -> None:
-    transitions.change_among(piece, S3RestoreRange.objects.all(), **changes)

@@ -17,7 +17,7 @@ from cpm.archive.blobs import BLOCK_BYTES
 from cpm.archive.errors import ArchiveError
 from cpm.archive.manifests import PagePlace
 from cpm.archive.pages import PAGE_BLOCKS
-from cpm.engine import closing, events, jobs, orders, transitions
+from cpm.engine import closing, events, jobs, machines, orders, transitions
 from cpm.engine.archived import Hopeless, Planned, Terms, archive_of, related
 from cpm.engine.orders import Place
 from cpm.engine.s3_progress import Progress
@@ -118,7 +118,9 @@ def _begin_to_fill(restore: S3Restore) -> bool:
     with transaction.atomic():
         transitions.move(restore, S3RestorePhase.FILLING, began_at=clock.now())
         ranges = S3RestoreRange.objects.bulk_create(_ranges(restore, manifest.pages))
-        jobs.defer_restore_ranges(each.pk for each in ranges)
+        start = restore.start
+        if not machines.take(start.account, start.region, restore.ranges.all()):
+            jobs.defer_restore_ranges(each.pk for each in ranges)
         events.log(
             "restore_started",
             recovery=restore.recovery,

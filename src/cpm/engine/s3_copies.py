@@ -32,6 +32,7 @@ from cpm.engine import (
 )
 from cpm.kernel import clock, sizes
 from cpm.kernel.faults import Fault, FaultKind
+from cpm.models.accounts import Account
 from cpm.models.backups import Backup, CopyOutcome
 from cpm.models.repositories import S3Repository
 from cpm.models.s3_copies import S3Copy, S3CopyPhase, S3CopyRange
@@ -99,6 +100,11 @@ def former_of(copy: S3Copy, opened: archive.Repository) -> Manifest | None:
     return known.former(opened, copy.based_on) if copy.based_on else None
 
 
+def source_of(copy: S3Copy) -> tuple[Account | None, str]:
+    """Where the original is."""
+    return copy.original.account if copy.original is not None else None, copy.original_region
+
+
 def read_all(copy: S3Copy, why: str) -> None:
     """Plan a copy anew, which reads everything: what it went on from does not do."""
     _begin_anew(copy, reads_all=True)
@@ -160,9 +166,8 @@ def _plan(copy: S3Copy) -> None:
         Snapshot.objects.filter(pk=copy.snapshot_id).update(region=copy.repository.aws_region)
         what = f"what differs from {compared}" if compared else "all of it"
         _log("s3_copy_started", copy, what=what)
-        range_ids = [each.pk for each in ranges]
-        if not machines.take(copy, range_ids):
-            jobs.defer_s3_ranges(range_ids)
+        if not machines.take(*source_of(copy), copy.ranges.all()):
+            jobs.defer_s3_ranges(each.pk for each in ranges)
 
 
 def _readable_former(copy: S3Copy, opened: archive.Repository) -> S3Copy | None:

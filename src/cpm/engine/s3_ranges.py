@@ -34,7 +34,7 @@ def look(range_id: int) -> None:
     if is_late(found.copy):
         jobs.wake_s3_copy(found.copy_id)
         return
-    if machines.take(found.copy, [found.pk]):
+    if machines.take(*s3_copies.source_of(found.copy), S3CopyRange.objects.filter(pk=found.pk)):
         return
     # Whoever has it still, but was taken for dead, cannot tell of it any more.
     change(found, machine=None, claimed_at=None)

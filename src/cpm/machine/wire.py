@@ -14,7 +14,9 @@ from cpm.archive.manifests import PagePlace
 from cpm.archive.writer import Checkpoint
 from cpm.kernel.faults import FaultKind
 
-Side = Literal["source", "repository"]
+# What a machine may have a range of, and which side of AWS it gets at for that.
+Kind = Literal["copy", "restore"]
+Side = Literal["snapshot", "repository"]
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,27 +58,42 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
         return Checkpoint(self.block, self.pages, self.open_page)
 
 
-class Assignment(msgspec.Struct, frozen=True, kw_only=True):
-    """Some pages of a copy, to go on from `after`.
-
-    With `compared_with` they are what has changed since that snapshot, on top of the manifest
-    `based_on`; without, they are all blocks, and those that `based_on` has are named again.
-    """
+class _Range(msgspec.Struct, frozen=True, kw_only=True):
+    """Some pages of a snapshot, which is at `place`, and of the archive."""
 
     range_id: int
     version: int
     first_page: int
     last_page: int
-    source: Place
+    place: Place
     snapshot_id: str
+    archive: Archive
+    # To call instead of AWS: the emulated one.
+    aws_endpoint: str = ""
+
+
+class Copying(_Range, frozen=True, kw_only=True, tag="copy"):
+    """To copy the pages into the archive, going on from `after`.
+
+    With `compared_with` they are what has changed since that snapshot, on top of the manifest
+    `based_on`; without, they are all blocks, and those that `based_on` has are named again.
+    """
+
     compared_with: str = ""
     based_on: str = ""
-    archive: Archive
     after: Progress = Progress()
     pack_bytes: int
     level: int
-    # To call instead of AWS: the emulated one.
-    aws_endpoint: str = ""
+
+
+class Restoring(_Range, frozen=True, kw_only=True, tag="restore"):
+    """To put what the manifest has of the pages into the snapshot, from `block` on."""
+
+    manifest: str
+    block: int
+
+
+Assignment = Copying | Restoring
 
 
 class Claimed(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,15 +108,17 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
 
     range_id: int
     version: int
+    kind: Kind = "copy"
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
-    """A checkpoint of a range; with `is_done` its last one."""
+    """A checkpoint of a range; with `is_done` its last one. `lost` is what of it is damaged."""
 
     held: Held
     progress: Progress
     blocks: int
     stored_bytes: int
+    lost: list[str] = []
     is_done: bool = False
 
 
@@ -111,7 +130,7 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Failed(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a range could not be copied: a fault of AWS's, a broken lineage, or damage."""
+    """Why it did not come to a range's end: a fault of AWS's, a broken lineage, or damage."""
 
     held: Held
     reason: Literal["fault", "lineage", "damage", "stopped"]
@@ -200,6 +219,6 @@ class Alive(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GoOn(msgspec.Struct, frozen=True, kw_only=True):
-    """Those of them that are still the machine's."""
+    """Those of them that are still the machine's, as it has named them."""
 
-    held: list[int] = []
+    held: list[Held] = []

@@ -1,25 +1,26 @@
-"""One stream of work on a machine: claims a range, copies it, tells of it, and claims the next."""
+"""One stream of work on a machine: claims a range, moves it, tells of it, and claims the next."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import structlog
 
 from cpm.archive.errors import ArchiveError, LineageBroken
 from cpm.archive.known import Elsewhere, Near
 from cpm.archive.repository import Repository
-from cpm.archive.writer import Checkpoint
 from cpm.aws.credentials import Keys, LentKeys
 from cpm.aws.sessions import Aws, Cloud
 from cpm.kernel.faults import Fault
-from cpm.machine import copying
+from cpm.machine import copying, restoring
 from cpm.machine.budget import DrawnBudget
-from cpm.machine.copying import Task
 from cpm.machine.server import Dismissed, Refused, Server, ServerAway
+from cpm.machine.task import Means, Task
 from cpm.machine.wire import (
     Alive,
     Answered,
+    Assignment,
     Claimed,
     Failed,
     Found,
@@ -28,6 +29,7 @@ from cpm.machine.wire import (
     Lent,
     Place,
     Progress,
+    Restoring,
     Side,
     Sought,
     Told,
@@ -40,7 +42,7 @@ BEAT_SECONDS = 20.0
 
 
 class Stream:
-    """Copies one range after the other until the server dismisses the machine."""
+    """Moves one range after the other until the server dismisses the machine."""
 
     def __init__(self, server: Server, *, connections: int, stop: threading.Event) -> None:
         self._server = server
@@ -69,7 +71,8 @@ class Stream:
 
     def _do(self, task: Task) -> None:
         self._task = task
-        log.info("range.begun", range=task.held.range_id, block=task.assignment.after.block)
+        held, begins_at = task.held, _begins_at(task.assignment)
+        log.info("range.begun", kind=held.kind, range=held.range_id, block=begins_at)
         try:
             failure = self._failure(task)
         finally:
@@ -79,16 +82,9 @@ class Stream:
             self._server.ask("failed", failure, Answered)
 
     def _failure(self, task: Task) -> Failed | None:
-        """Copy the range; what there is to say where that did not come to its end."""
+        """Do the range; what there is to say where that did not come to its end."""
         try:
-            is_done = copying.copy(
-                task,
-                lambda side, place: self._aws(task, side, place),
-                elsewhere=lambda repository: self._elsewhere(task, repository),
-                tell=lambda checkpoint: self._tell(task, checkpoint),
-                should_stop=lambda: self._is_over() or not task.go_on,
-                connections=self._connections,
-            )
+            is_done = self._moved(task)
         except LineageBroken as broken:
             return Failed(held=task.held, reason="lineage", message=str(broken))
         except ArchiveError as damage:
@@ -98,18 +94,43 @@ class Stream:
         if not is_done:
             return Failed(held=task.held, reason="stopped")
         if task.go_on:
-            self._tell(task, None)
+            self._tell(task, Progress(), is_done=True)
         return None
 
-    def _tell(self, task: Task, checkpoint: Checkpoint | None) -> None:
-        """Tell of a checkpoint, or without one that the range is done."""
+    def _moved(self, task: Task) -> bool:
+        """Copy or put back; false if that was stopped before its end."""
+        wanted = task.assignment
+        means = Means(
+            ways=partial(self._aws, task),
+            should_stop=lambda: self._is_over() or not task.go_on,
+            connections=self._connections,
+            progress=task.counted,
+        )
+        if isinstance(wanted, Restoring):
+            return restoring.restore(
+                wanted,
+                means,
+                tell=lambda block, lost: self._tell(task, Progress(block=block), lost),
+            )
+        return copying.copy(
+            wanted,
+            means,
+            elsewhere=partial(self._elsewhere, task),
+            tell=lambda checkpoint: self._tell(task, Progress.of(checkpoint)),
+        )
+
+    def _tell(
+        self, task: Task, progress: Progress, lost: Sequence[str] = (), *, is_done: bool = False
+    ) -> None:
+        """Tell of a checkpoint, or that the range is done."""
         blocks, stored = task.counted.blocks, task.counted.stored_bytes
         told = Told(
             held=task.held,
-            progress=Progress.of(checkpoint) if checkpoint else Progress(),
+            progress=progress,
             blocks=blocks - task.told.blocks,
             stored_bytes=stored - task.told.stored_bytes,
-            is_done=checkpoint is None,
+            lost=list(lost),
+            is_done=is_done,
         )
         answer = self._server.ask("checkpoint", told, Answered)
         task.told.blocks, task.told.stored_bytes = blocks, stored
@@ -158,5 +179,9 @@ class Stream:
             except (Dismissed, ServerAway, Refused) as end:
                 self._end = end
                 return
-            if task is not None and task.held.range_id not in answer.held:
+            if task is not None and not answer.held:
                 task.go_on = False
+
+
+def _begins_at(wanted: Assignment) -> int:
+    return wanted.block if isinstance(wanted, Restoring) else wanted.after.block

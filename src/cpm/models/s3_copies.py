@@ -99,7 +99,9 @@ class S3CopyRange(models.Model):
 
     copy = models.ForeignKey(S3Copy, models.CASCADE, related_name="ranges")
     # Whose it is, until that ends; null where the server's own workers copy it.
-    machine = models.ForeignKey(WorkerMachine, models.SET_NULL, null=True, related_name="ranges")
+    machine = models.ForeignKey(
+        WorkerMachine, models.SET_NULL, null=True, related_name="copy_ranges"
+    )
     # Since when the machine is at it.
     claimed_at = models.DateTimeField(null=True)
     first_page = models.PositiveIntegerField()

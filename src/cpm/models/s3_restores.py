@@ -3,6 +3,7 @@
 from django.db import models
 from django.db.models import Q
 
+from cpm.models.machines import WorkerMachine
 from cpm.models.operations import Operation
 from cpm.models.recoveries import Recovery
 from cpm.models.s3_copies import S3Copy
@@ -58,6 +59,12 @@ class S3RestoreRange(models.Model):
     """
 
     restore = models.ForeignKey(S3Restore, models.CASCADE, related_name="ranges")
+    # Whose it is, until that ends; null where the server's own workers bring it.
+    machine = models.ForeignKey(
+        WorkerMachine, models.SET_NULL, null=True, related_name="restore_ranges"
+    )
+    # Since when the machine is at it.
+    claimed_at = models.DateTimeField(null=True)
     first_page = models.PositiveIntegerField()
     last_page = models.PositiveIntegerField()
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 
-from cpm.engine import (
-    tick,
-)
+from cpm.engine import tick
+from cpm.kernel import clock
 from cpm.models.backups import Backup, CopyStatus
 from cpm.models.machines import MachinePhase, WorkerMachine
 from tests.engine.archiving import Vault, s3_policy, volume
+from tests.engine.machines.host import Machine
 from tests.engine.world import World, volume_target
 
 
@@ -38,3 +38,30 @@ def machine_phase() -> str:
     """Where the newest machine stands."""
     newest = WorkerMachine.objects.order_by("-pk").first()
     return newest.phase if newest else ""
+
+
+def is_running() -> bool:
+    """Whether AWS has launched the newest machine."""
+    return machine_phase() == MachinePhase.RUNNING
+
+
+def work_until(world: World, condition: Callable[[], bool], machine: Machine) -> None:
+    """Let the server and the machine work, each at its own speed."""
+
+    def look() -> bool:
+        world.work()
+        return condition() or machine.process.poll() is not None
+
+    assert clock.wait_until(look, timeout_seconds=120, interval_seconds=0.1), machine.log
+    assert condition(), machine.log
+
+
+def let_idle(world: World, machine: Machine) -> None:
+    """Let time pass, no faster than the machine gives signs of life, until it is ended."""
+    while machine_phase() == MachinePhase.RUNNING:
+        row = WorkerMachine.objects.latest("pk")
+        world.move_to(row.due_at or clock.now())
+        now = clock.now()
+        seen = WorkerMachine.objects.filter(pk=row.pk, seen_at__gte=now)
+        assert clock.wait_until(seen.exists, timeout_seconds=60), machine.log
+        world.work()

@@ -1,7 +1,6 @@
 """Who a worker machine is, and what it may do."""
 
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from django.test import Client
@@ -17,6 +16,7 @@ from cpm.models.machines import MachinePhase, WorkerMachine
 from cpm.models.s3_copies import S3CopyRange
 from cpm.models.workers import Worker
 from tests.engine.archiving import Vault
+from tests.engine.machines.asking import ask, bearer, enrol, enrolled
 from tests.engine.machines.runs import run
 from tests.engine.world import REGION, World
 
@@ -64,9 +64,9 @@ class TestTokens:
         token = enrolled(machine)
         claimed = ask("claim", token).json()["assignment"]
         held = {"range_id": claimed["range_id"], "version": claimed["version"]}
-        assert ask("keys", token, held=held, side="source").status_code == 200
+        assert ask("keys", token, held=held, side="snapshot").status_code == 200
         S3CopyRange.objects.update(machine=None, claimed_at=None)
-        assert ask("keys", token, held=held, side="source").status_code == 401
+        assert ask("keys", token, held=held, side="snapshot").status_code == 401
         told = {"progress": {"block": 7}, "blocks": 7, "stored_bytes": 7}
         answer = ask("checkpoint", token, held=held, **told).json()
         assert answer == {"version": held["version"], "go_on": False}
@@ -109,26 +109,3 @@ class TestTokens:
         token = enrolled(machine)
         assert ask("nothing", token).status_code == 404
         assert Client().post("/api/policies/", headers=bearer(token)).status_code == 401
-
-
-def bearer(token: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {token}"}
-
-
-def enrol(token: str, instance_id: str) -> Any:
-    """Say who one is, as the user data does."""
-    body = {"instance_id": instance_id}
-    return Client().post("/machines/enrol", body, headers=bearer(token))
-
-
-def enrolled(machine: WorkerMachine) -> str:
-    """The token of a machine that has said who it is."""
-    answer = enrol(machine_launch.enrolment_token(machine), machine.instance_id)
-    return str(answer.content.decode())
-
-
-def ask(what: str, token: str, **told: Any) -> Any:
-    """Ask the server as a machine does."""
-    return Client().post(
-        f"/machines/{what}", told, content_type="application/json", headers=bearer(token)
-    )

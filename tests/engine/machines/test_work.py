@@ -1,10 +1,7 @@
 """Worker machines copy, with keys for that alone, and whoever is killed is replaced."""
 
-import itertools
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
@@ -12,66 +9,24 @@ from django.conf import settings as django_settings
 from cpm.archive import packs
 from cpm.archive.collector import GRACE, collect
 from cpm.archive.pages import Places
-from cpm.engine import deletions, machine_work
-from cpm.kernel import clock
+from cpm.engine import deletions
 from cpm.models.backups import Backup, CopyStatus
 from cpm.models.machines import MachineOutcome, MachinePhase, WorkerMachine
 from cpm.models.s3_copies import S3CopyRange
 from cpm.models.workers import Worker
 from tests.engine.archiving import Vault, copies_of, in_ebs, volume, write
 from tests.engine.conftest import Later
-from tests.engine.machines.host import Host, Machine, hosting, instances, user_data
-from tests.engine.machines.runs import is_over, machine_phase, run, until
+from tests.engine.machines.host import Host, Machine, instances, user_data
+from tests.engine.machines.runs import (
+    is_over,
+    is_running,
+    let_idle,
+    machine_phase,
+    run,
+    until,
+    work_until,
+)
 from tests.engine.world import World, open_alerts
-
-_homes = itertools.count(1)
-
-
-@pytest.fixture
-def host(worker: Worker, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
-    """The server, as machines reach it; they ask often."""
-    monkeypatch.setattr(machine_work, "ASK_AGAIN_SECONDS", 0.2)
-    with hosting(settings.ENVIRONMENT.data) as running:
-        settings.ENVIRONMENT = replace(settings.ENVIRONMENT, server_url=running.url)
-        yield running
-
-
-@pytest.fixture
-def boot(world: World, tmp_path: Path) -> Iterator[Callable[[], Machine]]:
-    """Starts what the newest machine's user data says."""
-    booted: list[Machine] = []
-
-    def start() -> Machine:
-        row = WorkerMachine.objects.latest("pk")
-        home = tmp_path / f"machine-{next(_homes)}"
-        booted.append(Machine.boot(world, row.instance_id, home))
-        return booted[-1]
-
-    yield start
-    for each in booted:
-        each.kill()
-
-
-def work_until(world: World, condition: Callable[[], bool], machine: Machine) -> None:
-    """Let the server and the machine work, each at its own speed."""
-
-    def look() -> bool:
-        world.work()
-        return condition() or machine.process.poll() is not None
-
-    assert clock.wait_until(look, timeout_seconds=120, interval_seconds=0.1), machine.log
-    assert condition(), machine.log
-
-
-def let_idle(world: World, machine: Machine) -> None:
-    """Let time pass, no faster than the machine gives signs of life, until it is ended."""
-    while machine_phase() == MachinePhase.RUNNING:
-        row = WorkerMachine.objects.latest("pk")
-        world.move_to(row.due_at or clock.now())
-        now = clock.now()
-        seen = WorkerMachine.objects.filter(pk=row.pk, seen_at__gte=now)
-        assert clock.wait_until(seen.exists, timeout_seconds=60), machine.log
-        world.work()
 
 
 class TestWork:
@@ -203,11 +158,6 @@ def places_of(vault: Vault, backup: Backup) -> Places:
 def blocks_read(world: World) -> int:
     """How many blocks AWS has been asked for."""
     return int(world.simulator.counts().get("ebs:GetSnapshotBlock", 0))
-
-
-def is_running() -> bool:
-    """Whether AWS has launched the newest machine."""
-    return machine_phase() == MachinePhase.RUNNING
 
 
 def check_copied(world: World, vault: Vault, backup: Backup) -> None:
