@@ -39,9 +39,9 @@ class Bucket(MemoryStore):
         self.meanwhile()
         return super().read(name)
 
-    def list(self, prefix: str) -> Iterator[Stored]:
+    def list(self, prefix: str, *, with_hidden: bool = False) -> Iterator[Stored]:
         self.meanwhile()
-        return super().list(prefix)
+        return super().list(prefix, with_hidden=with_hidden)
 
     def write(self, name: str, *parts: bytes, only_new: bool = False) -> None:
         super().write(name, *parts, only_new=only_new)

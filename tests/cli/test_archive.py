@@ -13,7 +13,7 @@ import pytest
 from cpm.archive import packs, reader, repository
 from cpm.archive.blobs import BLOCK_BYTES
 from cpm.archive.manifests import PREFIX
-from cpm.archive.repository import KEYS, Repository
+from cpm.archive.repository import DESCRIPTION, KEYS, Repository
 from cpm.archive.s3 import S3Store
 from cpm.aws.budget import NoBudget
 from cpm.aws.credentials import StaticKeys
@@ -200,3 +200,19 @@ def test_damage_is_found_named_and_costs_nothing_else(
         assert file.read(BLOCK_BYTES) == bytes(BLOCK_BYTES)
         file.seek(9 * BLOCK_BYTES)
         assert file.read(BLOCK_BYTES) == noise(9)
+
+
+def test_what_somebody_has_deleted_is_told_and_repaired(
+    archive: Archive, repo: Repository, aws: Aws
+) -> None:
+    bucket, enabled = "last-copies", {"Status": "Enabled"}
+    aws.call("s3", "PutBucketVersioning", Bucket=bucket, VersioningConfiguration=enabled)
+    name = reader.newest(repo, "snap-1")
+    for each in (PREFIX + name, DESCRIPTION):
+        aws.call("s3", "DeleteObject", Bucket=bucket, Key=f"of/everything/{each}")
+    assert "There is no repository here" in archive("check").stderr
+    repaired = archive("check", "--repair", "--json")
+    assert repaired.returncode == 0, repaired.stderr
+    assert "2 objects that were deleted are back" in repaired.stderr
+    told = json.loads(repaired.stdout)
+    assert (told["manifests"], told["brought_back"], told["damages"]) == (2, 2, [])

@@ -172,6 +172,22 @@ def test_a_page_that_names_what_is_not_there_is_told_by_its_blocks(
     assert not Alert.objects.filter(resolved_at=None).exists()
 
 
+def test_what_others_have_deleted_is_back_the_same_day_where_the_bucket_has_it_still(
+    world: World, row: S3Repository, archive: Repository
+) -> None:
+    s3, bucket = world.client("s3"), row.bucket_name
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    copy = Copier(archive, pack_bytes=1).copy({0: noise(0), 1: text(1)})
+    pack = packs.name_of(archive.page(copy.pages[0])[1].pack)
+    for name in (pack, manifests.PREFIX + copy.name):
+        s3.delete_object(Bucket=bucket, Key=f"vault/{name}")
+    pass_days(world, 1)
+    assert last("archive_brought_back")["objects"] == 2
+    assert (last("archive_collected")["copies"], last("archive_collected")["missing"]) == (1, 0)
+    assert came_back(archive, copy) == {0: noise(0), 1: text(1)}
+    assert not Alert.objects.exists()
+
+
 def test_missing_packs_are_told_the_same_day_and_forgotten_with_the_copies(
     world: World, archive: Repository, copy: Manifest
 ) -> None:
@@ -219,7 +235,7 @@ def test_a_repository_that_cannot_be_entered_is_told_and_tried_again(
     world.simulator.faults([{"op": "s3:GetObject", "kind": "denied"}])
     pass_days(world, 1)
     assert alert().title == "S3 repository vault cannot be looked after"
-    world.simulator.faults([{"op": "s3:ListObjectsV2", "kind": "throttle", "times": 3}])
+    world.simulator.faults([{"op": "s3:ListObjectVersions", "kind": "throttle", "times": 3}])
     look(world, timedelta(hours=2))
     assert alert().category == "S3 Copy"
     look(world, timedelta(minutes=6))

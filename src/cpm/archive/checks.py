@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from cpm.archive import packs, pages
+from cpm.archive import manifests, packs, pages
 from cpm.archive.blobs import Kind, Place, decode
 from cpm.archive.errors import Damaged, NotFound
 from cpm.archive.manifests import Manifest, PagePlace
 from cpm.archive.pages import Places
 from cpm.archive.repository import Repository
-from cpm.archive.store import Stored
+from cpm.archive.store import HIDDEN, Stored
 from cpm.archive.tables import Tables
 
 # A pack and an offset in it, and what is wrong there.
@@ -27,6 +27,7 @@ class Checked:
     blocks: int = 0
     packs: int = 0
     read_bytes: int = 0
+    brought_back: int = 0
 
 
 @dataclass(frozen=True)
@@ -64,10 +65,15 @@ class Check:
         repository: Repository,
         *,
         read: Portion = NOTHING,
+        repair: bool = False,
         progress: Progress = lambda _checked: None,
     ) -> None:
-        """`progress` is called after each pack that was read, and each copy."""
+        """`progress` is called after each pack that was read, and each copy.
+
+        To `repair` is to bring back what others' delete markers hide.
+        """
         self.checked = Checked()
+        self._repair = repair
         self._repository = repository
         self._read = read
         self._progress = progress
@@ -82,29 +88,42 @@ class Check:
         """
         self._look_at_packs()
         follow = Follow(self._repository, self._wrong, self.checked, self._tables)
-        for name in list(self._repository.names()):
-            yield from follow.manifest(name)
+        for stored in list(self._repository.store.list(manifests.PREFIX, with_hidden=True)):
+            name = stored.name.removeprefix(manifests.PREFIX)
+            if self._can_be_read(stored):
+                yield from follow.manifest(name)
+            else:
+                yield Damaged(f"manifest {name}", HIDDEN)
             self._progress(self.checked)
 
     def _look_at_packs(self) -> None:
-        for stored in self._repository.store.list(packs.PREFIX):
+        for stored in self._repository.store.list(packs.PREFIX, with_hidden=True):
             pack = packs.id_of(stored.name)
             if pack is None:
+                continue
+            if not self._can_be_read(stored):
+                self._bad[pack, ALL_OF_IT] = f"{stored.name} is there, but {HIDDEN}"
                 continue
             self._sizes[pack] = stored.size
             if self._read.has(pack):
                 self._bad |= _read(self._repository, stored, pack, self.checked, self._tables)
                 self._progress(self.checked)
 
+    def _can_be_read(self, stored: Stored) -> bool:
+        if stored.is_hidden and self._repair:
+            self.checked.brought_back += self._repository.store.unhide(stored.name)
+            return True
+        return not stored.is_hidden
+
     def _wrong(self, place: Place) -> str:
+        found = at_fault(self._bad, place)
+        if found:
+            return self._bad[found]
         name = packs.name_of(place.pack)
         size = self._sizes.get(place.pack)
         if size is None:
             return f"{name} is gone"
-        if place.offset + place.length > size:
-            return f"{name} ends before it"
-        found = at_fault(self._bad, place)
-        return self._bad[found] if found else ""
+        return f"{name} ends before it" if place.offset + place.length > size else ""
 
 
 class Follow:
@@ -195,7 +214,7 @@ def who_suffers(
         return bad[found] if found else ""
 
     follow = Follow(repository, wrong, Checked(), Tables(repository))
-    for name in list(repository.names()) if names is None else names:
+    for name in list(repository.names(with_hidden=True)) if names is None else names:
         for damage in follow.manifest(name):
             lose(damage)
     return guilty

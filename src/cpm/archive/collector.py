@@ -17,9 +17,11 @@ from cpm.archive.blobs import Encoding, Place
 from cpm.archive.errors import Damaged, Locked, NotFound
 from cpm.archive.manifests import Manifest, PagePlace
 from cpm.archive.packs import ID_BYTES
+from cpm.archive.pages import Places
 from cpm.archive.repository import PROBES, Repository
 from cpm.archive.shelves import Shelves
-from cpm.archive.store import Stored
+from cpm.archive.store import HIDDEN, Store, Stored
+from cpm.kernel.faults import Fault, FaultKind
 
 MOST_COPY = timedelta(days=7)
 GRACE = timedelta(days=8)
@@ -51,6 +53,8 @@ class Collected:
     deleted_bytes: int = 0
     locked_packs: int = 0
     stored_bytes: int = 0
+    # What others had put delete markers over, and is needed.
+    brought_back: int = 0
     # Needed, and not there.
     missing_packs: list[bytes] = field(default_factory=list)
 
@@ -98,9 +102,12 @@ class _Marking:
 
     def _manifests(self) -> Iterator[Manifest]:
         store = self.repository.store
-        current = list(store.list(manifests.PREFIX))
-        retired = store.list(manifests.RETIRED)
+        current = list(store.list(manifests.PREFIX, with_hidden=True))
+        retired = store.list(manifests.RETIRED, with_hidden=True)
         young = [each for each in retired if self.now - each.modified_at < GRACE]
+        for stored in (*current, *young):
+            if stored.is_hidden and not _bring_back(store, stored.name, self.collected):
+                self._lose(stored.name, 0, Damaged(stored.name, HIDDEN))
         self.collected.manifests = len(current)
         self.collected.stored_bytes = sum(each.size for each in [*current, *young])
         for stored in current:
@@ -121,16 +128,36 @@ class _Marking:
     def _mark(self, page: PagePlace, needed: Shelves) -> None:
         place = page.place
         try:
-            places = self.repository.page(page)
+            places = self._places(page)
         except Damaged as damage:
             self._lose(packs.name_of(place.pack), place.offset, damage)
             return
         for pack in {each.pack for each in places.values()} | {place.pack}:
             needed.put(pack)
 
+    def _places(self, page: PagePlace) -> Places:
+        try:
+            return self.repository.page(page)
+        except Damaged:
+            name = packs.name_of(page.place.pack)
+            if not _bring_back(self.repository.store, name, self.collected):
+                raise
+            return self.repository.page(page)
+
     def _lose(self, name: str, offset: int, damage: Damaged) -> None:
         self.tell(Lost(name, offset, damage.why))
         self.damage = Damaged(f"{name} at {offset}" if offset else name, damage.why)
+
+
+def _bring_back(store: Store, name: str, collected: Collected) -> bool:
+    """Take away what hides an object; says whether that is allowed."""
+    try:
+        collected.brought_back += store.unhide(name)
+    except Fault as fault:
+        if fault.kind is not FaultKind.DENIED:
+            raise
+        return False
+    return True
 
 
 def _packed(page: PagePlace) -> bytes:
@@ -149,7 +176,7 @@ def _unpacked(record: bytes) -> PagePlace:
 
 def _sweep(repository: Repository, marks: Shelves, now: datetime, collected: Collected) -> None:
     """Go through needed and listed packs side by side: both come in the order of their names."""
-    listed = repository.store.list(packs.PREFIX)
+    listed = repository.store.list(packs.PREFIX, with_hidden=True)
     stored = next(listed, None)
     for shelf in _SHELVES:
         needed = marks.take(shelf)
@@ -158,8 +185,12 @@ def _sweep(repository: Repository, marks: Shelves, now: datetime, collected: Col
             if pack is not None and pack[0] != shelf:
                 break
             if pack is not None:
-                _keep_or_delete(repository, stored, pack in needed, now, collected)
-                needed.discard(pack)
+                is_needed = pack in needed
+                if not (is_needed and stored.is_hidden) or _bring_back(
+                    repository.store, stored.name, collected
+                ):
+                    needed.discard(pack)
+                _keep_or_delete(repository, stored, is_needed, now, collected)
             stored = next(listed, None)
         collected.missing_packs.extend(sorted(needed))
 
@@ -183,7 +214,7 @@ def _keep_or_delete(
 
 def _forget(repository: Repository, prefix: str, latest: datetime) -> None:
     """Delete what has served its time."""
-    for stored in list(repository.store.list(prefix)):
+    for stored in list(repository.store.list(prefix, with_hidden=True)):
         if stored.modified_at <= latest:
             with suppress(Locked):
                 repository.store.delete(stored.name)

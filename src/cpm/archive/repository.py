@@ -46,9 +46,15 @@ class Repository:
         """One manifest; raises `NotFound` and `Damaged`."""
         return manifests.decode(self.store.read(prefix + name), name, self.key)
 
-    def names(self, beginning: str = "", *, prefix: str = manifests.PREFIX) -> Iterator[str]:
+    def names(
+        self,
+        beginning: str = "",
+        *,
+        prefix: str = manifests.PREFIX,
+        with_hidden: bool = False,
+    ) -> Iterator[str]:
         """The names of manifests that begin so, the oldest of each snapshot first."""
-        for stored in self.store.list(prefix + beginning):
+        for stored in self.store.list(prefix + beginning, with_hidden=with_hidden):
             yield stored.name.removeprefix(prefix)
 
     def page(self, found: PagePlace) -> pages.Places:
@@ -122,6 +128,12 @@ def open_(store: Store, *, passphrase: str | None = None, kms: Kms | None = None
         return Repository(store, description.id, Key())
     key = keys.open_(store, _means(passphrase, kms), description.id)
     return Repository(store, description.id, key)
+
+
+def unhide(store: Store) -> int:
+    """Bring back what opens a repository, where delete markers hide it; how much that was."""
+    names = [each.name for each in store.list(KEYS, with_hidden=True)]
+    return sum(map(store.unhide, [*names, DESCRIPTION]))
 
 
 def _means(passphrase: str | None, kms: Kms | None) -> list[Means]:

@@ -5,6 +5,8 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from itertools import groupby, takewhile
+from operator import itemgetter
 from typing import Any
 
 from cpm.archive.errors import Locked, NameTaken, NotFound
@@ -81,7 +83,7 @@ class S3Store:
         """
         for version in reversed(list(self._versions(name))):
             try:
-                self._call("DeleteObject", name, VersionId=version)
+                self._call("DeleteObject", name, VersionId=version["VersionId"])
             except Fault as fault:
                 if fault.kind is FaultKind.DENIED and _LOCKED in fault.message.lower():
                     raise Locked(name) from None
@@ -100,42 +102,70 @@ class S3Store:
         until: datetime | None = answer.get("ObjectLockRetainUntilDate")
         return until
 
-    def list(self, prefix: str) -> Iterator[Stored]:
+    def list(self, prefix: str, *, with_hidden: bool = False) -> Iterator[Stored]:
+        """As `Store` says. Lists of versions cost as much as others, but are longer."""
+        return self._list_all(prefix) if with_hidden else self._list_readable(prefix)
+
+    def unhide(self, name: str) -> bool:
         """As `Store` says."""
-        token: dict[str, str] = {}
-        while True:
-            answer = self.aws.call(
-                "s3", "ListObjectsV2", Bucket=self._bucket, Prefix=self.prefix + prefix, **token
-            )
-            for found in answer.get("Contents", ()):
-                name = found["Key"].removeprefix(self.prefix)
-                yield Stored(name, found["Size"], found["LastModified"])
-            if not answer.get("IsTruncated"):
-                return
-            token = {"ContinuationToken": answer["NextContinuationToken"]}
+        versions = list(self._versions(name))
+        if not _is_hidden(versions):
+            return False
+        for each in versions:
+            if _is_marker(each):
+                self._call("DeleteObject", name, VersionId=each["VersionId"])
+        return True
 
     def now(self) -> datetime:
         """As `Store` says: by the date of an answer of S3's."""
         answer = self.aws.call("s3", "HeadBucket", Bucket=self._bucket)
         return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
 
-    def _versions(self, name: str) -> Iterator[str]:
-        """The ids of what has this very name, markers too, the newest first."""
-        key = self.prefix + name
-        place: dict[str, str] = {}
-        wanted: dict[str, Any] = {"Bucket": self._bucket, "Prefix": key, "MaxKeys": _MOST_LISTED}
+    def _list_readable(self, prefix: str) -> Iterator[Stored]:
+        token: dict[str, str] = {}
         while True:
-            answer = self.aws.call("s3", "ListObjectVersions", **wanted, **place)
-            listed = [*answer.get("Versions", ()), *answer.get("DeleteMarkers", ())]
-            ours = [each for each in listed if each["Key"] == key]
-            ours.sort(key=lambda each: each["LastModified"], reverse=True)
-            yield from (each["VersionId"] for each in ours)
-            if not answer.get("IsTruncated") or answer["NextKeyMarker"] != key:
+            answer = self.aws.call(
+                "s3", "ListObjectsV2", Bucket=self._bucket, Prefix=self.prefix + prefix, **token
+            )
+            for found in answer.get("Contents", ()):
+                yield self._stored(found)
+            if not answer.get("IsTruncated"):
                 return
-            place = {
-                "KeyMarker": answer["NextKeyMarker"],
-                "VersionIdMarker": answer["NextVersionIdMarker"],
-            }
+            token = {"ContinuationToken": answer["NextContinuationToken"]}
+
+    def _list_all(self, prefix: str) -> Iterator[Stored]:
+        for _, found in groupby(self._all_versions(prefix), key=itemgetter("Key")):
+            versions = list(found)
+            newest = next((each for each in versions if not _is_marker(each)), None)
+            if newest is not None:
+                yield self._stored(newest, is_hidden=_is_hidden(versions))
+
+    def _stored(self, found: Mapping[str, Any], *, is_hidden: bool = False) -> Stored:
+        name = found["Key"].removeprefix(self.prefix)
+        return Stored(name, found["Size"], found["LastModified"], is_hidden)
+
+    def _versions(self, name: str) -> Iterator[dict[str, Any]]:
+        """What has this very name, markers too, the newest first."""
+        key = self.prefix + name
+        # Of all names that begin so it is the first.
+        return takewhile(lambda each: each["Key"] == key, self._all_versions(name))
+
+    def _all_versions(self, prefix: str) -> Iterator[dict[str, Any]]:
+        """Every version and marker, in the order of keys, of each the newest first."""
+        place: dict[str, str] = {}
+        wanted = {"Prefix": self.prefix + prefix, "MaxKeys": _MOST_LISTED}
+        while True:
+            answer = self.aws.call(
+                "s3", "ListObjectVersions", Bucket=self._bucket, **wanted, **place
+            )
+            listed = [*answer.get("Versions", ()), *answer.get("DeleteMarkers", ())]
+            listed.sort(key=itemgetter("LastModified"), reverse=True)
+            yield from sorted(listed, key=itemgetter("Key"))
+            if not answer.get("IsTruncated"):
+                return
+            place = {"KeyMarker": answer["NextKeyMarker"]}
+            if answer.get("NextVersionIdMarker"):
+                place["VersionIdMarker"] = answer["NextVersionIdMarker"]
 
     def _put_new(self, name: str, parts: Sequence[bytes]) -> Callable[[], None]:
         """Attempts of a put; what an earlier one has put without knowing it is no other's."""
@@ -196,3 +226,13 @@ class S3Store:
         return self.aws.call(
             "s3", operation, Bucket=self._bucket, Key=self.prefix + name, **parameters
         )
+
+
+def _is_marker(version: Mapping[str, Any]) -> bool:
+    return "Size" not in version
+
+
+def _is_hidden(versions: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether there is something of a name, and the latest is a delete marker."""
+    has_content = any(not _is_marker(each) for each in versions)
+    return has_content and any(_is_marker(each) and each["IsLatest"] for each in versions)

@@ -11,6 +11,9 @@ from typing import Protocol
 from cpm.archive.errors import NameTaken, NotFound
 from cpm.kernel import clock
 
+# Why something cannot be read that is there.
+HIDDEN = "a delete marker hides it"
+
 
 @dataclass(frozen=True, slots=True)
 class Stored:
@@ -19,6 +22,8 @@ class Stored:
     name: str
     size: int
     modified_at: datetime
+    # By a delete marker, which is somebody else's: what deletes here leaves none.
+    is_hidden: bool = False
 
 
 class Store(Protocol):
@@ -51,8 +56,12 @@ class Store(Protocol):
         """When it may be deleted, if that is known to be kept from anybody; raises `NotFound`."""
         ...
 
-    def list(self, prefix: str) -> Iterator[Stored]:
-        """What there is, in the order of names."""
+    def list(self, prefix: str, *, with_hidden: bool = False) -> Iterator[Stored]:
+        """What there is, in the order of names; what is hidden, too, if wanted."""
+        ...
+
+    def unhide(self, name: str) -> bool:
+        """Have it read again, if it is hidden; says whether it was."""
         ...
 
     def now(self) -> datetime:
@@ -96,11 +105,15 @@ class MemoryStore:
         self.read(name)
         return None
 
-    def list(self, prefix: str) -> Iterator[Stored]:
-        """As `Store` says."""
+    def list(self, prefix: str, *, with_hidden: bool = False) -> Iterator[Stored]:  # noqa: ARG002
+        """As `Store` says; nothing is hidden here."""
         for name, (content, modified_at) in sorted(self.objects.items()):
             if name.startswith(prefix):
                 yield Stored(name, len(content), modified_at)
+
+    def unhide(self, name: str) -> bool:  # noqa: ARG002
+        """As `Store` says."""
+        return False
 
     def now(self) -> datetime:
         """As `Store` says."""

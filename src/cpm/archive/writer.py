@@ -271,6 +271,8 @@ def retire(repository: Repository, name: str) -> None:
     Raises `Locked` while it may not be deleted, and `NotFound`.
     """
     store = repository.store
+    # Else it would come back when somebody takes the marker away.
+    store.unhide(manifests.PREFIX + name)
     until = store.locked_until(manifests.PREFIX + name)
     # Known beforehand, or each attempt would put one more object that is locked as long.
     if until is not None and until > store.now():

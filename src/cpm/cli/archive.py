@@ -183,14 +183,27 @@ def check(
         ),
     ] = None,
     *,
+    repair: Annotated[
+        bool,
+        typer.Option(
+            "--repair", help="Bring back what was deleted, where the bucket has it still."
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Follow every copy to its blocks, and verify data. Exits 1 if anything is damaged."""
-    with _opened(address, passphrase, region) as archive, progress_bars(stderr) as bars:
+    """Follow every copy to its blocks, and verify data. Exits 1 if anything is damaged.
+
+    In a bucket with versions, --repair takes delete markers away from what was deleted past the
+    server: descriptions, keys, manifests and packs.
+    """
+    with _reached(address, region) as store, progress_bars(stderr) as bars:
+        found = repository.unhide(store) if repair else 0
+        archive = _open(store, passphrase)
         bar = bars.add_task("copies", total=sum(1 for _ in archive.names()))
         checking = Check(
             archive,
             read=_portion(read_data),
+            repair=repair,
             progress=lambda so_far: bars.update(
                 bar, completed=so_far.manifests, description=f"copies ({_read(so_far)})"
             ),
@@ -200,9 +213,12 @@ def check(
             damages.append(damage)
             complain(f"Damaged: {damage}.")
     done = checking.checked
+    done.brought_back += found
     if as_json:
         print_json({**asdict(done), "damages": [_told(each) for each in damages]})
     say(f"{done.manifests} copies and {done.blocks} blocks followed; {_read(done)} and verified.")
+    if repair:
+        say(f"{done.brought_back} objects that were deleted are back.")
     if damages:
         fail(f"{len(damages)} damages.")
 

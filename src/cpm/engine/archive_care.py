@@ -169,6 +169,8 @@ def _tell(repository: S3Repository, collected: Collected | None, lost: list[Lost
     if collected is None:
         _log("archive_not_collected", repository, unreadable=len(lost), name=lost[0].name)
         return
+    if collected.brought_back:
+        _log("archive_brought_back", repository, objects=collected.brought_back)
     _log(
         "archive_collected",
         repository,

@@ -290,6 +290,11 @@ CATALOGUE = {
         "S3 repository {repository}: {copies} copies need {packs} packs; {deleted} packs with "
         "{freed} that nothing needs were deleted, {locked} are locked, {missing} are missing.",
     ),
+    "archive_brought_back": Line(
+        WARNING,
+        "S3 repository {repository}: somebody has deleted {objects} objects that are needed; the "
+        "bucket had them still, and they are back.",
+    ),
     "archive_not_collected": Line(
         ERROR,
         "S3 repository {repository}: {unreadable} manifests or pages cannot be read, among them "
