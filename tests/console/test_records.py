@@ -32,6 +32,7 @@ def test_a_backup_shows_what_is_recovered_from_it_and_how_far_that_is(
         for word in (f'href="/recoveries/{recovery.pk}/"', "vol-1", "EBS volume", "In progress"):
             assert word in shown
         assert '<progress max="100" value="0">' in shown
+        assert f'hx-get="{page}"' in shown
 
 
 def test_a_page_of_a_backup_follows_its_copies_to_s3(user: User, visit: Browser) -> None:

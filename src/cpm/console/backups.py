@@ -6,9 +6,12 @@ from django.views.decorators.http import require_safe
 from cpm.console.lists import Page, live
 from cpm.console.visits import for_visitors
 from cpm.models.backups import Backup, BackupPhase, CopyStatus
+from cpm.models.recoveries import RecoveryPhase
 from cpm.queries import backups, events, recoveries
 from cpm.queries.errors import one
 from cpm.queries.people import Person
+
+_MOST_RECOVERIES = 20
 
 
 @require_safe
@@ -26,12 +29,14 @@ def index(request: HttpRequest, person: Person) -> HttpResponse:
 def show(request: HttpRequest, person: Person, backup_id: int) -> HttpResponse:
     """One record, how far its copies in S3 are, what is recovered from it, and its log."""
     backup = one(backups.listed(person), backup_id)
+    recovered = recoveries.listed(person).filter(backup=backup).order_by("-pk")
+    newest = list(recovered[:_MOST_RECOVERIES])
     given = {
         "backup": backup,
         "s3": backups.s3_progress(person, backup_id),
-        "recoveries": recoveries.listed(person).filter(backup=backup).order_by("-pk"),
+        "recoveries": newest,
         "page": Page.of(request, events.of_backup(person, backup_id).order_by("-pk")),
-        "is_live": _goes_on(backup),
+        "is_live": _goes_on(backup) or any(each.phase != RecoveryPhase.CLOSED for each in newest),
     }
     return live(request, "backup", given)
 

@@ -1,6 +1,7 @@
 """Accounts over the API: every way into AWS, tried against an AWS."""
 
 import json
+from itertools import product
 from typing import Any
 
 import pytest
@@ -238,8 +239,8 @@ def test_without_cross_account_in_the_licence_there_are_no_roles_and_no_dr_accou
 def test_limits_of_user_and_licence_hold(managed: Caller, cloud: Cloud, root: Caller) -> None:
     User.objects.filter(pk=managed.id).update(max_accounts=1)
     connect(managed, cloud)
-    for path in ("/accounts/backup/", "/accounts/dr/"):
-        answer = managed.post(path, keys(cloud, name="more"))
+    for path, who in product(("/accounts/backup/", "/accounts/dr/"), (managed, root)):
+        answer = who.post(path, keys(cloud, name="more", user=managed.id))
         assert answer.codes == {"non_field_errors": ["limit_exceeded"]}
         message = answer.json["errors"][0]["non_field_errors"][0]["message"]
         assert "max_accounts" in message
