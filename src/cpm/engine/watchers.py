@@ -6,6 +6,7 @@ A poll that fails decides nothing, and "does not exist" is believed only after t
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Any
 
 import structlog
@@ -86,14 +87,11 @@ def _due(account_id: int | None, region: str, watch_name: str) -> Sequence[Opera
     started = Operation.objects.filter(
         account=account_id, region=region, watch=watch_name, phase=OperationPhase.STARTED
     )
-    if not started.filter(due_at__lte=clock.now()).exists():
-        return ()
-    return list(
-        started.filter(due_at__lte=soon)
-        # Those who need their records or what they undo read these: most do not.
-        .select_related("account__assume_from_account")
-        .order_by("pk")
-    )
+    # Those who need their records or what they undo read these: most do not.
+    near = started.filter(due_at__lte=soon).select_related("account__assume_from_account")
+    operations = sorted(near, key=attrgetter("pk"))
+    now = clock.now()
+    return operations if any(each.due_at and each.due_at <= now for each in operations) else ()
 
 
 def _look_at(operations: Iterable[Operation], watch_name: str) -> None:
