@@ -16,6 +16,10 @@ import django
 import pytest
 from xdist.scheduler import LoadFileScheduling
 
+from cpm.kernel import memory
+
+# Before much is imported: nothing of that is garbage.
+memory.settle()
 # Django reads its settings when they are first used, and other conftests import models.
 _DATA = tempfile.TemporaryDirectory(prefix="cpm-tests-")
 os.environ["CPM_DATA"] = _DATA.name
@@ -46,6 +50,11 @@ class _Scheduling(LoadFileScheduling):  # type: ignore[misc]  # it has no types
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
     """Hand the tests to the processes by what they share."""
     return _Scheduling(config, log)
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage as the server does: not among what has been imported."""
+    memory.settle()
 
 
 def pytest_unconfigure() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from moto.moto_server.werkzeug_app import MotoRequestHandler
 from werkzeug.serving import BaseWSGIServer, make_server
 
-from cpm.kernel import clock
+from cpm.kernel import clock, memory
 from cpm.simulator import control, credentials, services, state, web
 from cpm.simulator.credentials import AccountKey
 from cpm.simulator.simulation import Simulation
@@ -78,6 +78,7 @@ def serve(
     stopped = stop or threading.Event()
     simulation = _prepare(options)
     server = _listen(options, Front(simulation))
+    memory.settle()
     threading.Thread(target=server.serve_forever, args=(_POLL_SECONDS,), daemon=True).start()
     keeper = Keeper(simulation, options.state_file) if options.state_file else None
     try:
