@@ -1,9 +1,23 @@
 """The archive's data goes, comes back and is looked after, whatever dies at whatever point."""
 
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
 import pytest
 
-from cpm.archive import target
+from cpm.archive import collector, target
 from cpm.engine import restore_ranges
+from cpm.engine.settings import Cleanup
+from cpm.kernel import clock, times
+from tests.crash.care_stories import (
+    DamageStory,
+    GarbageStory,
+    Lost,
+    RebuildStory,
+    VerificationStory,
+    Yard,
+)
 from tests.crash.restore_stories import (
     InstanceFromS3Story,
     LostFromS3Story,
@@ -48,3 +62,33 @@ def test_what_a_failed_recovery_made_is_taken_back_wherever_it_crashes(world: Ti
     backup = archived_volume(world)
     lose_packs(backup)
     crash_at_every_point(world, lambda: LostFromS3Story(world, backup))
+
+
+@pytest.fixture
+def yard(world: TimedWorld, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Yard:
+    """A repository that is looked after within days; nothing else comes round meanwhile."""
+    settings.ENVIRONMENT = replace(settings.ENVIRONMENT, archive_verify_days=3, inventory_hours=0)
+    monkeypatch.setattr(collector, "GRACE", timedelta(hours=1))
+    Cleanup.change(last_cleanup_time=times.to_wire(clock.now() + timedelta(days=1000)))
+    return Yard(world)
+
+
+def test_garbage_goes_and_nothing_else_wherever_its_collection_crashes(
+    world: TimedWorld, yard: Yard
+) -> None:
+    crash_at_every_point(world, lambda: GarbageStory(yard))
+
+
+def test_a_verification_is_told_of_when_all_was_read_wherever_it_crashes(
+    world: TimedWorld, yard: Yard
+) -> None:
+    crash_again_and_again(world, lambda: VerificationStory(yard))
+
+
+def test_damage_is_told_of_wherever_its_verification_crashes(world: TimedWorld, yard: Yard) -> None:
+    crash_again_and_again(world, lambda: DamageStory(yard))
+
+
+def test_records_are_made_again_once_wherever_that_crashes(world: TimedWorld) -> None:
+    lost = Lost(world)
+    crash_at_every_point(world, lambda: RebuildStory(lost))

@@ -43,10 +43,13 @@ def note_missing(repository: S3Repository, missing: Iterable[bytes]) -> None:
 
 
 def note_read(repository: S3Repository, portion: Portion, bad: Bad) -> bool:
-    """Note what is bad of a portion that was read; says whether anything is new, or mended."""
+    """Note what is bad of a portion that was read; says whether that is to be told.
+
+    Also where nothing is new: whoever has noted it may have died before it was told.
+    """
     before = {at: row.pk for at, row in _noted(repository).items() if portion.has(at[0])}
     _replace(repository, repository.damages.filter(pk__in=before.values()), _rows(bad))
-    return set(before) != set(bad)
+    return bool(before or bad) or not repository.damages.exists()
 
 
 def look_again(repository: S3Repository, opened: Repository) -> None:
