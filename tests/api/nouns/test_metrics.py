@@ -13,8 +13,10 @@ from django.test.utils import CaptureQueriesContext
 from cpm.kernel import clock
 from cpm.models.backups import Backup
 from cpm.models.notifications import Delivery
+from cpm.queries import metrics as queries
 from cpm.server import certificate
 from cpm.server.data import DataDirectory
+from cpm.simulator.process import Simulator
 from tests.api.cast import Caller
 from tests.api.nouns.estate import Estate, create, drain
 from tests.receivers import receiver
@@ -138,10 +140,16 @@ def test_the_server_is_ready_when_its_tables_are(db: None) -> None:
     assert (answer.status_code, answer.content) == (200, b"ok\n")
 
 
-@pytest.mark.usefixtures("simulator")  # sets the clock right again
+@pytest.fixture
+def slowly(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is counted once a minute is counted every 20: a minute may pass in a test."""
+    monkeypatch.setattr(queries, "_KEEP_COUNTS", timedelta(minutes=20))
+
+
+@pytest.mark.usefixtures("slowly")
 def test_messages_are_counted_by_what_became_of_them(root: Caller, settings: Any) -> None:
     settings.ENVIRONMENT = replace(settings.ENVIRONMENT, webhook_networks=("127.0.0.0/8",))
-    clock.set_offset(timedelta(minutes=2))  # whatever other tests have counted is old
+    clock.set_offset(timedelta(minutes=21))  # whatever other tests have counted is old
 
     def states() -> dict[str, float]:
         found = numbers()
@@ -154,11 +162,11 @@ def test_messages_are_counted_by_what_became_of_them(root: Caller, settings: Any
         assert states() == {'cpm_deliveries{state="waiting"}': 1}
         drain()
     over = {'cpm_deliveries{state="waiting"}': 0, 'cpm_deliveries{state="delivered"}': 1}
-    clock.set_offset(timedelta(minutes=4))
+    clock.set_offset(timedelta(minutes=42))
     assert states() == over
     Delivery.objects.all().delete()
     assert states() == over
-    clock.set_offset(timedelta(minutes=5))
+    clock.set_offset(timedelta(minutes=63))
     assert states() == {'cpm_deliveries{state="waiting"}': 0}
 
 
@@ -174,15 +182,16 @@ def test_messages_that_wait_are_found_without_reading_those_that_are_over(db: No
     assert "delivery_due" in plan
 
 
+@pytest.mark.usefixtures("slowly")
 def test_how_records_have_ended_is_counted_once_a_minute(estate: Estate) -> None:
-    clock.set_offset(timedelta(minutes=2))  # whatever other tests have counted is old
+    clock.set_offset(timedelta(minutes=21))  # whatever other tests have counted is old
     estate.target("volumes", estate.cloud.volume())
     ended = 'cpm_backups{status="B"}'
     assert ended not in numbers()
     estate.run()
-    clock.set_offset(timedelta(minutes=4))
+    clock.set_offset(timedelta(minutes=42))
     assert numbers()[ended] == 1
     Backup.objects.all().delete()
     assert numbers()[ended] == 1
-    clock.set_offset(timedelta(minutes=5))
+    clock.set_offset(timedelta(minutes=63))
     assert ended not in numbers()
