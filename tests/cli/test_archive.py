@@ -18,6 +18,7 @@ from cpm.archive.s3 import S3Store
 from cpm.aws.budget import NoBudget
 from cpm.aws.credentials import StaticKeys
 from cpm.aws.sessions import Aws, Cloud
+from cpm.cli.terminal import data_bar
 from cpm.simulator.process import Simulator
 from tests.archive.volumes import Copier, noise, subject, text
 from tests.cli.commands import cpm
@@ -98,7 +99,7 @@ def test_a_snapshot_comes_back_as_an_image(archive: Archive, tmp_path: Path) -> 
     done = archive("restore", "snap-2", "--to", str(image))
     assert done.returncode == 0, done.stderr
     assert "1 GiB of vol-1, 1.5 MiB of it data" in done.stderr
-    assert re.search(r"100 %, [\d.]+ [KMG]iB/s, about \d+ minutes left", done.stderr)
+    assert re.search(r"1\.5/1\.5 MiB [\d.]+ [KMG]iB/s", done.stderr)
     assert "all verified" in done.stderr
     assert image.stat().st_size == 2**30
     with image.open("rb") as file:
@@ -109,6 +110,16 @@ def test_a_snapshot_comes_back_as_an_image(archive: Archive, tmp_path: Path) -> 
     assert (again.returncode, f"{image} is there already" in again.stderr) == (1, True)
     away = archive("restore", "snap-2", "--to", str(tmp_path / "away" / "disk.img"))
     assert (away.returncode, f"no directory {tmp_path / 'away'}" in away.stderr) == (1, True)
+
+
+def test_a_log_tells_of_long_restores_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
+    with data_bar("restored", 1000) as moved:
+        for _ in range(100):
+            moved(10)
+    lines = capsys.readouterr().err.splitlines()
+    line = re.compile(r"(\d+) %, [\d.]+ [KMG]iB/s, (a while|about \d+ minutes) left")
+    told = map(line.fullmatch, lines)
+    assert [int(each[1]) for each in told if each] == [10, 20, 30, 40, 50, 60, 70, 80, 90]
 
 
 @contextmanager

@@ -100,7 +100,8 @@ def data_bar(what: str, total_bytes: int) -> Iterator[Callable[[int], None]]:
             nonlocal tenths
             bars.advance(bar, moved_bytes)
             task = bars.tasks[0]
-            if int(task.percentage) // 10 > tenths and not stderr.is_terminal:
+            is_news = int(task.percentage) // 10 > tenths and not task.finished
+            if is_news and not stderr.is_terminal:
                 tenths = int(task.percentage) // 10
                 say(f"{task.percentage:.0f} %, {_rate(task)}, {_time_left(task)} left")
 
