@@ -5,6 +5,7 @@ import uuid
 from base64 import b64decode, b64encode
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Protocol
 
 import msgspec
@@ -23,10 +24,11 @@ PREFIX = "keys/"
 PERMISSIONS = ("kms:Decrypt", "kms:Encrypt")
 CONTEXT = "cpm-repository"
 
-# A wrapping that takes 128 MiB and about a third of a second: once for each opening.
+# A wrapping that takes 128 MiB and about a third of a second: once for each process and secret.
 _SCRYPT_N, _SCRYPT_R, _SCRYPT_P = 2**17, 8, 1
 # What a repository may ask of its reader at most (1 GiB), so that a forged one cannot exhaust it.
 _MOST_SCRYPT_N, _MOST_SCRYPT_R, _MOST_SCRYPT_P = 2**20, 8, 4
+_MOST_STRETCHED = 16
 
 Wrapped = dict[str, Any]
 
@@ -58,7 +60,7 @@ class Passphrase:
     def wrap(self, secret: bytes, repository: str) -> Wrapped:
         """As `Means` says."""
         salt, nonce = os.urandom(16), os.urandom(12)
-        cipher = AESGCM(self._stretched(salt, _SCRYPT_N, _SCRYPT_R, _SCRYPT_P))
+        cipher = AESGCM(_stretched(self.text, salt, _SCRYPT_N, _SCRYPT_R, _SCRYPT_P))
         return {
             "version": 1,
             "wrapping": self.wrapping,
@@ -79,7 +81,7 @@ class Passphrase:
             )
             if n > _MOST_SCRYPT_N or r > _MOST_SCRYPT_R or p > _MOST_SCRYPT_P:
                 raise Damaged(PREFIX, "unwrapping would take too much")
-            cipher = AESGCM(self._stretched(salt, n, r, p))
+            cipher = AESGCM(_stretched(self.text, salt, n, r, p))
         except (KeyError, ValueError, TypeError) as error:
             raise Damaged(PREFIX, f"no wrapped key ({error})") from None
         try:
@@ -87,8 +89,11 @@ class Passphrase:
         except InvalidTag:
             raise WrongKey("The passphrase does not open this repository.") from None
 
-    def _stretched(self, salt: bytes, n: int, r: int, p: int) -> bytes:
-        return Scrypt(salt=salt, length=KEY_BYTES, n=n, r=r, p=p).derive(self.text.encode())
+
+# Workers open a repository several times for each volume that they copy or restore.
+@lru_cache(_MOST_STRETCHED)
+def _stretched(passphrase: str, salt: bytes, n: int, r: int, p: int) -> bytes:
+    return Scrypt(salt=salt, length=KEY_BYTES, n=n, r=r, p=p).derive(passphrase.encode())
 
 
 @dataclass(frozen=True)

@@ -85,8 +85,8 @@ def open_archive(
 ) -> archive.Repository:
     """The archive of a row, with what the row has to open it; `aws` is of the bucket's region.
 
-    At its first use it is made. Takes a third of a second where there is a passphrase. Raises
-    `ArchiveError`, and Fault.
+    At its first use it is made. The first time in a process a passphrase takes a third of a second.
+    Raises `ArchiveError`, and Fault.
     """
     if not repository.aws_region:
         _use_first(repository)
