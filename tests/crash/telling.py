@@ -14,13 +14,16 @@ from tests.crash.time import TimedWorld
 Told = TypeVar("Told", bound=Story)
 
 
-def crash_at_every_point(world: TimedWorld, make: Callable[[], Story]) -> None:
+def crash_at_every_point(
+    world: TimedWorld, make: Callable[[], Story], *, at_once: float = 1
+) -> None:
     """Tell the story again and again, each time with a crash at the first point of another kind.
 
-    Where there are several of a kind, the last of them has its crash when it is told once more.
+    Long stories may have `at_once` of them, one after the other. Where there are several points of
+    a kind, the last of them has its crash when the story is told once more.
     """
     met: set[str] = set()
-    while tell(world, make, fate := Fate(AtNewKind(met))):
+    while tell(world, make, fate := Fate(AtNewKind(met, at_once))):
         pass
     tell(world, make, Fate(AtLast(Counter(fate.passed))))
 
