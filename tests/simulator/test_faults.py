@@ -179,6 +179,15 @@ def test_times_are_counted_exactly_and_shown(simulator: Simulator, ec2: "EC2Clie
     assert simulator.get("faults")[0]["times"] == 0
 
 
+def test_a_rule_may_let_some_calls_pass_first(simulator: Simulator, ec2: "EC2Client") -> None:
+    simulator.faults([{"op": "ec2:DescribeVolumes", "kind": "503", "after": 2, "times": 1}])
+    ec2.describe_volumes()
+    ec2.describe_volumes()
+    with refused("Unavailable"):
+        ec2.describe_volumes()
+    ec2.describe_volumes()
+
+
 def test_new_rules_replace_all_old_ones(simulator: Simulator, ec2: "EC2Client") -> None:
     simulator.faults([{"op": "ec2:DescribeVolumes", "kind": "503"}])
     simulator.faults([{"op": "ec2:DescribeTags", "kind": "503"}])

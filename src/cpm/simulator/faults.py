@@ -39,10 +39,11 @@ class Kind(StrEnum):
 
 @dataclass
 class Rule:
-    """One rule; the optional parts narrow whom it meets, how often and how."""
+    """One rule; the optional parts narrow whom it meets, after how many, how often and how."""
 
     op: str
     kind: Kind
+    after: int = 0
     times: int | None = None
     p: float = 1.0
     seconds: float | None = None
@@ -54,7 +55,17 @@ class Rule:
     _buckets: Buckets = field(default_factory=Buckets)
 
     def meets(self, operation: Operation, account: str) -> bool:
-        """Whether the rule is about this call, and its turn has come."""
+        """Whether the rule is about this call, and its turn has come; counts the call."""
+        if not self._is_about(operation, account):
+            return False
+        if self.after:
+            self.after -= 1
+            return False
+        if self.times is not None:
+            self.times -= 1
+        return True
+
+    def _is_about(self, operation: Operation, account: str) -> bool:
         return (
             self.op in ("*", f"{operation.service}:*", str(operation))
             and self.account in (None, account)
@@ -95,7 +106,7 @@ class Faults:
             self._rules = rules
 
     def public(self) -> list[dict[str, Any]]:
-        """The rules as JSON shows them, with what is left of `times`."""
+        """The rules as JSON shows them, with what is left of `after` and `times`."""
         with self._lock:
             return [
                 {name: value for name, value in vars(rule).items() if name[0] != "_"}
@@ -109,8 +120,6 @@ class Faults:
         with self._lock:
             for rule in self._rules:
                 if not _is_decided(plan) and rule.meets(operation, account):
-                    if rule.times is not None:
-                        rule.times -= 1
                     _apply(rule, plan, operation, caller)
         return plan
 
@@ -149,7 +158,7 @@ def _check_operation(op: Any) -> None:
 
 
 def _check_numbers(rule: Rule) -> None:
-    for name in ("times", "p", "seconds", "rate", "burst"):
+    for name in ("after", "times", "p", "seconds", "rate", "burst"):
         value = getattr(rule, name)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
             raise BadRule(f"{name} is a number")
