@@ -2,14 +2,15 @@
 
 import random
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
 
-from cpm.archive import packs, reader, repository, tables
+from cpm.archive import packs, reader, repository, tables, writer
 from cpm.archive.blobs import BLOCK_BYTES, Encoding, digest_of
-from cpm.archive.checks import EVERYTHING, NOTHING, Check, Portion
-from cpm.archive.errors import ArchiveError, Damaged
+from cpm.archive.checks import EVERYTHING, NOTHING, Check, Checked, Portion
+from cpm.archive.errors import ArchiveError, Damaged, NotFound
 from cpm.archive.manifests import PREFIX, Manifest
 from cpm.archive.repository import Repository
 from cpm.archive.store import MemoryStore
@@ -143,6 +144,19 @@ def test_a_damage_is_told_of_every_copy_that_suffers(archive: Repository, copy: 
     content[place.offset] ^= 1
     archive.store.write(name, bytes(content))
     assert check(archive) == [f"{each.name} block 0" for each in (copy, second)]
+
+
+def test_a_copy_that_is_retired_while_it_is_looked_for_is_no_damage(
+    archive: Repository, copy: Manifest
+) -> None:
+    second = Copier(archive).copy({0: noise(3)}, subject("snap-2"))
+
+    def retire(_checked: Checked) -> None:
+        with suppress(NotFound):
+            writer.retire(archive, second.name)
+
+    assert list(Check(archive, progress=retire).run()) == []
+    assert list(archive.names()) == [copy.name]
 
 
 def test_portions_cover_everything_in_their_turn(archive: Repository, copy: Manifest) -> None:

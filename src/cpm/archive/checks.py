@@ -150,7 +150,9 @@ class Follow:
         self._checked.manifests += 1
         try:
             manifest = self._repository.manifest(name)
-        except (Damaged, NotFound) as error:
+        except NotFound:
+            return  # retired since it was listed
+        except Damaged as error:
             yield Damaged(f"manifest {name}", str(error))
             return
         for found in manifest.pages:
