@@ -29,7 +29,7 @@ from tests.crash.restore_stories import (
     archived_volume,
     lose_packs,
 )
-from tests.crash.s3_stories import S3Story, Shelf
+from tests.crash.s3_stories import LineageStory, S3Story, Shelf
 from tests.crash.telling import crash_again_and_again, crash_at_every_point
 from tests.crash.time import TimedWorld
 
@@ -45,8 +45,22 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_copy_survives_a_crash_at_every_point(world: TimedWorld) -> None:
-    shelf = Shelf(world)
+    shelf = Shelf.with_copy(world)
     crash_at_every_point(world, lambda: S3Story(shelf), at_once=AT_ONCE)
+
+
+def test_a_copy_that_reads_all_again_gets_there_though_the_server_dies_again_and_again(
+    world: TimedWorld,
+) -> None:
+    shelf = Shelf.with_copy(world)
+    crash_again_and_again(world, lambda: LineageStory(shelf))
+
+
+def test_a_repository_is_made_at_its_first_use_though_the_server_dies_again_and_again(
+    world: TimedWorld,
+) -> None:
+    shelf = Shelf.sealed(world)
+    crash_again_and_again(world, lambda: S3Story(shelf))
 
 
 def test_the_recovery_of_a_volume_survives_a_crash_at_every_point(world: TimedWorld) -> None:
@@ -110,7 +124,7 @@ def with_machines(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.usefixtures("with_machines")
 def test_a_machine_copies_and_is_ended_wherever_its_server_crashes(world: TimedWorld) -> None:
-    shelf = Shelf(world)
+    shelf = Shelf.with_copy(world)
     crash_at_every_point(world, lambda: CopyByMachineStory(shelf), at_once=10)
 
 

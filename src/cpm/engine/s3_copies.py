@@ -105,6 +105,7 @@ def source_of(copy: S3Copy) -> tuple[Account | None, str]:
     return copy.original.account if copy.original is not None else None, copy.original_region
 
 
+@transaction.atomic
 def read_all(copy: S3Copy, why: str) -> None:
     """Plan a copy anew, which reads everything: what it went on from does not do."""
     _begin_anew(copy, reads_all=True)
