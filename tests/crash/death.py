@@ -25,7 +25,7 @@ from cpm.aws.sessions import Aws
 from cpm.engine.queue import Task
 from cpm.machine.budget import DrawnBudget
 
-_READ_ONLY = ("AssumeRole", "Describe", "Get", "Head", "List")
+_READ_ONLY = ("AssumeRole", "Decrypt", "Describe", "Encrypt", "Get", "Head", "List")
 # What changes nothing by itself, and what only sets marks within a transaction.
 _NOT_WRITTEN = re.compile(r"\s*(SELECT|SHOW|SAVEPOINT|RELEASE|ROLLBACK|SET|LOCK)\b", re.IGNORECASE)
 # The queue makes, claims and closes jobs by functions.

@@ -71,7 +71,9 @@ class S3Story(Story):
         original = self.backup.snapshots.get(collection="volumes")
         assert vault.blocks(copy) == in_ebs(self.world, original.aws_ref)
         assert not S3CopyRange.objects.exists()
-        there = S3Copy.objects.filter(snapshot__status=SnapshotStatus.SUCCEEDED)
+        there = S3Copy.objects.filter(
+            repository=vault.row, snapshot__status=SnapshotStatus.SUCCEEDED
+        )
         vault.row.refresh_from_db()
         assert vault.row.size_bytes == sum(there.values_list("size_bytes", flat=True))
 
