@@ -26,7 +26,7 @@ from cpm.archive.writer import Checkpoint, Subject
 from cpm.aws.budget import NoBudget
 from cpm.aws.credentials import StaticKeys
 from cpm.aws.sessions import Aws, Cloud
-from cpm.kernel import clock, counters
+from cpm.kernel import clock, counters, memory
 
 _BLOCKS_PER_GIB = 2048
 
@@ -134,6 +134,8 @@ class Desk:
 def main() -> None:
     """Do the task that the command line has, and print what it took."""
     task = msgspec.json.decode(sys.argv[1], type=Task)
+    if task.does != "bare":
+        memory.settle()  # as the product's processes do
     # As the product does: what only helps to find faults is not written.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
     cloud = Cloud(endpoint_url=task.endpoint, budget=NoBudget())

@@ -8,6 +8,7 @@ import typer
 
 from cpm.cli.terminal import complain
 from cpm.config.environment import BadEnvironment
+from cpm.kernel import memory
 
 # In the order in which help lists them. Each is a module here, with a function of that name or,
 # for those with subcommands, an `app`.
@@ -37,6 +38,7 @@ def cpm() -> None:
 
 def main() -> None:
     """Runs the command line; exits 0 done, 1 failed, 2 wrong usage."""
+    memory.settle()
     # All of them take a second to import, the one that is asked for much less.
     asked = [command for command in sys.argv[1:2] if command in COMMANDS]
     try:

@@ -13,6 +13,7 @@ _QUIET = ("botocore", "boto3", "urllib3", "procrastinate")
 
 def configure(environment: Environment) -> None:
     """Sets up logging for this process: structlog's and the standard library's go the same way."""
+    level = logging.getLevelNamesMapping()[environment.log_level.upper()]
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -24,7 +25,8 @@ def configure(environment: Environment) -> None:
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
+        # What is not told is not even put together.
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
@@ -39,7 +41,7 @@ def configure(environment: Environment) -> None:
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(environment.log_level.upper())
+    root.setLevel(level)
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
 

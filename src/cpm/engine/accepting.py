@@ -88,9 +88,12 @@ def _named(rows: Sequence[Snapshot], refs: Refs) -> Iterator[Snapshot]:
         snapshot = by_resource.pop(resource_id, None) or _unexpected(rows[0], resource_id)
         snapshot.aws_ref = ref
         yield snapshot
-    Snapshot.objects.filter(pk__in=[row.pk for row in by_resource.values()]).update(
-        status=SnapshotStatus.FAILED, error="AWS made no snapshot of it", finished_at=clock.now()
-    )
+    if by_resource:
+        Snapshot.objects.filter(pk__in=[row.pk for row in by_resource.values()]).update(
+            status=SnapshotStatus.FAILED,
+            error="AWS made no snapshot of it",
+            finished_at=clock.now(),
+        )
 
 
 def _unexpected(like: Snapshot, resource_id: str) -> Snapshot:

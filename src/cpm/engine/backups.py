@@ -7,6 +7,7 @@ from django.db.models import Q
 
 from cpm.engine import (
     backup_alerts,
+    bulk,
     copy_to_s3,
     dr,
     events,
@@ -34,7 +35,8 @@ _SHORTEST_WAIT, _LONGEST_WAIT = timedelta(seconds=5), timedelta(minutes=5)
 def look(backup_id: int) -> None:
     """Take a backup that is due one step further."""
     due = Backup.objects.filter(pk=backup_id, due_at__lte=clock.now())
-    backup = due.select_related("account__assume_from_account", "policy__user", "user").first()
+    related = ("account__assume_from_account", "policy__user", "user")
+    backup = bulk.one(due.select_related(*related))
     if backup is None or backup.phase == BackupPhase.CLOSED:
         return
     if backup.phase == BackupPhase.PLANNED:

@@ -6,13 +6,15 @@ here, and PostgreSQL's grows with the square of the rows.
 
 from collections.abc import Iterable, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db import connection
-from django.db.models import Field, Model
+from django.db.models import Field, Model, QuerySet
 from django.db.models.expressions import RawSQL
 
 _ROWS_PER_STATEMENT = 500
+
+AnyModel = TypeVar("AnyModel", bound=Model)
 
 
 def ids(wanted: Iterable[int]) -> RawSQL:
@@ -22,6 +24,15 @@ def ids(wanted: Iterable[int]) -> RawSQL:
     takes more CPU here than all else that the statements do.
     """
     return RawSQL("SELECT unnest(%s::bigint[])", [list(wanted)])
+
+
+def one(rows: "QuerySet[AnyModel]") -> AnyModel | None:
+    """The row of a query of which there is one at most.
+
+    `first()` has it sorted, for which the ORM compares all columns, of related tables as well: with
+    many of them that takes longer than all else.
+    """
+    return next(iter(rows), None)
 
 
 def hold(model: type[Model], pks: Sequence[int], column: str) -> dict[int, Any]:

@@ -67,7 +67,7 @@ def begin(backup: Backup, policy: Policy) -> None:
 def look(backup_id: int) -> None:
     """Take the copies of a run that are due one step further."""
     due = Backup.objects.filter(pk=backup_id, s3_due_at__lte=clock.now())
-    backup = due.select_related("policy__user", "user", "s3_repository").first()
+    backup = bulk.one(due.select_related("policy__user", "user", "s3_repository"))
     if backup is None:
         return
     if backup.s3_started_at is None and not _start(backup):

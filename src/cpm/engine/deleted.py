@@ -1,6 +1,7 @@
 """What follows when AWS has deleted a snapshot, or refused to."""
 
 from collections.abc import Iterable
+from operator import attrgetter
 from typing import Any
 
 from django.db import transaction
@@ -63,7 +64,7 @@ def wanted_away(*, with_s3: bool = False) -> QuerySet[Snapshot]:
 def mark_deleted(snapshot_ids: Iterable[int]) -> None:
     """AWS has let go of the snapshots."""
     rows = Snapshot.objects.filter(pk__in=list(snapshot_ids))
-    snapshots = list(rows.select_related("account").order_by("pk"))
+    snapshots = sorted(rows.select_related("account"), key=attrgetter("pk"))
     # Locked, so that of two last deletions the later one sees that nothing is left.
     ids = {snapshot.backup_id for snapshot in snapshots}
     backups = Backup.objects.filter(pk__in=ids).order_by("pk").select_for_update(no_key=True)

@@ -5,14 +5,16 @@ all its records that have copies tell of them together. The rules are in
 docs/design/disaster-recovery.md.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef
+from django.db.models import Count, Exists, F, OuterRef
 
 from cpm.engine import (
     backup_alerts,
+    bulk,
     deletions,
     dr_copies,
     events,
@@ -65,17 +67,19 @@ def begin(backup: Backup, policy: Policy) -> None:
 def look(backup_id: int) -> None:
     """Take the copies of a run that are due one step further."""
     due = Backup.objects.filter(pk=backup_id, dr_due_at__lte=clock.now())
-    backup = due.select_related("policy__user", "user").first()
+    backup = bulk.one(due.select_related("policy__user", "user"))
     if backup is None:
         return
-    before = _closed(backup)
-    dr_copies.plan(backup)
+    before = _phases(backup)
+    if before[DrCopyPhase.PLANNED]:
+        dr_copies.plan(backup)
     dr_copies.settle(backup)
-    if backup.dr_copies.exclude(phase=DrCopyPhase.CLOSED).exists():
-        _tell_progress(backup, before)
-        transitions.change(backup, dr_due_at=clock.now() + IDLE)
-    else:
+    now = _phases(backup)
+    if now[DrCopyPhase.CLOSED] == now.total():
         _finish(backup)
+    else:
+        _tell_progress(backup, before, now)
+        transitions.change(backup, dr_due_at=clock.now() + IDLE)
 
 
 @jobs.LOOK_AT_DR.gives_up
@@ -150,13 +154,15 @@ def _names(region_ids: Sequence[int]) -> list[str]:
     return [region.name for region in found if region is not None]
 
 
-def _closed(backup: Backup) -> int:
-    return backup.dr_copies.filter(phase=DrCopyPhase.CLOSED).count()
+def _phases(backup: Backup) -> Counter[str]:
+    """How many copies are in which phase."""
+    counted = backup.dr_copies.order_by().values_list("phase").annotate(Count("pk"))
+    return Counter(dict(counted))
 
 
-def _tell_progress(backup: Backup, before: int) -> None:
-    done, copies = _closed(backup), backup.dr_copies.count()
-    if done * _PROGRESS_LINES // copies > before * _PROGRESS_LINES // copies:
+def _tell_progress(backup: Backup, before: Counter[str], now: Counter[str]) -> None:
+    done, copies = now[DrCopyPhase.CLOSED], now.total()
+    if done * _PROGRESS_LINES // copies > before[DrCopyPhase.CLOSED] * _PROGRESS_LINES // copies:
         events.log("dr_progress", backup=backup, done=done, copies=copies)
 
 

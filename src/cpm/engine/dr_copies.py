@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 from django.db import transaction
@@ -41,10 +42,7 @@ class _Plans:
 
 def plan(backup: Backup) -> None:
     """Have made what can be; copies that cannot be planned now stay as they are."""
-    planned = backup.dr_copies.filter(phase=DrCopyPhase.PLANNED)
-    if not planned.exists():
-        return  # which is told faster than what they all need would be read
-    planned = planned.select_related(
+    planned = backup.dr_copies.filter(phase=DrCopyPhase.PLANNED).select_related(
         *("account__assume_from_account", "original__account__assume_from_account"),
         *("original__target", "original__backup"),
     )
@@ -62,7 +60,7 @@ def settle(backup: Backup) -> None:
     going_on = Operation.objects.filter(dr_copy=OuterRef("pk")).exclude(phase=OperationPhase.CLOSED)
     running = backup.dr_copies.filter(~Exists(going_on), phase=DrCopyPhase.RUNNING)
     # Read once: another copy may be over a moment later.
-    over = list(running.select_related("original").order_by("pk"))
+    over = sorted(running.select_related("original"), key=attrgetter("pk"))
     steps = Operation.objects.filter(dr_copy__in=over).order_by("dr_copy", "pk")
     by_copy = {pk: list(group) for pk, group in groupby(steps, key=lambda step: step.dr_copy_id)}
     in_use = dr_means.in_use(over)

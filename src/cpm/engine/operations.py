@@ -143,7 +143,7 @@ def _give_up_at_the_deadline(operation: Operation) -> None:
 
 
 def _has_its_turn_in_the_chain(operation: Operation) -> bool:
-    before = operation.after
+    before = operation.after if operation.after_id else None
     if before is None:
         return True
     if not _is_far_enough(before, operation):

@@ -6,6 +6,7 @@ and may be lost or run twice without harm, because rows decide what is done.
 
 import asyncio
 import json
+import select
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +30,7 @@ from procrastinate.psycopg_connector import PsycopgConnector
 from procrastinate.retry import BaseRetryStrategy, RetryDecision
 from psycopg import AsyncConnection
 from psycopg.abc import PQGen
-from psycopg_pool import PoolTimeout
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 log = structlog.get_logger(__name__)
 
@@ -274,9 +275,30 @@ class _SleepingConnection(AsyncConnection[Any]):
         return await super().wait(gen, interval=interval, timeout=timeout)
 
 
+def _pool(**options: Any) -> AsyncConnectionPool:
+    """A pool of connections that are asked whether they live only where there is a doubt.
+
+    Whatever the queue wants is one statement, and needs no transaction around it.
+    """
+    return AsyncConnectionPool(**{**options, "check": _check, "configure": _commit_at_once})
+
+
+async def _commit_at_once(connection: AsyncConnection[Any]) -> None:
+    await connection.set_autocommit(True)
+
+
+async def _check(connection: AsyncConnection[Any]) -> None:
+    """Raises when the connection was closed by the other side: then there is something to read."""
+    arrived = select.poll()
+    arrived.register(connection.fileno(), select.POLLIN)
+    if arrived.poll(0):
+        await AsyncConnectionPool.check_connection(connection)
+
+
 def _worker_app() -> procrastinate.App:
     """An app that fetches jobs over connections of its own; jobs themselves use Django's."""
     connector = PsycopgConnector(
+        pool_factory=_pool,
         connection_class=_SleepingConnection,
         kwargs={**connector_params(), "prepare_threshold": 5},
         min_size=1,

@@ -9,6 +9,7 @@ from cpm.engine import (
     accounts,
     alerts,
     archived,
+    bulk,
     events,
     jobs,
     orders,
@@ -78,7 +79,7 @@ def failed_cause(recovery: Recovery) -> str:
 def look(recovery_id: int) -> None:
     """Take a recovery that is due one step further."""
     due = Recovery.objects.filter(pk=recovery_id, due_at__lte=clock.now())
-    recovery = due.select_related("user", "policy", "account", "backup__account").first()
+    recovery = bulk.one(due.select_related("user", "policy", "account", "backup__account"))
     if recovery is None or recovery.phase == RecoveryPhase.CLOSED:
         return
     is_begun = recovery.phase == RecoveryPhase.RUNNING or recovery.error or _restore(recovery)

@@ -14,7 +14,7 @@ from django.db import transaction
 from cpm.archive import target
 from cpm.archive.copying import Progress
 from cpm.archive.errors import ArchiveError, Damaged
-from cpm.engine import accounts, archived, jobs, machines, queue, s3_ranges, transitions
+from cpm.engine import accounts, archived, bulk, jobs, machines, queue, s3_ranges, transitions
 from cpm.engine.queue import Overtaken
 from cpm.kernel import clock
 from cpm.kernel.faults import Fault
@@ -97,7 +97,7 @@ def _due(range_id: int) -> S3RestoreRange | None:
     rows = S3RestoreRange.objects.filter(
         pk=range_id, due_at__lte=clock.now(), restore__phase=S3RestorePhase.FILLING
     )
-    return rows.select_related(*RELATED).first()
+    return bulk.one(rows.select_related(*RELATED))
 
 
 def _put(piece: S3RestoreRange) -> None:

@@ -21,6 +21,7 @@ from cpm.archive.manifests import Manifest, PagePlace
 from cpm.archive.pages import PAGE_BLOCKS
 from cpm.engine import (
     archive_damage,
+    bulk,
     events,
     jobs,
     machines,
@@ -54,7 +55,7 @@ _MARGIN = timedelta(hours=1)
 def look(copy_id: int) -> None:
     """Take a copy that is due one step further."""
     due = S3Copy.objects.filter(pk=copy_id, due_at__lte=clock.now())
-    copy = due.select_related(*RELATED).first()
+    copy = bulk.one(due.select_related(*RELATED))
     if copy is None:
         return
     if copy.phase == S3CopyPhase.CLOSED:

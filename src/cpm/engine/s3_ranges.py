@@ -15,7 +15,7 @@ from cpm.archive.copying import Limits, Progress, copy_range
 from cpm.archive.errors import ArchiveError, Damaged, LineageBroken, NotFound
 from cpm.archive.source import EbsSource
 from cpm.archive.writer import Checkpoint
-from cpm.engine import jobs, machines, queue, repositories, s3_blocks, s3_copies, transitions
+from cpm.engine import bulk, jobs, machines, queue, repositories, s3_blocks, s3_copies, transitions
 from cpm.engine.accounts import aws_of
 from cpm.kernel import clock
 from cpm.kernel.faults import Fault, FaultKind
@@ -28,7 +28,7 @@ _RELATED = [f"copy__{name}" for name in s3_copies.RELATED]
 def look(range_id: int) -> None:
     """Copy a range, from where an earlier worker has left it."""
     due = S3CopyRange.objects.filter(pk=range_id, due_at__lte=clock.now(), is_done=False)
-    found = due.filter(copy__phase=S3CopyPhase.RUNNING).select_related(*_RELATED).first()
+    found = bulk.one(due.filter(copy__phase=S3CopyPhase.RUNNING).select_related(*_RELATED))
     if found is None:
         return
     if is_late(found.copy):
