@@ -74,7 +74,8 @@ def of_account(account: Account, *, with_s3: bool = False) -> list[Choice]:
 
 def choose(snapshots: QuerySet[Snapshot], *, spare_frozen: bool = True) -> list[Choice]:
     """Sort out which of the snapshots may go."""
-    rows = snapshots.select_related("backup", "account").order_by("pk")
+    # Many of few records and accounts: each of these is read once.
+    rows = snapshots.prefetch_related("backup", "account").order_by("pk")
     needed = _needed(snapshots)
     return [
         Choice(snapshot, _why_kept(snapshot, needed, spare_frozen=spare_frozen))

@@ -6,7 +6,7 @@ Waking sets the row's due time in the same transaction, so that the wish outlive
 from collections import defaultdict
 from collections.abc import Iterable
 
-from django.db.models import F
+from django.db.models import F, QuerySet
 
 from cpm.engine.queue import ARCHIVE, NOTICES, SCRIPTS, Task
 from cpm.kernel import clock
@@ -63,8 +63,10 @@ def defer_policies(policy_ids: Iterable[int]) -> None:
     LOOK_AT_POLICY.defer_all({f"policy:{pk}": {"policy_id": pk} for pk in policy_ids})
 
 
-def defer_operations(operations: Iterable[Operation]) -> None:
+def defer_operations(operations: Iterable[Operation] | QuerySet[Operation]) -> None:
     """Have the operations looked at, with those of their neighbours that are due."""
+    if isinstance(operations, QuerySet):
+        operations = operations.only("recovery", "dr_copy", "snapshot")
     arguments_by_task: dict[Task, dict[str, dict[str, int]]] = defaultdict(dict)
     for operation in operations:
         task = _task_of(operation)

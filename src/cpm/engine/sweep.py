@@ -111,8 +111,7 @@ def _removals(_now: datetime) -> QuerySet[Any, Any]:
 
 def _operations(now: datetime) -> QuerySet[Any, Any]:
     phases = [OperationPhase.PLANNED, OperationPhase.STARTING]
-    due = Operation.objects.filter(phase__in=phases, due_at__lte=now).order_by("due_at")
-    return due.only("recovery", "snapshot", "dr_copy")
+    return Operation.objects.filter(phase__in=phases, due_at__lte=now).order_by("due_at")
 
 
 def _s3_ranges(now: datetime) -> QuerySet[Any, Any]:
