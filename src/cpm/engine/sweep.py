@@ -150,7 +150,8 @@ def _what_is_due() -> tuple[str, Sequence[Any]]:
     parts: list[str] = []
     parameters: list[Any] = []
     for name, source in _SOURCES.items():
-        rows, its_parameters = source.rows(_SOME_TIME).order_by().query.sql_with_params()
+        due = source.rows(_SOME_TIME).order_by().values("pk")
+        rows, its_parameters = due.query.sql_with_params()
         parts.append(f"SELECT '{name}' WHERE EXISTS ({rows})")
         parameters.extend(its_parameters)
     return " UNION ALL ".join(parts), parameters

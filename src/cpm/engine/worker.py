@@ -5,7 +5,7 @@ import threading
 from collections.abc import Sequence
 
 import structlog
-from django.db import close_old_connections, connection
+from django.db import connection
 
 # Importing them is what makes this process able to do their jobs.
 from cpm.engine import (
@@ -128,7 +128,6 @@ def _sweep_until(stop: threading.Event, pace: Pace) -> None:
     numbers = itertools.count()
     while not stop.wait(SWEEP_SECONDS):
         try:
-            close_old_connections()
             sweep.sweep(with_rounds=next(numbers) % _SWEEPS_PER_ROUND == 0)
             counters.mark("cpm_last_sweep_timestamp_seconds", clock.now().timestamp())
             if clock.monotonic() >= take_over_at:
@@ -137,7 +136,11 @@ def _sweep_until(stop: threading.Event, pace: Pace) -> None:
             if clock.monotonic() >= flush_at:
                 metrics.flush()
                 flush_at = clock.monotonic() + metrics.FLUSH_SECONDS
+        except queue.DATABASE_TROUBLE as trouble:
+            log.warning("sweep.database_away", trouble=str(trouble))
+            connection.close()
         except Exception:
             # Whatever it is: without the sweep nothing that was to wait would go on.
             log.exception("sweep.failed")
+            connection.close()
     connection.close()
