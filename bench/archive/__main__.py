@@ -1,4 +1,4 @@
-"""The archive's mover beside the bare work, and beside restic, on the same data in one run.
+"""The archive's mover beside the bare work, and beside its peers, on the same data in one run.
 
     python -m bench.archive [--blocks N] [--quick]
 
@@ -12,6 +12,7 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -73,8 +74,8 @@ def _kind(out: Console, bench: Bench, kind: str) -> list[Target]:
         take("incremental, 1 % changed", lambda: bench.run("increment", kind))
         take("restore to an image", lambda: bench.run("image", kind))
         take("restore to EBS", lambda: bench.run("back", kind))
-        if number == 0:
-            take("restic backup", lambda: peer.backup(bench, kind, out))
+        for each in peer.PEERS if number == 0 else ():
+            take(each.row, partial(peer.backup, each, bench, kind, out))
     _show(out, bench, kind, rows)
     return _targets(bench, kind, rows)
 
@@ -140,8 +141,8 @@ def _targets(bench: Bench, kind: str, rows: dict[str, list[Run]]) -> list[Target
         Target(f"{kind}: 1 % incremental of a full copy's time", _time(some) / _time(one), 0.03),
         Target(f"{kind}: S3 requests per GiB stored", math.ceil(one[0].requests / stored_gib), 60),
     ]
-    if "restic backup" in rows:
-        times = _per_core(one) / _per_core(rows["restic backup"])
+    if peer.RESTIC.row in rows:
+        times = _per_core(one) / _per_core(rows[peer.RESTIC.row])
         targets.append(Target(f"{kind}: times restic's rate per core", times, 2, "", True))
     return targets
 
