@@ -6,7 +6,7 @@ where the archive's rules let it be named (docs/design/archive-format.md, writin
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
+from functools import lru_cache, partial
 from itertools import islice
 from typing import Any
 
@@ -21,11 +21,15 @@ from cpm.archive.errors import Damaged, NotFound
 from cpm.archive.known import BEGINNING_BYTES, Elsewhere, Near
 from cpm.archive.manifests import PagePlace
 from cpm.archive.pages import Places
+from cpm.kernel import clock
 from cpm.models.s3_blocks import S3Block
 from cpm.models.s3_copies import S3Copy
 from cpm.models.snapshots import SnapshotStatus
 
 _ROWS_PER_STATEMENT = 1_000
+_GOOD_FOR_SECONDS = 60.0
+# Of so many repositories: some MiB each, where the index is full.
+_MOST_KEPT = 8
 
 _NEAR = """\
 SELECT snapshot.aws_ref, near.digest, near.pack, near."offset", near.length, near.encoding
@@ -56,7 +60,16 @@ def index(opened: archive.Repository, repository_id: int) -> Iterator[Elsewhere]
 
 
 def beginnings(repository_id: int) -> bytes:
-    """The first bytes of each digest, in order, for `Elsewhere`; there may be millions."""
+    """The first bytes of each digest, in order, for `Elsewhere`; there may be millions.
+
+    To read a million takes a second, which is more than a small copy: what this process has read is
+    good for a while, as an index may lack anything.
+    """
+    return _beginnings(repository_id, int(clock.monotonic() // _GOOD_FOR_SECONDS))
+
+
+@lru_cache(_MOST_KEPT)
+def _beginnings(repository_id: int, _period: int) -> bytes:
     with connection.cursor() as cursor:
         cursor.execute(_BEGINNINGS, [BEGINNING_BYTES, repository_id])
         (joined,) = cursor.fetchone()
@@ -85,9 +98,10 @@ def note(opened: archive.Repository, copy: S3Copy, changed: Mapping[int, PagePla
     room = settings.ENVIRONMENT.archive_indexed_blocks - _count(copy.repository_id)
     for number, place in changed.items():
         if room <= 0:
-            return
+            break
         if place is not None:
             room -= _insert(copy, number, _places(opened, place), room)
+    _beginnings.cache_clear()
 
 
 def hand_on(opened: archive.Repository, copy: S3Copy) -> None:
