@@ -36,9 +36,8 @@ from cpm.kernel.faults import Fault, FaultKind
 from cpm.models.operations import Operation, OperationOutcome, OperationPhase
 from cpm.resources.contract import Ask, Effect, Once, Refs
 
-# A shorter wait for the budget is slept through; for a longer one the row is put aside. So long a
-# job takes, whose fixed cost its calls share.
-LONGEST_NAP_SECONDS = 4.0
+# A shorter wait for the budget is slept through; for a longer one the row is put aside.
+LONGEST_NAP_SECONDS = 2.0
 # A longer wait for the budget is worth a line in the record's log.
 WORTH_TELLING_SECONDS = 60.0
 LONGEST_BACK_OFF_SECONDS = 300.0
@@ -144,7 +143,7 @@ def _give_up_at_the_deadline(operation: Operation) -> None:
 
 
 def _has_its_turn_in_the_chain(operation: Operation) -> bool:
-    before = operation.after if operation.after_id else None
+    before = operation.after
     if before is None:
         return True
     if not _is_far_enough(before, operation):
