@@ -36,7 +36,7 @@ from cpm.cli.terminal import (
     show,
     stderr,
 )
-from cpm.kernel import sizes
+from cpm.kernel import amounts
 from cpm.kernel.faults import Fault
 
 app = typer.Typer(
@@ -115,7 +115,7 @@ def restore(
         manifest = archive.manifest(reader.newest(archive, snapshot))
         data_bytes = manifest.blocks * BLOCK_BYTES
         volume = f"{manifest.volume['size_gib']} GiB of {manifest.volume.get('id', 'a volume')}"
-        say(f"{manifest.name}: {volume}, {sizes.shown(data_bytes)} of it data.")
+        say(f"{manifest.name}: {volume}, {amounts.size(data_bytes)} of it data.")
         _warn_of_space(to, data_bytes)
         with data_bar("restored", data_bytes) as moved:
             damages = _restored(archive, manifest, to, lambda blocks: moved(blocks * BLOCK_BYTES))
@@ -123,7 +123,7 @@ def restore(
         complain(f"Lost: {damage}.")
     if damages:
         fail(f"{to} is not whole: {len(damages)} of {manifest.blocks} blocks or pages are lost.")
-    say(f"{to} is whole: {sizes.shown(data_bytes)} of data, all verified.")
+    say(f"{to} is whole: {amounts.size(data_bytes)} of data, all verified.")
 
 
 def _restored(
@@ -147,7 +147,7 @@ def _warn_of_space(to: Path, data_bytes: int) -> None:
     there = to.stat().st_blocks * 512 if to.is_file() else 0
     free = shutil.disk_usage(to.parent).free
     if data_bytes - there > free:
-        complain(f"Only {sizes.shown(free)} are free in {to.parent}.")
+        complain(f"Only {amounts.size(free)} are free in {to.parent}.")
 
 
 class _BareReadsAll(TyperCommand):
@@ -231,7 +231,7 @@ def _portion(percent: float | None) -> Portion:
 
 
 def _read(checked: Checked) -> str:
-    return f"{checked.packs} packs with {sizes.shown(checked.read_bytes)} read"
+    return f"{checked.packs} packs with {amounts.size(checked.read_bytes)} read"
 
 
 def _told(damage: Damaged) -> dict[str, str]:

@@ -22,7 +22,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from cpm.kernel import sizes
+from cpm.kernel import amounts
 
 DataOption = Annotated[
     Path | None,
@@ -116,12 +116,11 @@ class _Rate(ProgressColumn):
 
 
 def _rate(task: Task) -> str:
-    return f"{sizes.shown(task.finished_speed or task.speed or 0)}/s"
+    return f"{amounts.size(task.finished_speed or task.speed or 0)}/s"
 
 
 def _time_left(task: Task) -> str:
-    seconds = task.time_remaining
-    return "a while" if seconds is None else f"about {round(seconds / 60) or 1} minutes"
+    return amounts.wait(task.time_remaining)
 
 
 def print_json(value: object) -> None:

@@ -20,7 +20,7 @@ from cpm.archive.collector import Collected, Lost
 from cpm.archive.errors import ArchiveError, Damaged
 from cpm.archive.repository import Repository
 from cpm.engine import alerts, archive_damage, events, jobs, repositories
-from cpm.kernel import clock, sizes
+from cpm.kernel import amounts, clock
 from cpm.kernel.faults import Fault
 from cpm.models.alerts import AlertCategory, AlertSeverity
 from cpm.models.events import Stream
@@ -177,7 +177,7 @@ def _tell(repository: S3Repository, collected: Collected | None, lost: list[Lost
         copies=collected.manifests,
         packs=collected.kept_packs,
         deleted=collected.deleted_packs,
-        freed=sizes.shown(collected.deleted_bytes),
+        freed=amounts.size(collected.deleted_bytes),
         locked=collected.locked_packs,
         missing=len(collected.missing_packs),
     )

@@ -1,4 +1,4 @@
-"""Many rows in one statement.
+"""What the ORM says too slowly: many rows in one statement, or one as it is.
 
 Django's `bulk_update` changes them with a CASE for each column, which takes sixteen times the CPU
 here, and PostgreSQL's grows with the square of the rows.

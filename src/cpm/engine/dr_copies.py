@@ -15,7 +15,7 @@ from cpm.aws.sessions import Aws
 from cpm.engine import accounts, bulk, closing, dr_means, dr_sharing, events, orders, turns, undoing
 from cpm.engine.copies import row_of
 from cpm.engine.queue import Overtaken
-from cpm.kernel import clock
+from cpm.kernel import amounts, clock
 from cpm.kernel.faults import Fault, FaultKind
 from cpm.models.backups import Backup, CopyOutcome
 from cpm.models.dr_copies import DrCopy, DrCopyPhase
@@ -310,5 +310,5 @@ def _tell_of_queues(backup: Backup, operations: Iterable[Operation]) -> None:
                 waiting=waiting,
                 region=queue.region,
                 most=queue.most,
-                estimate=f"about {round(seconds / 60) or 1} minutes" if seconds else "a while",
+                estimate=amounts.wait(seconds),
             )

@@ -21,7 +21,7 @@ from cpm.engine import closing, events, jobs, machines, orders, transitions
 from cpm.engine.archived import Hopeless, Planned, Terms, archive_of, related
 from cpm.engine.orders import Place
 from cpm.engine.s3_progress import Progress
-from cpm.kernel import clock, sizes
+from cpm.kernel import amounts, clock
 from cpm.kernel.faults import Fault
 from cpm.models.operations import Operation, OperationOutcome, OperationPhase
 from cpm.models.recoveries import Recovery
@@ -128,7 +128,7 @@ def _begin_to_fill(restore: S3Restore) -> bool:
             snapshot=restore.start.refs[SNAPSHOT],
             copy=restore.copy.snapshot.aws_ref,
             repository=restore.copy.repository.name,
-            size=sizes.shown(restore.blocks * BLOCK_BYTES),
+            size=amounts.size(restore.blocks * BLOCK_BYTES),
         )
     return True
 
@@ -178,7 +178,7 @@ def _order_completion(restore: S3Restore, lost: Sequence[str]) -> None:
         events.log(
             "restore_put",
             recovery=restore.recovery,
-            size=sizes.shown(put.blocks * BLOCK_BYTES),
+            size=amounts.size(put.blocks * BLOCK_BYTES),
             **values,
         )
 

@@ -31,7 +31,7 @@ from cpm.engine import (
     s3_retention,
     transitions,
 )
-from cpm.kernel import clock, sizes
+from cpm.kernel import amounts, clock
 from cpm.kernel.faults import Fault, FaultKind
 from cpm.models.accounts import Account
 from cpm.models.backups import Backup, CopyOutcome
@@ -274,7 +274,7 @@ def _succeed(copy: S3Copy, manifest: Manifest) -> None:
     S3Repository.objects.filter(pk=copy.repository_id).update(
         size_bytes=F("size_bytes") + size, stored_bytes=F("stored_bytes") + stored
     )
-    _log("s3_copy_succeeded", copy, size=sizes.shown(size), stored=sizes.shown(stored))
+    _log("s3_copy_succeeded", copy, size=amounts.size(size), stored=amounts.size(stored))
     _wake(copy)
 
 

@@ -10,7 +10,7 @@ from django.db.models import Sum
 from cpm.archive.blobs import BLOCK_BYTES
 from cpm.archive.pages import PAGE_BLOCKS
 from cpm.engine import bulk, events
-from cpm.kernel import clock
+from cpm.kernel import amounts, clock
 from cpm.models.backups import Backup
 from cpm.models.events import Event
 from cpm.models.s3_copies import S3Copy, S3CopyPhase, S3CopyRange
@@ -46,9 +46,7 @@ class Progress:
     @property
     def eta(self) -> str:
         """How long the rest may take, in words."""
-        if self.seconds_left is None:
-            return "a while"
-        return f"about {round(self.seconds_left / 60) or 1} minutes"
+        return amounts.wait(self.seconds_left)
 
     def __str__(self) -> str:
         return f"{self.percent} %, {self.mib_per_second} MiB/s, {self.eta} left"

@@ -1,8 +1,8 @@
-"""Sizes are told in the largest unit of which there is one."""
+"""Amounts are told as people read them."""
 
 import pytest
 
-from cpm.kernel import sizes
+from cpm.kernel import amounts
 
 
 @pytest.mark.parametrize(
@@ -20,4 +20,11 @@ from cpm.kernel import sizes
 def test_sizes_are_told_in_the_largest_unit_of_which_there_is_one(
     size_bytes: int, shown: str
 ) -> None:
-    assert sizes.shown(size_bytes) == shown
+    assert amounts.size(size_bytes) == shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"), [(None, "a while"), (2, "about 1 minutes"), (3600, "about 60 minutes")]
+)
+def test_a_wait_is_told_in_minutes_where_it_is_known(seconds: float | None, told: str) -> None:
+    assert amounts.wait(seconds) == told
