@@ -186,9 +186,8 @@ def _sweep(repository: Repository, marks: Shelves, now: datetime, collected: Col
                 break
             if pack is not None:
                 is_needed = pack in needed
-                if not (is_needed and stored.is_hidden) or _bring_back(
-                    repository.store, stored.name, collected
-                ):
+                needs_help = is_needed and stored.is_hidden
+                if not needs_help or _bring_back(repository.store, stored.name, collected):
                     needed.discard(pack)
                 _keep_or_delete(repository, stored, is_needed, now, collected)
             stored = next(listed, None)

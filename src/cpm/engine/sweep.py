@@ -35,6 +35,7 @@ _LOCK = 0x63706D01
 def sweep(*, with_rounds: bool = True) -> None:
     """Defer a job for every row that is due and has none; also for what comes round, if wanted."""
     now = clock.now()
+    # Mostly nothing is due, which one statement tells without a transaction.
     if not with_rounds and not _due(now):
         return
     with transaction.atomic():
