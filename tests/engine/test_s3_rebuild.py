@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from cpm.engine import repositories
+from cpm.engine.s3_rebuild import Rebuilt
 from cpm.kernel.invalid import Invalid
 from cpm.models.audit import AuditEntry
 from cpm.models.backups import Backup, BackupOutcome, CopyStatus
@@ -76,11 +77,37 @@ def test_copies_are_listed_again_and_give_back_the_same_bytes(world: World, vaul
         )
         assert record.policy_name == policy.name
     assert vault.row.size_bytes == sum(each.s3_copy.size_bytes for each in found)
-    assert AuditEntry.objects.filter(event_type="rebuild S3 repository").count() == 1
+    assert trail() == [
+        ("rebuild S3 repository", ""),
+        ("S3 repository rebuilt", "4 copies in 2 backups"),
+    ]
 
     again = rebuild(place(vault), actor=owner)
     assert (again.copies, again.backups, again.known) == (0, 0, 4)
     assert Snapshot.objects.filter(collection="copy_to_s3").count() == 4
+
+
+def test_a_rebuild_that_dies_halfway_is_in_the_trail(world: World, vault: Vault) -> None:
+    vault.row.aws_region = "us-east-1"
+    repositories.establish(vault.row)
+    copier = Copier(repositories.open_archive(vault.row))
+    for number in range(2):
+        copier.copy({0: text(number)}, subject(f"snap-{number}"))
+    lose_everything()
+
+    def die(_rebuilt: Rebuilt) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        rebuild(place(vault), actor=people.of(world.user), progress=die)
+    assert S3Copy.objects.count() == 1
+    assert trail() == [("rebuild S3 repository", "")]
+
+
+def trail() -> list[tuple[str, str]]:
+    """What the trail tells of rebuilding."""
+    told = AuditEntry.objects.filter(event_type__contains="rebuil").order_by("pk")
+    return list(told.values_list("event_type", "description"))
 
 
 def test_what_is_there_still_is_left_alone(world: World, vault: Vault) -> None:

@@ -24,9 +24,11 @@ def rebuild(
     """
     access.require(actor, Action.CHANGE_BACKUPS)
     repository = _repository(place, actor)
+    # Each record is committed by itself: whoever dies halfway has changed what he made until then.
+    audit.record(actor, "rebuild S3 repository", repository.name)
     rebuilt = s3_rebuild.rebuild(repository, progress)
     made = f"{rebuilt.copies} copies in {rebuilt.backups} backups"
-    audit.record(actor, "rebuild S3 repository", repository.name, made)
+    audit.record(actor, "S3 repository rebuilt", repository.name, made)
     return rebuilt
 
 
