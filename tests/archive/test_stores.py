@@ -50,6 +50,23 @@ def test_the_second_of_a_name_is_refused_where_it_must_be_new(store: Store) -> N
     assert store.read("manifests/a") == b"third"
 
 
+def test_what_is_kept_from_its_end_is_not_there(store: Store) -> None:
+    class NotYet(Exception):
+        pass
+
+    def never() -> None:
+        with pytest.raises(NotFound):
+            store.read("packs/00/a")
+        raise NotYet
+
+    with pytest.raises(NotYet):
+        store.write("packs/00/a", b"begin", b"end", before_end=never)
+    with pytest.raises(NotFound):
+        store.read("packs/00/a")
+    store.write("packs/00/a", b"begin", b"end", before_end=lambda: None)
+    assert store.read("packs/00/a") == b"beginend"
+
+
 def test_what_is_deleted_is_gone_and_may_be_deleted_again(store: Store) -> None:
     store.write("manifests/a", b"first")
     for _ in range(2):

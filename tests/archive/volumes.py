@@ -43,8 +43,14 @@ class Bucket(MemoryStore):
         self.meanwhile()
         return super().list(prefix, with_hidden=with_hidden)
 
-    def write(self, name: str, *parts: bytes, only_new: bool = False) -> None:
-        super().write(name, *parts, only_new=only_new)
+    def write(
+        self,
+        name: str,
+        *parts: bytes,
+        only_new: bool = False,
+        before_end: Callable[[], None] | None = None,
+    ) -> None:
+        super().write(name, *parts, only_new=only_new, before_end=before_end)
         self.objects[name] = (self.objects[name][0], self.time)
 
     def delete(self, name: str) -> None:

@@ -1,9 +1,15 @@
 """S3's buckets: what AWS gives each of them, and what Object Lock keeps."""
 
+import socket
 from collections.abc import Callable
+from http.client import HTTPConnection, RemoteDisconnected
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+from botocore import credentials
+from botocore.auth import S3SigV4QueryAuth
+from botocore.awsrequest import AWSRequest
 
 from cpm.simulator.process import Credentials
 from tests.simulator.conftest import Clients
@@ -42,6 +48,24 @@ def test_a_new_bucket_encrypts_by_s3_s_own_key(s3: Any, bucket: str) -> None:
     assert algorithm() == "aws:kms"
     s3.delete_bucket_encryption(Bucket=bucket)
     assert algorithm() == "AES256"
+
+
+def test_what_breaks_off_before_its_end_is_not_stored(
+    s3: Any, bucket: str, account: Credentials
+) -> None:
+    request = AWSRequest("PUT", f"{s3.meta.endpoint_url}/{bucket}/a")
+    keys = credentials.Credentials(account.access_key_id, account.secret_access_key)
+    S3SigV4QueryAuth(keys, "s3", s3.meta.region_name).add_auth(request)
+    url = urlsplit(str(request.url))
+    connection = HTTPConnection(url.hostname or "", url.port)
+    connection.putrequest("PUT", f"{url.path}?{url.query}")
+    connection.putheader("Content-Length", "10")
+    connection.endheaders(b"123456789")
+    connection.sock.shutdown(socket.SHUT_WR)
+    with pytest.raises(RemoteDisconnected):
+        connection.getresponse()
+    connection.close()
+    assert s3.list_objects_v2(Bucket=bucket)["KeyCount"] == 0
 
 
 def test_a_locked_version_stays_until_its_time_is_over(

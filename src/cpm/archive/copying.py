@@ -3,14 +3,18 @@
 Threads get blocks ahead, verify and compress them; the caller's own thread puts them into packs in
 their order and tells checkpoints; other threads store packs. What may be in memory is a setting,
 and has nothing to do with the size of the volume.
+
+Some packs are on their way to the store at once, but the store gets the end of one only when the
+one before it is in a checkpoint: whenever this dies, one pack at most is stored in vain.
 """
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 from cpm.archive import blobs, packs
 from cpm.archive.blobs import BLOCK_BYTES
@@ -33,6 +37,9 @@ from cpm.aws.patience import never
 _PIECE = 4
 # A block as it came, and as it is stored.
 _BLOCK_MEMORY = 2 * BLOCK_BYTES
+
+# Neighbours that are read and encoded, or will be.
+_Piece = Future[list[tuple[int, Ready]]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,13 +87,16 @@ def copy_range(
     """Copy what `source` lists of the pages; False if it was stopped before the end.
 
     `base` are the pages that an incremental copy changes; a full one has none, and names what has
-    not changed by `known`. `tell` is called in this thread with each checkpoint, once all before it
-    is stored; `after` is the last one, to go on from. A stop costs what no checkpoint covers, at
-    most a pack or so. Raises Fault, `LineageBroken` and `Damaged` (of `base`).
+    not changed by `known`. `tell` is called in this thread with each checkpoint, as soon as all
+    before it is stored; `after` is the last one, to go on from. What no checkpoint covers is one
+    pack that is stored, at most, and what is in memory. Raises Fault, `LineageBroken` and `Damaged`
+    (of `base`).
     """
     progress = progress or Progress()
-    with ThreadPoolExecutor(limits.uploads, "archive-put") as storing:
-        shelf = _Shelf(repository.store, tell, storing, limits.uploads, progress)
+    with (
+        ThreadPoolExecutor(limits.uploads, "archive-put") as storing,
+        closing(_Shelf(repository.store, tell, storing, limits.uploads, progress)) as shelf,
+    ):
         writer = RangeWriter(
             repository,
             shelf,
@@ -100,10 +110,10 @@ def copy_range(
         listed = source.blocks(max(writer.next, pages.start * PAGE_BLOCKS), end)
         with closing(_read_ahead(source, writer, listed, limits)) as pieces:
             for piece in pieces:
-                for block, ready in piece:
+                shelf.settle(piece)
+                for block, ready in piece.result():
                     writer.put(block, ready)
                     _count(progress, ready)
-                shelf.settle()
                 if should_stop():
                     shelf.finish()
                     return False
@@ -112,8 +122,17 @@ def copy_range(
     return True
 
 
+@dataclass(frozen=True, slots=True)
+class _Upload:
+    """A pack on its way, and what is to be told when it is there."""
+
+    stored: Future[int]
+    checkpoint: Checkpoint
+    told: Future[None]
+
+
 class _Shelf:
-    """Packs are stored in the background, a few at once; checkpoints are told in order."""
+    """Packs are stored in the background, a few at once; they are there, and told, in order."""
 
     def __init__(
         self,
@@ -128,18 +147,23 @@ class _Shelf:
         self._storing = storing
         self._most = most
         self._progress = progress
-        self._begun: deque[tuple[Future[int], Checkpoint]] = deque()
+        self._begun: deque[_Upload] = deque()
 
     def put(self, pack: Filled | None, checkpoint: Checkpoint) -> None:
         """As `writer.Shelf` says; waits while as many as may be are under way."""
         while len(self._begun) >= self._most:
             self._tell_first()
-        before = [each for each, _ in self._begun] if pack and pack.has_pages else []
-        self._begun.append((self._storing.submit(self._write, pack, before), checkpoint))
+        before_end = self._begun[-1].told.result if self._begun else None
+        stored = self._storing.submit(self._write, pack, before_end)
+        self._begun.append(_Upload(stored, checkpoint, Future()))
 
-    def settle(self) -> None:
-        """Tell of what is stored by now."""
-        while self._begun and self._begun[0][0].done():
+    def settle(self, coming: Future[Any]) -> None:
+        """Tell of what is stored by now, and until something comes."""
+        while self._begun:
+            stored = self._begun[0].stored
+            wait([stored, coming], return_when=FIRST_COMPLETED)
+            if not stored.done():
+                return
             self._tell_first()
 
     def finish(self) -> None:
@@ -147,38 +171,42 @@ class _Shelf:
         while self._begun:
             self._tell_first()
 
-    def _tell_first(self) -> None:
-        stored, checkpoint = self._begun[0]
-        self._progress.stored_bytes += stored.result()
-        self._begun.popleft()
-        self._tell(checkpoint)
+    def close(self) -> None:
+        """Let go of what is under way: nothing more is told."""
+        for each in self._begun:
+            each.told.cancel()
 
-    def _write(self, pack: Filled | None, before: list[Future[int]]) -> int:
+    def _tell_first(self) -> None:
+        first = self._begun[0]
+        self._progress.stored_bytes += first.stored.result()
+        self._tell(first.checkpoint)
+        first.told.set_result(None)
+        self._begun.popleft()
+
+    def _write(self, pack: Filled | None, before_end: Callable[[], None] | None) -> int:
         if pack is None:
             return 0
-        for each in before:
-            each.result()
-        self._store.write(pack.name, *pack.parts)
+        self._store.write(pack.name, *pack.parts, before_end=before_end)
         return pack.size
 
 
 def _read_ahead(
     source: Source, writer: RangeWriter, listed: Iterator[Listed], limits: Limits
-) -> Generator[list[tuple[int, Ready]]]:
-    """What is listed, read and encoded, in order."""
+) -> Generator[_Piece]:
+    """What is listed, read and encoded, in order: each when it is about to come."""
 
     def work(piece: list[Listed]) -> list[tuple[int, Ready]]:
         return [(each.block, _ready(source, writer, each)) for each in piece]
 
     with ThreadPoolExecutor(limits.connections, "archive-get") as pool:
-        begun: deque[Future[list[tuple[int, Ready]]]] = deque()
+        begun: deque[_Piece] = deque()
         try:
             for piece in iter(lambda: list(islice(listed, _PIECE)), []):
                 begun.append(pool.submit(work, piece))
                 if len(begun) >= limits.pieces_ahead:
-                    yield begun.popleft().result()
+                    yield begun.popleft()
             while begun:
-                yield begun.popleft().result()
+                yield begun.popleft()
         finally:
             for each in begun:
                 each.cancel()

@@ -67,10 +67,17 @@ class S3Store:
         """As `Store` says."""
         return self._read_part(name, f"bytes=-{length}")
 
-    def write(self, name: str, *parts: bytes, only_new: bool = False) -> None:
+    def write(
+        self,
+        name: str,
+        *parts: bytes,
+        only_new: bool = False,
+        before_end: Callable[[], None] | None = None,
+    ) -> None:
         """As `Store` says. S3 compares the checksum with what has arrived."""
+        put = self._put_new if only_new else self._put
         try:
-            patiently(self._put_new(name, parts) if only_new else self._put(name, parts))
+            patiently(put(name, parts, before_end))
         except Fault as fault:
             if only_new and fault.code in _EXISTS:
                 raise NameTaken(name) from None
@@ -167,9 +174,11 @@ class S3Store:
             if answer.get("NextVersionIdMarker"):
                 place["VersionIdMarker"] = answer["NextVersionIdMarker"]
 
-    def _put_new(self, name: str, parts: Sequence[bytes]) -> Callable[[], None]:
+    def _put_new(
+        self, name: str, parts: Sequence[bytes], before_end: Callable[[], None] | None
+    ) -> Callable[[], None]:
         """Attempts of a put; what an earlier one has put without knowing it is no other's."""
-        put, doubts = self._put(name, parts, {"if-none-match": "*"}), list[Fault]()
+        put, doubts = self._put(name, parts, before_end, {"if-none-match": "*"}), list[Fault]()
 
         def attempt() -> None:
             try:
@@ -182,7 +191,11 @@ class S3Store:
         return attempt
 
     def _put(
-        self, name: str, parts: Sequence[bytes], more: Mapping[str, str] | None = None
+        self,
+        name: str,
+        parts: Sequence[bytes],
+        before_end: Callable[[], None] | None,
+        more: Mapping[str, str] | None = None,
     ) -> Callable[[], None]:
         crc = 0
         for part in parts:
@@ -195,7 +208,8 @@ class S3Store:
         }
         if name.startswith("packs/") and self._storage_class != STANDARD:
             headers["x-amz-storage-class"] = self._storage_class
-        request = Request("PutObject", "PUT", self._path(name), headers=headers, body=parts)
+        path = self._path(name)
+        request = Request("PutObject", "PUT", path, "", headers, parts, before_end)
 
         def attempt() -> None:
             self._lean.send(request)

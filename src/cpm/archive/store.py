@@ -3,7 +3,7 @@
 What a store is, its suite says (`tests/archive/test_stores.py`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -41,10 +41,17 @@ class Store(Protocol):
         """Its last bytes, all where it has no more; raises `NotFound`."""
         ...
 
-    def write(self, name: str, *parts: bytes, only_new: bool = False) -> None:
+    def write(
+        self,
+        name: str,
+        *parts: bytes,
+        only_new: bool = False,
+        before_end: Callable[[], None] | None = None,
+    ) -> None:
         """Put the object, whole or not at all; with `only_new` raises `NameTaken`.
 
-        It consists of the parts: what is large is not put together first.
+        It consists of the parts: what is large is not put together first. It is not there before
+        `before_end` has returned, nor if that raises; what comes before its end is on its way.
         """
         ...
 
@@ -90,8 +97,16 @@ class MemoryStore:
         """As `Store` says."""
         return self.read(name)[-length:]
 
-    def write(self, name: str, *parts: bytes, only_new: bool = False) -> None:
+    def write(
+        self,
+        name: str,
+        *parts: bytes,
+        only_new: bool = False,
+        before_end: Callable[[], None] | None = None,
+    ) -> None:
         """As `Store` says."""
+        if before_end is not None:
+            before_end()
         if only_new and name in self.objects:
             raise NameTaken(name)
         self.objects[name] = (b"".join(parts), clock.now())

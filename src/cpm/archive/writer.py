@@ -1,8 +1,9 @@
 """Writing: changes of a volume become packs and pages, and in the end a manifest.
 
 A range of pages is written by one `RangeWriter`, block after block. Whenever a pack has been
-stored a checkpoint is told, from which another writer goes on after a crash: at most one pack
-is written again. Ranges are independent; any number of processes may share one copy.
+stored a checkpoint is told, from which another writer goes on after a crash: at most one pack is
+stored that no checkpoint knows, and written again. Ranges are independent; any number of processes
+may share one copy.
 """
 
 from collections.abc import Callable, Mapping
@@ -59,19 +60,21 @@ class Nothing:
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """A pack that is ready to be stored. One that has pages names packs before it."""
+    """A pack that is ready to be stored. It may name packs before it."""
 
     name: str
     parts: list[bytes]
     size: int
-    has_pages: bool
 
 
 class Shelf(Protocol):
     """Where a writer's packs go, and what is told once they are there."""
 
     def put(self, pack: Filled | None, checkpoint: Checkpoint) -> None:
-        """Store the pack, if there is one; then, and after all before it, tell the checkpoint."""
+        """Store the pack, if there is one, and tell the checkpoint.
+
+        The pack is not there before the checkpoint of the one before it has been told.
+        """
         ...
 
 
@@ -218,9 +221,8 @@ class RangeWriter:
     def _filled(self) -> Filled | None:
         if self._pack.is_empty:
             return None
-        has_pages = any(place is not None for place in self._done.values())
         parts = self._pack.finish()
-        return Filled(packs.name_of(self._pack.id), parts, self._pack.size, has_pages)
+        return Filled(packs.name_of(self._pack.id), parts, self._pack.size)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ Every call made here may be made twice: nothing else belongs here.
 """
 
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException, HTTPResponse
@@ -35,7 +35,10 @@ _asking: ContextVar[bool] = ContextVar("asking", default=False)
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request below an endpoint: path and query are encoded, header names in lower case."""
+    """One request below an endpoint: path and query are encoded, header names in lower case.
+
+    The last part of the body is sent when `before_end` has returned, and never if that raises.
+    """
 
     operation: str
     method: str
@@ -43,6 +46,7 @@ class Request:
     query: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     body: Sequence[bytes] = ()
+    before_end: Callable[[], None] | None = None
 
 
 class Answer(NamedTuple):
@@ -235,7 +239,11 @@ class _Sending:
         for name, value in self.headers.items():
             connection.putheader(name, value)
         connection.endheaders()
-        for part in self.request.body:
+        for part in self.request.body[:-1]:
+            connection.send(part)
+        if self.request.before_end is not None:
+            self.request.before_end()
+        for part in self.request.body[-1:]:
             connection.send(part)
 
 

@@ -53,8 +53,8 @@ class Front:
         self._simulation = simulation
 
     def __call__(self, environment: web.WsgiEnvironment, start_response: Any) -> Iterable[bytes]:
-        request = web.read(environment)
         try:
+            request = web.read(environment)
             if request.path.startswith(control.PREFIX):
                 answer = control.answer(self._simulation, request)
             else:

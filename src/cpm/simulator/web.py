@@ -12,7 +12,7 @@ WsgiEnvironment = dict[str, Any]
 
 
 class ConnectionCut(Exception):
-    """The answer must never arrive: the connection ends here."""
+    """There is no whole answer, or no whole request: the connection ends here."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,10 @@ class Answer:
 
 
 def read(environment: WsgiEnvironment) -> Request:
-    """The request behind a WSGI environment, its body read to the end."""
+    """The request behind a WSGI environment, its body read to the end.
+
+    Raises `ConnectionCut` for a body that breaks off: AWS does nothing about such a request.
+    """
     raw = environment.get("RAW_URI") or environment.get("REQUEST_URI") or environment["PATH_INFO"]
     return Request(
         method=environment["REQUEST_METHOD"],
@@ -84,4 +87,8 @@ def _body(environment: WsgiEnvironment) -> bytes:
     stream = environment["wsgi.input"]
     if environment.get("wsgi.input_terminated"):
         return bytes(stream.read())
-    return bytes(stream.read(int(environment.get("CONTENT_LENGTH") or 0)))
+    length = int(environment.get("CONTENT_LENGTH") or 0)
+    body = bytes(stream.read(length))
+    if len(body) < length:
+        raise ConnectionCut
+    return body
