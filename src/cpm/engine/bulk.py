@@ -50,34 +50,43 @@ def hold(model: type[Model], pks: Sequence[int], column: str) -> dict[int, Any]:
         return dict(cursor.fetchall())
 
 
-def update(rows: Iterable[Model], names: Sequence[str]) -> None:
-    """Store the named columns of rows that are stored already. A row that is gone stays gone."""
+def update(rows: Iterable[Model], names: Sequence[str], alike: Sequence[str] = ()) -> None:
+    """Store the named columns of rows that are stored already. A row that is gone stays gone.
+
+    Columns that are `alike` in all the rows are said once in a statement.
+    """
     remaining = iter(rows)
     while batch := list(islice(remaining, _ROWS_PER_STATEMENT)):
-        _update(batch, names)
+        _update(batch, names, alike)
 
 
-def _update(rows: Sequence[Model], names: Sequence[str]) -> None:
+def _update(rows: Sequence[Model], names: Sequence[str], alike: Sequence[str]) -> None:
     meta = type(rows[0])._meta  # noqa: SLF001 - public in all but name
     by_name = {field.name: field for field in meta.concrete_fields}
-    fields = [by_name[name] for name in ("id", *names)]
-    columns = [connection.ops.quote_name(str(field.column)) for field in fields]
+    fields, same = ([by_name[name] for name in each] for each in (("id", *names), alike))
+    columns = [_column(field) for field in fields]
     table = connection.ops.quote_name(meta.db_table)
     row = f"({', '.join(f'%s::{_type(field)}' for field in fields)})"
-    changes = ", ".join(f"{column} = changed.{column}" for column in columns[1:])
+    changes = [f"{_column(field)} = %s::{_type(field)}" for field in same]
+    changes += [f"{column} = changed.{column}" for column in columns[1:]]
     # Only names of our own go into the statement; values are parameters.
     statement = (
-        f"UPDATE {table} SET {changes}"  # noqa: S608
+        f"UPDATE {table} SET {', '.join(changes)}"  # noqa: S608
         f" FROM (VALUES {', '.join([row] * len(rows))}) AS changed ({', '.join(columns)})"
         f" WHERE {table}.{columns[0]} = changed.{columns[0]}"
     )
-    values = [
-        field.get_db_prep_save(getattr(each, field.attname), connection)
-        for each in rows
-        for field in fields
-    ]
+    values = [_value(field, rows[0]) for field in same]
+    values += [_value(field, each) for each in rows for field in fields]
     with connection.cursor() as cursor:
         cursor.execute(statement, values)
+
+
+def _column(field: "Field[Any, Any]") -> str:
+    return connection.ops.quote_name(str(field.column))
+
+
+def _value(field: "Field[Any, Any]", row: Model) -> Any:
+    return field.get_db_prep_save(getattr(row, field.attname), connection)
 
 
 def _type(field: "Field[Any, Any]") -> str:

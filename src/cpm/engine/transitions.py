@@ -145,7 +145,7 @@ def change_all(rows: Sequence[Row], names: Sequence[str] = (), **changes: Any) -
     for row in rows:
         for name, value in {**changes, "version": row.version + 1}.items():
             setattr(row, name, value)
-    bulk.update(rows, [*names, *changes, "version"])
+    bulk.update(rows, [*names, "version"], alike=list(changes))
 
 
 def hold_targets(policy_id: int | None) -> None:
