@@ -24,6 +24,7 @@ from cpm.engine import (
     identity,
     jobs,
     operation_log,
+    queue,
     transitions,
     turns,
     undoing,
@@ -176,7 +177,7 @@ def _ask(alike: Sequence[Operation], several: Several) -> None:
     near = [each for each in alike if each.pk in turns_at]
     waiting = deque(_claim(sorted(near, key=lambda each: turns_at[each.pk])))
     answers: list[Answer] = []
-    while waiting:
+    while waiting and not queue.is_stopping():
         operation = waiting.popleft()
         with several.each():
             clock.sleep(max(0.0, turns_at[operation.pk] - clock.monotonic()))
