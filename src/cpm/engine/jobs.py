@@ -53,9 +53,11 @@ REMOVE_USER = Task("remove_user", priority=5)
 _NEIGHBOURS = {
     LOOK_AT_RECOVERY_STEP: 1,
     LOOK_AT_SNAPSHOT: 10,
-    LOOK_AT_DR_STEP: 20,
-    LOOK_AT_DELETION: 20,
+    LOOK_AT_DR_STEP: 50,
+    LOOK_AT_DELETION: 50,
 }
+# What tells the job of an operation.
+ASKED_OF_OPERATIONS = ("recovery", "dr_copy", "snapshot")
 
 
 def defer_policies(policy_ids: Iterable[int]) -> None:
@@ -66,7 +68,7 @@ def defer_policies(policy_ids: Iterable[int]) -> None:
 def defer_operations(operations: Iterable[Operation] | QuerySet[Operation]) -> None:
     """Have the operations looked at, with those of their neighbours that are due."""
     if isinstance(operations, QuerySet):
-        operations = operations.only("recovery", "dr_copy", "snapshot")
+        operations = operations.only(*ASKED_OF_OPERATIONS)
     arguments_by_task: dict[Task, dict[str, dict[str, int]]] = defaultdict(dict)
     for operation in operations:
         task = _task_of(operation)

@@ -38,7 +38,7 @@ from cpm.models.operations import Operation, OperationOutcome, OperationPhase
 from cpm.resources.contract import Ask, Effect, Once, Refs
 
 # A shorter wait for the budget is slept through; for a longer one the row is put aside.
-LONGEST_NAP_SECONDS = 2.0
+LONGEST_NAP_SECONDS = 4.0
 # A longer wait for the budget is worth a line in the record's log.
 WORTH_TELLING_SECONDS = 60.0
 LONGEST_BACK_OFF_SECONDS = 300.0

@@ -104,9 +104,10 @@ def call_up(queues: Iterable[Queue]) -> None:
         still_open = queue.open
         room = queue.most - still_open.filter(waits_for_turn=False).count()
         ready = still_open.filter(Q(after=None) | Q(after__phase=OperationPhase.CLOSED))
-        waiting = ready.filter(waits_for_turn=True).order_by("pk").values_list("pk", flat=True)
-        called = Operation.objects.filter(pk__in=list(waiting[: max(room, 0)]))
-        if called.update(waits_for_turn=False, due_at=clock.now(), version=F("version") + 1):
+        waiting = ready.filter(waits_for_turn=True).order_by("pk").only(*jobs.ASKED_OF_OPERATIONS)
+        if called := list(waiting[: max(room, 0)]):
+            rows = Operation.objects.filter(pk__in=[operation.pk for operation in called])
+            rows.update(waits_for_turn=False, due_at=clock.now(), version=F("version") + 1)
             jobs.defer_operations(called)
 
 
