@@ -5,13 +5,15 @@ Waking sets the row's due time in the same transaction, so that the wish outlive
 
 from collections import defaultdict
 from collections.abc import Iterable
+from datetime import timedelta
 
-from django.db.models import F, QuerySet
+from django.db.models import Exists, F, OuterRef, QuerySet
 
 from cpm.engine.queue import ARCHIVE, NOTICES, SCRIPTS, Task
 from cpm.kernel import clock
 from cpm.models.backups import Backup, BackupPhase
-from cpm.models.operations import Operation
+from cpm.models.dr_copies import DrCopy
+from cpm.models.operations import Operation, OperationPhase
 from cpm.models.recoveries import Recovery, RecoveryPhase
 from cpm.models.s3_copies import S3Copy, S3CopyPhase
 
@@ -58,6 +60,9 @@ _NEIGHBOURS = {
 }
 # What tells the job of an operation.
 ASKED_OF_OPERATIONS = ("recovery", "dr_copy", "snapshot")
+
+# For so long a run collects copies that are over, until it looks at them together.
+_TOGETHER = timedelta(seconds=15)
 
 
 def defer_policies(policy_ids: Iterable[int]) -> None:
@@ -232,12 +237,24 @@ def wake_backups(backup_ids: Iterable[int]) -> None:
 
 
 def wake_dr(copy_ids: Iterable[int]) -> None:
-    """Something that the copies wait for has happened; runs that have all of theirs sleep on."""
-    copied = Backup.objects.filter(dr_copies__in=sorted(set(copy_ids)), dr_due_at__isnull=False)
-    ids = sorted(set(copied.values_list("pk", flat=True)))
-    still_open = Backup.objects.filter(pk__in=ids, dr_due_at__isnull=False)
-    if still_open.update(dr_due_at=clock.now(), version=F("version") + 1):
-        defer_dr(ids)
+    """Something that the copies wait for has happened; runs that have all of theirs sleep on.
+
+    A run that has more under way looks a little later, at all that is over by then.
+    """
+    ids = sorted(set(copy_ids))
+    if not ids:
+        return
+    copies = DrCopy.objects.filter(pk__in=ids)
+    runs = Backup.objects.filter(pk__in=copies.values("backup"), dr_due_at__isnull=False)
+    steps = Operation.objects.filter(dr_copy__backup=OuterRef("pk"))
+    going_on = Exists(steps.exclude(phase=OperationPhase.CLOSED))
+    soon = clock.now() + _TOGETHER
+    later = runs.filter(going_on, dr_due_at__gt=soon)
+    later.update(dr_due_at=soon, version=F("version") + 1)
+    ended = list(runs.filter(~going_on).order_by("pk").values_list("pk", flat=True))
+    still_open = Backup.objects.filter(pk__in=ended, dr_due_at__isnull=False)
+    if ended and still_open.update(dr_due_at=clock.now(), version=F("version") + 1):
+        defer_dr(ended)
 
 
 def wake_s3(backup_ids: Iterable[int]) -> None:
