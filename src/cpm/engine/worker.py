@@ -45,7 +45,7 @@ SWEEP_SECONDS = 1.0
 # Messages that each worker process sends at once.
 NOTICE_CONCURRENCY = 10
 # What comes round every few hours (cleanup, scans, inventory) is looked for this seldom.
-_SWEEPS_PER_ROUND = 10
+_SWEEPS_PER_ROUND = 30
 # After the database went away.
 _RESTART_SECONDS = 2.0
 
