@@ -60,13 +60,17 @@ class S3CopyStatusSerializer(serializers.ModelSerializer[Backup]):
     status = serializers.CharField(source="s3_status")
     finish_time = serializers.DateTimeField(source="s3_finished_at")
     repository = serializers.SerializerMethodField()
+    progress = serializers.SerializerMethodField()
 
     class Meta:
         model = Backup
-        fields = ["status", "finish_time", "repository"]
+        fields = ["status", "finish_time", "repository", "progress"]
 
     def get_repository(self, _backup: Backup) -> int | None:
         return None
+
+    def get_progress(self, backup: Any) -> Any:
+        return backup.s3_progress
 
 
 class BackupSerializer(serializers.ModelSerializer[Backup]):

@@ -5,6 +5,9 @@ from cpm.models.accounts import Account
 from cpm.models.backups import Backup, Trigger
 from cpm.models.policies import Policy
 from cpm.models.recoveries import Recovery
+from cpm.models.repositories import S3Repository
+from cpm.models.s3_copies import S3Copy, S3CopyRange
+from cpm.models.snapshots import Snapshot
 from cpm.models.users import User
 
 
@@ -47,3 +50,35 @@ def recovery_of(backup: Backup, **state: object) -> Recovery:
         started_at=clock.now(),
         **(state or under_way),
     )
+
+
+def s3_copy_of(backup: Backup, volume: str = "vol-1", **state: object) -> S3Copy:
+    """A copy to S3 of one page that waits for its turn, unless its `state` says otherwise."""
+    repository, _ = S3Repository.objects.get_or_create(
+        user=backup.user, account=backup.account, name="vault", bucket_name="b", prefix="vault"
+    )
+    status = str(state.get("outcome", "P"))
+    snapshot = Snapshot.objects.create(
+        backup=backup,
+        kind="ebs_volume",
+        collection="copy_to_s3",
+        resource_id=volume,
+        size_gib=1,
+        status=status,
+        aws_ref=f"copy-of-{volume}" if status == "S" else "",
+        started_at=backup.s3_started_at,
+    )
+    planned = {"backup": backup, "snapshot": snapshot, "repository": repository}
+    return S3Copy.objects.create(**planned, storage_class="STANDARD", **state)
+
+
+def copied_by_half(copy: S3Copy, blocks: int) -> None:
+    """One of its two ranges is there, for which so many blocks were read."""
+    for page in range(2):
+        S3CopyRange.objects.create(
+            copy=copy,
+            first_page=page,
+            last_page=page,
+            is_done=not page,
+            blocks_read=blocks * (not page),
+        )

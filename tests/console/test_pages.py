@@ -13,7 +13,7 @@ from tests.console.browser import Browser, text_of
 from tests.console.records import backup_of, policy_of
 
 PAGES = (
-    *("/policies/", "/backups/", "/recoveries/", "/alerts/", "/password/"),
+    *("/policies/", "/backups/", "/s3_copies/", "/recoveries/", "/alerts/", "/password/"),
     *("/notifications/channels/", "/notifications/summary/", "/notifications/api_key/"),
     *(f"/notifications/channels/add/{kind}/" for kind in ("email", "webhook", "sns")),
 )

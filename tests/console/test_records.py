@@ -7,7 +7,7 @@ from cpm.kernel import clock
 from cpm.models.users import User, UserKind
 from tests.api.cast import make_user
 from tests.console.browser import Browser, text_of
-from tests.console.records import backup_of, policy_of, recovery_of
+from tests.console.records import backup_of, policy_of, recovery_of, s3_copy_of
 
 
 def test_a_backup_shows_its_log_latest_first(user: User, visit: Browser) -> None:
@@ -39,6 +39,7 @@ def test_a_page_of_a_backup_follows_its_copies_to_s3(user: User, visit: Browser)
     now = clock.now()
     over = {"phase": "closed", "outcome": "B", "finished_at": now}
     backup = backup_of(policy_of(user), **over, s3_status="P", s3_due_at=now, s3_started_at=now)
+    s3_copy_of(backup, phase="running", due_at=now)
     page = f"/backups/{backup.pk}/"
     shown = text_of(visit.get(page))
     assert f'hx-get="{page}"' in shown

@@ -1,5 +1,6 @@
 """Backups on the wire: the records of runs, the freezer, and running a policy now."""
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -15,6 +16,7 @@ from cpm.api.pages import Page
 from cpm.api.request import Request
 from cpm.api.shapes import SINCE_1_1, SINCE_1_2, Shape, Shown
 from cpm.api.versions import Version
+from cpm.engine.s3_progress import Progress
 from cpm.models.backups import BackupOutcome, CopyStatus, Trigger
 from cpm.queries import events, policies, retention
 from cpm.queries.backups import frozen, listed, visible_to
@@ -32,12 +34,21 @@ class DrStatus(Shown):
     finish_time: datetime | None
 
 
+class S3Progress(Shown):
+    """How far copies to S3 are. `seconds_left` is null while nobody can tell."""
+
+    percent: int
+    mib_per_second: int
+    seconds_left: int | None
+
+
 class S3CopyStatus(Shown):
-    """How the copy of a backup in S3 stands."""
+    """How the copy of a backup in S3 stands; its progress is null while no data is moved."""
 
     status: CopyStatus
     finish_time: datetime | None
     repository: int | None
+    progress: Annotated[S3Progress | UnsetType | None, SINCE_1_2]
 
 
 class Retention(Shown):
@@ -76,7 +87,7 @@ _OWN = (
     *("started_at", "finished_at", "outcome"),
     *("dr_status", "dr_finished_at", "s3_status", "s3_finished_at"),
     "s3_repository",
-    *("is_frozen", "attempt", "trigger", "scheduled_at", "progress"),
+    *("is_frozen", "attempt", "trigger", "scheduled_at", "progress", "s3_progress"),
 )
 
 
@@ -101,6 +112,7 @@ def _build(  # noqa: PLR0917 - the columns, in their order
     trigger: Trigger,
     scheduled_at: datetime | None,
     progress: int,
+    s3_measured: Any,
     *standing: Any,
 ) -> Backup:
     return Backup(
@@ -115,7 +127,7 @@ def _build(  # noqa: PLR0917 - the columns, in their order
         finished_at,
         status(outcome),
         DrStatus(dr_status, dr_finished_at),
-        S3CopyStatus(s3_status, s3_finished_at, s3_repository),
+        S3CopyStatus(s3_status, s3_finished_at, s3_repository, _s3_progress(s3_measured)),
         is_frozen,
         attempt > 0,
         trigger,
@@ -123,6 +135,11 @@ def _build(  # noqa: PLR0917 - the columns, in their order
         progress,
         Retention(*retention.outlook(standing)),
     )
+
+
+def _s3_progress(measured: Any) -> S3Progress | None:
+    told = Progress.of(measured)
+    return None if told is None else S3Progress(**asdict(told))
 
 
 SHAPE = Shape(Backup, (*_OWN, *retention.COLUMNS), _build)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
-from msgspec import UnsetType
+from msgspec import UNSET, UnsetType
 
 from cpm.api import answers, logs, pages
 from cpm.api.bound import bound
@@ -16,6 +16,7 @@ from cpm.api.outcomes import by_status
 from cpm.api.request import Request
 from cpm.api.shapes import SINCE_1_2, Shape, Shown
 from cpm.engine.recoveries import FROM_S3
+from cpm.engine.s3_progress import Progress
 from cpm.models.recoveries import Recovery as Row
 from cpm.models.recoveries import RecoveryOutcome
 from cpm.queries import events, snapshots
@@ -30,7 +31,10 @@ from cpm.services.recoveries import fields_of, fields_of_snapshot
 
 
 class Recovery(Shown):
-    """One request to bring a resource back."""
+    """One request to bring a resource back.
+
+    Of recoveries from S3 the rate and the time left are known while data is moved.
+    """
 
     id: int
     user: int
@@ -49,19 +53,21 @@ class Recovery(Shown):
     options: dict[str, Any]
     error: str | None
     progress: Annotated[int | UnsetType, SINCE_1_2]
+    mib_per_second: Annotated[int | UnsetType | None, SINCE_1_2]
+    seconds_left: Annotated[int | UnsetType | None, SINCE_1_2]
 
 
 _COLUMNS = (
     *("id", "user", "account", "shown_backup_id", "policy", "recovery_type", "outcome"),
     *("started_at", "backup_started_at", "finished_at", "resource_id", "region"),
-    *("result_resource_ids", "options", "error", "progress"),
+    *("result_resource_ids", "options", "error", "progress", "s3_progress"),
 )
 
 
 def _build(*row: Any) -> Recovery:
     recovery, user, account, backup, policy, recovery_type, outcome = row[:7]
     started_at, backup_started_at, finished_at, resource_id, region = row[7:12]
-    results, options, error, progress = row[12:]
+    results, options, error, progress, measured = row[12:]
     return Recovery(
         recovery,
         user,
@@ -80,7 +86,13 @@ def _build(*row: Any) -> Recovery:
         options,
         error or None,
         progress,
+        *_rate(measured) if recovery_type == FROM_S3 else (UNSET, UNSET),
     )
+
+
+def _rate(measured: Any) -> tuple[int | None, int | None]:
+    told = Progress.of(measured)
+    return (told.mib_per_second, told.seconds_left) if told else (None, None)
 
 
 SHAPE = Shape(Recovery, _COLUMNS, _build)

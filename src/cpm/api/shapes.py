@@ -8,7 +8,8 @@ apply to an object is `UNSET`, and left out.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Annotated, Any, Generic, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import UNSET, Meta, Struct
@@ -83,8 +84,18 @@ def _hidden(struct: type[Struct], version: Version) -> Iterator[tuple[str, ...]]
     for name, hint in get_type_hints(struct, include_extras=True).items():
         if since(hint) > version:
             yield (name,)
-        elif isinstance(hint, type) and issubclass(hint, Struct):
-            yield from ((name, *path) for path in _hidden(hint, version))
+        else:
+            for inner in _held(hint):
+                yield from ((name, *path) for path in _hidden(inner, version))
+
+
+def _held(hint: object) -> Iterator[type[Struct]]:
+    """The structs of which a key may hold one."""
+    if isinstance(hint, type) and issubclass(hint, Struct):
+        yield hint
+    elif get_origin(hint) in {Annotated, Union, UnionType}:
+        for each in get_args(hint):
+            yield from _held(each)
 
 
 def _hide(built: Struct, path: Sequence[str]) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
@@ -13,7 +13,8 @@ from cpm.api.bound import bound, struct_name
 from cpm.api.lists import Listing, by_column, by_text, choice, region, text
 from cpm.api.operations import Operation, View
 from cpm.api.request import Request
-from cpm.api.shapes import Shape, Shown
+from cpm.api.shapes import SINCE_1_2, Shape, Shown
+from cpm.engine.s3_progress import Progress
 from cpm.models.snapshots import SnapshotStatus
 from cpm.queries import backups, snapshots
 from cpm.resources import registry
@@ -48,11 +49,16 @@ class Snapshot(Shown):
 
 
 class ArchivedSnapshot(Snapshot):
-    """A copy in S3: what its blocks hold, and how much was stored for it beside what was there."""
+    """A copy in S3: what its blocks hold, and how much was stored for it beside what was there.
+
+    Rate and time left are null while it is not being made, or nobody can tell.
+    """
 
     repository: int | None
     size_bytes: int | None
     stored_bytes: int | None
+    mib_per_second: Annotated[int | UnsetType | None, SINCE_1_2]
+    seconds_left: Annotated[int | UnsetType | None, SINCE_1_2]
 
 
 _COLUMNS = (
@@ -60,7 +66,10 @@ _COLUMNS = (
     *("started_at", "finished_at", "deleted_at", "size_gib", "encrypted", "progress_percent"),
     *("error", "volume_device", "instance_id", "source_snapshot", "collection"),
 )
-_ARCHIVED = tuple(f"s3_copy__{name}" for name in ("repository", "size_bytes", "stored_bytes"))
+_ARCHIVED = (
+    *(f"s3_copy__{name}" for name in ("repository", "size_bytes", "stored_bytes")),
+    "s3_progress",
+)
 _SOURCE = "source_snapshot"
 _APPLICABLE = ("volume_device", "instance_id", _SOURCE)
 _FILTERS = {
@@ -80,14 +89,24 @@ _ORDERING = {
 def listing_of(collection: SnapshotCollection) -> Listing[Any]:
     """What the snapshots of one kind look like."""
     missing = _inapplicable(collection)
-    struct, more = (ArchivedSnapshot, _ARCHIVED) if collection.is_archive else (Snapshot, ())
+    struct = ArchivedSnapshot if collection.is_archive else Snapshot
+    columns = (*_COLUMNS, *_ARCHIVED) if collection.is_archive else _COLUMNS
 
     def build(*row: Any) -> Snapshot:
-        snapshot = _made(struct(*row), missing)
+        snapshot = _made(_archived(*row) if collection.is_archive else Snapshot(*row), missing)
         snapshot.snapshot_type = UNSET
         return snapshot
 
-    return Listing(Shape(struct, (*_COLUMNS, *more), build), _FILTERS, _SEARCH, _ORDERING)
+    return Listing(Shape(struct, columns, build), _FILTERS, _SEARCH, _ORDERING)
+
+
+def _archived(*row: Any) -> ArchivedSnapshot:
+    *shown, measured = row
+    told = Progress.of(measured)
+    rate = (told.mib_per_second, told.seconds_left) if told else (None, None)
+    copy = ArchivedSnapshot(*shown, *rate)
+    copy.progress = told.percent if told else copy.progress
+    return copy
 
 
 def listing_of_all() -> Listing[Snapshot]:

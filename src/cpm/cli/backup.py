@@ -1,6 +1,6 @@
 """`cpm backup`: the records of runs, and what becomes of them."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -63,7 +63,7 @@ def show_backup(
     if as_json:
         print_json({**shown, "snapshots": snapshots})
         return
-    show_one({**_summed_up(shown), **_s3_progress(backup, viewer)})
+    show_one(_summed_up(shown))
     print_line("")
     columns = ["id", "snapshot_type", "snapshot_id", "resource_id", "region", "size_gib", "status"]
     show([_snapshot_in_words(each) for each in snapshots], columns=columns, as_json=False)
@@ -161,14 +161,6 @@ def _record(backup_id: int, viewer: "Person") -> Record:
     return record(backups.listed(viewer), backup_id, SHAPE)
 
 
-def _s3_progress(backup_id: int, viewer: "Person") -> Record:
-    """How far copies in S3 are, while they are under way."""
-    from cpm.queries import backups
-
-    progress = backups.s3_progress(viewer, backup_id)
-    return {"s3_copy_status": f"In progress: {progress}"} if progress is not None else {}
-
-
 def _snapshots(backup_id: int, viewer: "Person") -> list[Record]:
     from cpm.api.snapshots import listing_of_all
     from cpm.queries import snapshots
@@ -188,9 +180,18 @@ def _summed_up(shown: Record) -> Record:
         **read,
         "name": shown.get("name"),
         "dr_status": copied[shown["dr_status"]["status"]],
-        "s3_copy_status": copied[shown["s3_copy_status"]["status"]],
+        "s3_copy_status": _s3_in_words(**shown["s3_copy_status"]),
         "retention": shown["retention"]["reason"],
     }
+
+
+def _s3_in_words(status: str, progress: Record | None, **_: Any) -> str:
+    """How copies in S3 stand, and how far they are while they are being made."""
+    from cpm.engine.s3_progress import Progress
+    from cpm.models.backups import CopyStatus
+
+    word = str(dict(CopyStatus.choices)[status])
+    return f"{word}: {Progress(**progress)}" if progress else word
 
 
 def _snapshot_in_words(shown: Record) -> Record:

@@ -33,7 +33,6 @@ def show(request: HttpRequest, person: Person, backup_id: int) -> HttpResponse:
     newest = list(recovered[:_MOST_RECOVERIES])
     given = {
         "backup": backup,
-        "s3": backups.s3_progress(person, backup_id),
         "recoveries": newest,
         "page": Page.of(request, events.of_backup(person, backup_id).order_by("-pk")),
         "is_live": _goes_on(backup) or any(each.phase != RecoveryPhase.CLOSED for each in newest),

@@ -12,6 +12,7 @@ from cpm.console import (
     policies,
     recoveries,
     remote_auth,
+    s3_copies,
     summary,
 )
 
@@ -28,6 +29,7 @@ urlpatterns = [
     path("policies/", policies.index, name="policies"),
     path("backups/", backups.index, name="backups"),
     path("backups/<int:backup_id>/", backups.show, name="backup"),
+    path("s3_copies/", s3_copies.index, name="s3_copies"),
     path("recoveries/", recoveries.index, name="recoveries"),
     path("recoveries/<int:recovery_id>/", recoveries.show, name="recovery"),
     path("alerts/", alerts.index, name="alerts"),

@@ -11,11 +11,14 @@ from django.utils.safestring import SafeString, mark_safe
 
 from cpm.console import advice as known
 from cpm.engine import events
-from cpm.kernel import times
+from cpm.engine.s3_progress import Progress
+from cpm.kernel import amounts, times
 from cpm.models.alerts import AlertSeverity
 from cpm.models.backups import BackupOutcome, CopyStatus
 from cpm.models.events import Event, Severity
 from cpm.models.notifications import Channel, ChannelType, Delivery, DeliveryOutcome
+from cpm.models.s3_copies import S3Copy
+from cpm.models.snapshots import SnapshotStatus
 from cpm.queries.outcomes import IN_PROGRESS
 from cpm.resources import registry
 
@@ -72,6 +75,29 @@ def leads_to(channel: Channel) -> str:
     if channel.channel_type == ChannelType.WEBHOOK:
         return urlsplit(channel.url).hostname or ""
     return channel.email or channel.topic_arn.rpartition(":")[2] or "-"
+
+
+@register.filter
+def archived(copy: S3Copy) -> SafeString:
+    """How a copy in S3 stands, as a coloured word."""
+    if copy.snapshot.status == SnapshotStatus.DELETED:
+        return coloured("quiet", SnapshotStatus.DELETED.label)
+    # Whose turn has come has a time at which it is looked at.
+    if not copy.outcome and copy.due_at is None:
+        return coloured("quiet", "Waits for its turn")
+    return status(copy.outcome)
+
+
+@register.filter
+def how_far(measured: object) -> Progress | None:
+    """How far copies to S3 or restores from it are; None where none is under way."""
+    return Progress.of(measured)
+
+
+@register.filter
+def data(size_bytes: int) -> str:
+    """An amount of data."""
+    return amounts.size(size_bytes)
 
 
 @register.filter

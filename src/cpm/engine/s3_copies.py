@@ -138,7 +138,9 @@ def wait_after(fault: Fault) -> timedelta:
 def fail(copy: S3Copy, error: str) -> None:
     """Close a copy as failed for good; what it has stored becomes garbage."""
     outcome = CopyOutcome.FAILED
-    transitions.move(copy, S3CopyPhase.CLOSED, outcome=outcome, error=error, due_at=None)
+    blocks_read = _blocks_read(copy)
+    closed = {"outcome": outcome, "error": error, "due_at": None, "blocks_read": blocks_read}
+    transitions.move(copy, S3CopyPhase.CLOSED, **closed)
     copy.ranges.all().delete()
     Snapshot.objects.filter(pk=copy.snapshot_id).update(
         status=SnapshotStatus.FAILED, error=error, finished_at=clock.now()
@@ -261,6 +263,7 @@ def _succeed(copy: S3Copy, manifest: Manifest) -> None:
         outcome=CopyOutcome.SUCCEEDED,
         size_bytes=size,
         stored_bytes=stored,
+        blocks_read=_blocks_read(copy),
         error="",
         due_at=None,
     )
@@ -290,9 +293,15 @@ def _wake(copy: S3Copy) -> None:
 
 @transaction.atomic
 def _begin_anew(copy: S3Copy, **changes: Any) -> None:
-    transitions.move(copy, S3CopyPhase.PLANNED, compared_with="", due_at=clock.now(), **changes)
+    begun = {"compared_with": "", "due_at": clock.now(), "blocks_read": _blocks_read(copy)}
+    transitions.move(copy, S3CopyPhase.PLANNED, **begun, **changes)
     copy.ranges.all().delete()
     jobs.defer_s3_copies([copy.pk])
+
+
+def _blocks_read(copy: S3Copy) -> int:
+    """How many it were up to now, before its ranges go."""
+    return copy.blocks_read + sum(copy.ranges.values_list("blocks_read", flat=True))
 
 
 def _log(code: str, copy: S3Copy, **values: Any) -> None:

@@ -1,23 +1,49 @@
 """How far copies to S3 and restores from it are: percent, rate, and time left."""
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from django.db.models import Sum
+import msgspec
+from django.db.models import (
+    Case,
+    F,
+    FloatField,
+    JSONField,
+    Min,
+    OuterRef,
+    QuerySet,
+    Subquery,
+    Sum,
+    Value,
+    When,
+)
+from django.db.models.functions import Cast, Coalesce, Greatest, JSONObject, NullIf
 
 from cpm.archive.blobs import BLOCK_BYTES
 from cpm.archive.pages import PAGE_BLOCKS
 from cpm.engine import bulk, events
 from cpm.kernel import amounts, clock
-from cpm.models.backups import Backup
+from cpm.models.backups import Backup, CopyStatus
 from cpm.models.events import Event
+from cpm.models.recoveries import RecoveryPhase
 from cpm.models.s3_copies import S3Copy, S3CopyPhase, S3CopyRange
+from cpm.models.s3_restores import S3Restore, S3RestoreRange
 from cpm.models.snapshots import Snapshot
 
 # How often the log tells how far it is.
 _LINES = 10
+# What is under way is not all there: that takes its manifest, or its seal.
+_MOST = 99
+
+
+class Measured(msgspec.Struct, frozen=True):
+    """What the rows say: since when, which part of it is dealt with, and what moved for that."""
+
+    began_at: datetime | None
+    part: float
+    blocks: int
 
 
 @dataclass(frozen=True)
@@ -29,12 +55,20 @@ class Progress:
     seconds_left: int | None
 
     @classmethod
+    def of(cls, measured: object) -> "Progress | None":
+        """By what one of the expressions below has come to; None when nothing is under way."""
+        if measured is None:
+            return None
+        known = msgspec.convert(measured, Measured)
+        return cls.since(known.began_at, known.part, known.blocks)
+
+    @classmethod
     def since(cls, began_at: datetime | None, part: float, blocks: int) -> "Progress":
         """Of what began then and has come so far, by moving so many blocks."""
         now = clock.now()
         elapsed = (now - (began_at or now)).total_seconds()
         return cls(
-            percent=int(100 * part),
+            percent=min(int(100 * part), _MOST),
             mib_per_second=round(blocks * BLOCK_BYTES / 2**20 / elapsed) if elapsed > 0 else 0,
             seconds_left=round(elapsed * (1 - part) / part) if part > 0 else None,
         )
@@ -52,57 +86,95 @@ class Progress:
         return f"{self.percent} %, {self.mib_per_second} MiB/s, {self.eta} left"
 
 
-def of(backup: Backup) -> Progress:
-    """How far the copies of a run are."""
-    return _progress(
-        backup, _part_of_all(_parts(list(backup.s3_copies.select_related("snapshot"))))
+def measured(began_at: Any, part: Any, blocks: Any) -> JSONObject:
+    """What `Progress.of` takes, made by the database."""
+    return JSONObject(began_at=began_at, part=part, blocks=blocks)
+
+
+def of_copies(copy: str = "", snapshot: str = "snapshot__") -> Case:
+    """Of each copy that is being made, by itself; the paths lead to the copy and to its row."""
+    is_running = {f"{copy}phase": S3CopyPhase.RUNNING}
+    told = measured(f"{snapshot}started_at", _part(copy), _blocks(copy))
+    return Case(When(**is_running, then=told), output_field=JSONField())
+
+
+def of_runs() -> Case:
+    """Of each record whose copies are being made, together with those of the run's others."""
+    copies = S3Copy.objects.filter(
+        backup__run=OuterRef("run"),
+        backup__s3_due_at__isnull=False,
+        backup__s3_started_at__isnull=False,
     )
+    size = Coalesce(NullIf("snapshot__size_gib", Value(0)), Value(1))
+    each = copies.order_by().annotate(size=size, part=_part(), moved=_blocks())
+    part = Sum(F("part") * F("size"), output_field=FloatField()) / Sum("size")
+    told = measured("backup__s3_started_at", part, Sum("moved"))
+    together = each.values("backup__s3_started_at").annotate(told=told).values("told")
+    # Of a policy it is one at most: for all other records nothing is looked up.
+    return Case(
+        When(s3_status=CopyStatus.IN_PROGRESS, then=Subquery(together)), output_field=JSONField()
+    )
+
+
+def of_recoveries() -> Case:
+    """Of each recovery whose copies are being restored, together."""
+    ranges = S3RestoreRange.objects.filter(restore=OuterRef("pk")).order_by().values("restore")
+    put = Coalesce(Subquery(ranges.annotate(put=Sum("blocks_done")).values("put")), Value(0))
+    restores = S3Restore.objects.filter(recovery=OuterRef("pk")).order_by()
+    part = Sum("put") / Greatest(Value(1.0), Sum("blocks"), output_field=FloatField())
+    told = measured(Min("began_at"), part, Sum("put"))
+    together = restores.annotate(put=put).values("recovery").annotate(told=told).values("told")
+    are_being_restored = When(phase=RecoveryPhase.PLANNED, error="", then=Subquery(together))
+    return Case(are_being_restored, output_field=JSONField())
+
+
+def of(backup: Backup) -> Progress | None:
+    """How far the copies of a run are; None while they are not being made."""
+    rows = Backup.objects.filter(pk=backup.pk).annotate(told=of_runs())
+    return Progress.of(rows.values_list("told", flat=True).get())
 
 
 def tell(backup: Backup) -> None:
     """Write down how far the copies of a run are; log it when that is news."""
-    parts = _parts(list(backup.s3_copies.select_related("snapshot")))
-    bulk.update(list(_news(parts)), ["progress_percent"])
-    _log(backup, _progress(backup, _part_of_all(parts)))
+    copies = backup.s3_copies.select_related("snapshot").annotate(part=_part())
+    bulk.update(list(_news(copies)), ["progress_percent"])
+    progress = of(backup)
+    if progress is not None:
+        _log(backup, progress)
 
 
-def _progress(backup: Backup, part: float) -> Progress:
-    ranges = S3CopyRange.objects.filter(copy__backup=backup)
-    blocks = ranges.aggregate(blocks=Sum("blocks_read"))["blocks"] or 0
-    return Progress.since(backup.s3_started_at, part, blocks)
+def _part(path: str = "") -> Case:
+    """The part of its volume that a copy has dealt with."""
+    length = F("last_page") + 1 - F("first_page")
+    begun = F("block") / Value(float(PAGE_BLOCKS)) - F("first_page")
+    done = Case(
+        When(is_done=True, then=Cast(length, FloatField())),
+        default=Greatest(Value(0.0), begun, output_field=FloatField()),
+    )
+    part = _ranges(path).annotate(part=Sum(done) / Sum(length, output_field=FloatField()))
+    return Case(
+        When(**{f"{path}phase": S3CopyPhase.CLOSED}, then=Value(1.0)),
+        default=Coalesce(Subquery(part.values("part")), Value(0.0)),
+        output_field=FloatField(),
+    )
 
 
-def _part_of_all(parts: Mapping[S3Copy, float]) -> float:
-    """The part of all volumes together, each by its size."""
-    sizes = {copy: copy.snapshot.size_gib or 1 for copy in parts}
-    return sum(part * sizes[copy] for copy, part in parts.items()) / (sum(sizes.values()) or 1)
+def _blocks(path: str = "") -> Any:
+    """How many blocks were moved for a copy."""
+    moved = _ranges(path).annotate(moved=Sum("blocks_read")).values("moved")
+    return F(f"{path}blocks_read") + Coalesce(Subquery(moved), Value(0))
 
 
-def _parts(copies: Sequence[S3Copy]) -> dict[S3Copy, float]:
-    """The part of its volume that each copy has dealt with."""
-    ranges = S3CopyRange.objects.filter(copy__in=copies)
-    columns = ("copy", "first_page", "last_page", "block", "is_done")
-    done, pages = defaultdict[int, float](float), defaultdict[int, int](int)
-    # A range has much beside these columns.
-    for copy_id, first, last, block, is_done in ranges.values_list(*columns):
-        length = last + 1 - first
-        pages[copy_id] += length
-        done[copy_id] += length if is_done else max(0.0, block / PAGE_BLOCKS - first)
-    return {copy: _part(copy, done[copy.pk], pages[copy.pk]) for copy in copies}
+def _ranges(path: str) -> QuerySet[S3CopyRange, Any]:
+    ranges = S3CopyRange.objects.filter(copy=OuterRef(f"{path}pk"))
+    return ranges.order_by().values("copy")
 
 
-def _part(copy: S3Copy, done: float, pages: int) -> float:
-    if copy.phase == S3CopyPhase.CLOSED:
-        return 1.0
-    return done / pages if pages else 0.0
-
-
-def _news(parts: Mapping[S3Copy, float]) -> Iterator[Snapshot]:
+def _news(copies: Iterable[Any]) -> Iterator[Snapshot]:
     """The rows of those copies that have come on."""
-    for copy, part in parts.items():
-        # All of it is there only with its manifest.
-        most = 100 if copy.phase == S3CopyPhase.CLOSED else 99
-        percent = min(int(100 * part), most)
+    for copy in copies:
+        most = 100 if copy.phase == S3CopyPhase.CLOSED else _MOST
+        percent = min(int(100 * copy.part), most)
         if percent != copy.snapshot.progress_percent:
             copy.snapshot.progress_percent = percent
             yield copy.snapshot

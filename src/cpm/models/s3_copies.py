@@ -62,6 +62,8 @@ class S3Copy(models.Model):
     due_at = models.DateTimeField(null=True)
     version = models.PositiveIntegerField(default=0)
 
+    # How many blocks were read for it, but for those that its ranges still tell of.
+    blocks_read = models.BigIntegerField(default=0)
     # What its blocks hold, and what was stored for it.
     size_bytes = models.BigIntegerField(default=0)
     stored_bytes = models.BigIntegerField(default=0)
@@ -78,6 +80,10 @@ class S3Copy(models.Model):
         indexes = [
             models.Index(fields=["backup", "phase"]),
             models.Index(fields=["due_at"], condition=Q(due_at__isnull=False), name="s3_copy_due"),
+            # Failures are looked at by themselves, and are few.
+            models.Index(
+                fields=["id"], condition=Q(outcome=CopyOutcome.FAILED), name="s3_copy_failed"
+            ),
             # What a snapshot is compared with must not go meanwhile.
             models.Index(
                 fields=["compared_with"],

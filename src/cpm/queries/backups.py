@@ -3,8 +3,7 @@
 from django.db.models import Avg, Case, F, IntegerField, OuterRef, QuerySet, Subquery, Value, When
 from django.db.models.functions import Cast, Coalesce
 
-from cpm.engine.s3_progress import Progress
-from cpm.engine.s3_progress import of as progress_of
+from cpm.engine import s3_progress
 from cpm.models.backups import Backup, BackupPhase
 from cpm.models.snapshots import Snapshot, SnapshotStatus
 from cpm.queries import retention
@@ -23,6 +22,7 @@ def visible_to(viewer: Person) -> QuerySet[Backup]:
 def listed(viewer: Person, *, many: bool = False) -> QuerySet[Backup]:
     """The same, with their progress in percent and what retention makes of them.
 
+    `s3_progress` is for `Progress.of`: how far their copies to S3 are, where these are being made.
     `many` is how it is done best for more than a page of them.
     """
     snapshots = Snapshot.objects.filter(backup=OuterRef("pk")).order_by().values("backup")
@@ -32,14 +32,8 @@ def listed(viewer: Person, *, many: bool = False) -> QuerySet[Backup]:
     progress = Case(
         When(phase=BackupPhase.CLOSED, then=Value(100)), default=Coalesce(percent, Value(0))
     )
-    return retention.annotated(visible_to(viewer), many=many).annotate(progress=progress)
-
-
-def s3_progress(viewer: Person, backup_id: int) -> Progress | None:
-    """How far the copies in S3 are that a record has in its charge; None when none is under way."""
-    copying = visible_to(viewer).filter(pk=backup_id, s3_due_at__isnull=False)
-    backup = copying.exclude(s3_started_at=None).first()
-    return progress_of(backup) if backup is not None else None
+    told = {"progress": progress, "s3_progress": s3_progress.of_runs()}
+    return retention.annotated(visible_to(viewer), many=many).annotate(**told)
 
 
 def frozen(viewer: Person) -> QuerySet[Backup]:

@@ -15,6 +15,7 @@ from django.db.models import (
 )
 from django.db.models.functions import Cast, Coalesce, Greatest, Least
 
+from cpm.engine import s3_progress
 from cpm.models.operations import Operation, OperationPhase
 from cpm.models.recoveries import Recovery, RecoveryPhase
 from cpm.models.s3_restores import S3Restore, S3RestoreRange
@@ -47,11 +48,15 @@ def _of_restores() -> Case:
 
 
 def listed(viewer: Person) -> QuerySet[Recovery]:
-    """The same, with their progress in percent, and the backup unless its record was deleted."""
+    """The same, with their progress in percent, and the backup unless its record was deleted.
+
+    `s3_progress` is for `Progress.of`: how far they are that are being restored from S3.
+    """
     steps = Operation.objects.filter(recovery=OuterRef("pk"), undoes=None).order_by()
     percent = steps.values("recovery").annotate(percent=Cast(Avg(_OF_STEP), IntegerField()))
     progress = Coalesce(_of_restores(), Subquery(percent.values("percent")), Value(0))
     return visible_to(viewer).annotate(
+        s3_progress=s3_progress.of_recoveries(),
         progress=Case(When(phase=RecoveryPhase.CLOSED, then=Value(100)), default=progress),
         shown_backup_id=Case(When(backup__discarded_at=None, then=F("backup_id"))),
     )

@@ -3,7 +3,8 @@
 from django.contrib.postgres.expressions import ArraySubquery
 from django.db.models import Max, Min, OuterRef, QuerySet, Subquery
 
-from cpm.engine.deleted import shared_collections
+from cpm.engine import s3_progress
+from cpm.engine.deleted import archives, shared_collections
 from cpm.models.backups import BackupTarget
 from cpm.models.snapshots import Snapshot, SnapshotStatus
 from cpm.queries.people import Person, owned_by
@@ -18,8 +19,11 @@ def of_backup(viewer: Person, backup_id: int) -> QuerySet[Snapshot]:
 
 
 def of_collection(viewer: Person, backup_id: int, collection: str) -> QuerySet[Snapshot]:
-    """Those of one kind."""
-    return of_backup(viewer, backup_id).filter(collection=collection)
+    """Those of one kind; copies in S3 with `s3_progress` for `Progress.of` while they are made."""
+    rows = of_backup(viewer, backup_id).filter(collection=collection)
+    if collection not in archives():
+        return rows
+    return rows.annotate(s3_progress=s3_progress.of_copies("s3_copy__", ""))
 
 
 def resources(viewer: Person, backup_id: int, driver: Driver) -> QuerySet[BackupTarget]:

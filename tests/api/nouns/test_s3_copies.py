@@ -1,9 +1,13 @@
 """Copies in S3 over the API: what there is of them, and how they go."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from cpm.kernel import clock
+from cpm.models.backups import Backup
+from tests.api import document
 from tests.api.cast import Caller
 from tests.api.nouns.cloud import Cloud
 from tests.api.nouns.estate import Estate, create, drain, work_on
@@ -51,7 +55,9 @@ def test_a_run_tells_of_its_copies(
     assert (copy["repository"], copy["size_bytes"]) == (vault, 4 * 2**19)
     assert 0 < copy["stored_bytes"] < 4 * 2**19
     one = f"{path}copy_to_s3/{copy['id']}/"
-    assert managed.get(one).json == managed.using("1.1.0").get(one).json == copy
+    assert managed.get(one).json == copy
+    assert (copy.pop("mib_per_second"), copy.pop("seconds_left")) == (None, None)
+    assert managed.using("1.1.0").get(one).json == copy
     assert managed.using("1.0.0").get(one).status == 404
     assert managed.delete(one).status == 405
     all_types = {each["snapshot_type"] for each in managed.get(path).json}
@@ -63,6 +69,64 @@ def test_a_run_tells_of_its_copies(
     repository = managed.get(f"/s3_repositories/{vault}/").json
     assert repository["size_bytes"] == copy["size_bytes"]
     assert repository["stored_bytes"] == copy["stored_bytes"]
+
+
+def test_all_records_of_a_run_tell_how_far_its_copies_are_how_fast_and_for_how_long(
+    managed: Caller, estate: Estate, cloud: Cloud, vault: int
+) -> None:
+    other = cloud.volume(size_gib=1)
+    cloud.simulator.fill(other, {"pattern": "text", "start": 0, "count": 4, "seed": 2})
+    estate.target("volumes", other)
+    cloud.simulator.config(fail=[other])
+    first = f"/backups/{create(managed, f'{estate.path}backups/', {})['id']}/"
+    assert managed.get(first).json["s3_copy_status"]["progress"] is None
+    drain()
+    # A retry makes the run complete. AWS lets one of its two copies get nowhere, at first.
+    clock.set_offset(clock._offset + timedelta(minutes=1))
+    cloud.simulator.config(fail=[])
+    cloud.simulator.faults([{"op": "ebs:ListSnapshotBlocks", "kind": "denied", "times": 1}])
+    while percent_of(managed, first) != 50:
+        assert work_on()
+    began_at = Backup.objects.exclude(s3_started_at=None).get().s3_started_at or clock.now()
+    clock.set_offset(clock._offset + (began_at - clock.now()) + timedelta(seconds=0.5))
+    before = clock.now() - began_at
+    records = managed.get("/backups/").json
+    assert len(records) == 2
+    copies = [copy for each in records for copy in copies_of(managed, each)]
+    after = clock.now() - began_at
+    for each in records:
+        document.check(each, "Backup")
+        told = each["s3_copy_status"]["progress"]
+        assert told["percent"] == 50
+        assert rate(after) <= told["mib_per_second"] <= rate(before)
+        assert before.total_seconds() - 1 < told["seconds_left"] < after.total_seconds() + 1
+    done, open_ = sorted(copies, key=lambda copy: -copy["progress"])
+    assert (done["progress"], done["mib_per_second"], done["seconds_left"]) == (100, None, None)
+    assert (open_["progress"], open_["mib_per_second"], open_["seconds_left"]) == (0, 0, None)
+    document.check(open_, "ArchivedSnapshot")
+    older = managed.using("1.1.0")
+    for record in older.get("/backups/").json:
+        assert record["s3_copy_status"].keys() == {"status", "finish_time", "repository"}
+    assert not {"mib_per_second", "seconds_left"} & copies_of(older, records[0])[0].keys()
+    assert "s3_copy_status" not in managed.using("1.0.0").get(first).json
+    drain()
+    assert managed.get(first).json["s3_copy_status"]["progress"] is None
+
+
+def percent_of(caller: Caller, record: str) -> int | None:
+    """How far the copies of a record are, as far as it tells."""
+    told = caller.get(record).json["s3_copy_status"]["progress"]
+    return told and int(told["percent"])
+
+
+def copies_of(caller: Caller, record: Any) -> Any:
+    """The copies in S3 of what a record has."""
+    return caller.get(f"/backups/{record['id']}/snapshots/copy_to_s3/").json
+
+
+def rate(elapsed: timedelta) -> int:
+    """Of one volume's four blocks, in MiB a second."""
+    return round(4 * 0.5 / elapsed.total_seconds())
 
 
 def test_deletions_leave_copies_alone_unless_they_are_told(

@@ -1,12 +1,16 @@
 """Recovery from S3 over the API: what comes back is what was there, wherever it is wanted."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from cpm.kernel import clock
+from cpm.models.s3_restores import S3Restore
 from cpm.models.snapshots import Snapshot
+from tests.api import document
 from tests.api.nouns.cloud import REGION, Cloud
-from tests.api.nouns.estate import Estate, connect, create, drain
+from tests.api.nouns.estate import Estate, connect, create, drain, work_on
 
 ELSEWHERE = "eu-west-1"
 # Images of AWS's own, of the emulated one too.
@@ -89,6 +93,37 @@ def test_a_volume_comes_back_from_s3_as_it_was(
     lines = [line["message"] for line in estate.caller.get(f"/recoveries/{done['id']}/logs/").json]
     assert any(line.startswith(f"All 3.0 MiB of {volume_id} are in snap-") for line in lines)
     assert lines[-1] == f"Recovered as {result}."
+
+
+def test_a_recovery_tells_how_far_it_is_how_fast_and_for_how_long(
+    estate: Estate, cloud: Cloud, copy: Snapshot
+) -> None:
+    # AWS does not let the first of three ranges in, at first.
+    cloud.simulator.faults([{"op": "ebs:PutSnapshotBlock", "kind": "denied", "times": 1}])
+    recovery = create(estate.caller, path_of(copy), {})
+    path = f"/recoveries/{recovery['id']}/"
+    assert (recovery["mib_per_second"], recovery["seconds_left"]) == (0, None)
+    while not estate.caller.get(path).json["progress"]:
+        assert work_on()
+    began_at = S3Restore.objects.get().began_at or clock.now()
+    clock.set_offset(clock._offset + (began_at - clock.now()) + timedelta(seconds=0.5))
+    before = clock.now() - began_at
+    told = estate.caller.get(path).json
+    after = clock.now() - began_at
+    done = round(told["progress"] * 6 / 100)
+    assert 0 < done < 6
+    assert told["progress"] == 100 * done // 6
+    left = (6 - done) / done
+    assert left * before.total_seconds() - 1 < told["seconds_left"]
+    assert told["seconds_left"] < left * after.total_seconds() + 1
+    rates = [round(done * 0.5 / each.total_seconds()) for each in (after, before)]
+    assert rates[0] <= told["mib_per_second"] <= rates[1]
+    document.check(told, "Recovery")
+    older = estate.caller.using("1.1.0").get(path).json
+    assert not {"progress", "mib_per_second", "seconds_left"} & older.keys()
+    drain()
+    over = estate.caller.get(path).json
+    assert (over["status"], over["mib_per_second"], over["seconds_left"]) == ("S", None, None)
 
 
 def test_a_copy_comes_back_as_a_snapshot(
