@@ -8,7 +8,11 @@ import structlog
 from cpm.config.environment import Environment
 
 # Other people's libraries tell more than an operator wants.
-_QUIET = ("botocore", "boto3", "urllib3", "procrastinate")
+_LEVELS = {
+    **dict.fromkeys(("botocore", "boto3", "urllib3", "procrastinate"), logging.WARNING),
+    # It warns of each attempt to reach a database that is away; the worker tells that it is.
+    "psycopg.pool": logging.ERROR,
+}
 
 
 def configure(environment: Environment) -> None:
@@ -42,8 +46,8 @@ def configure(environment: Environment) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    for name in _QUIET:
-        logging.getLogger(name).setLevel(logging.WARNING)
+    for name, quiet in _LEVELS.items():
+        logging.getLogger(name).setLevel(quiet)
 
 
 def _renderer(log_format: str) -> structlog.typing.Processor:

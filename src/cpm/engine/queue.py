@@ -6,7 +6,6 @@ and may be lost or run twice without harm, because rows decide what is done.
 
 import asyncio
 import json
-import select
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -21,21 +20,19 @@ from asgiref.sync import async_to_sync
 from django.db import InterfaceError, OperationalError, connection, transaction
 from procrastinate.contrib.django.db_cleanup import close_db_connections
 from procrastinate.contrib.django.django_connector import DjangoConnector
-from procrastinate.contrib.django.utils import connector_params
 from procrastinate.exceptions import AlreadyEnqueued, ConnectorException, UniqueViolation
 from procrastinate.job_context import JobContext
 from procrastinate.jobs import Job, Status
 from procrastinate.manager import JobManager
-from procrastinate.psycopg_connector import PsycopgConnector
 from procrastinate.retry import BaseRetryStrategy, RetryDecision
-from psycopg import AsyncConnection
-from psycopg.abc import PQGen
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import PoolTimeout
+
+from cpm.engine import outages
+from cpm.engine.connections import QueueConnector
 
 log = structlog.get_logger(__name__)
 
 Function = TypeVar("Function", bound=Callable[..., object])
-Answer = TypeVar("Answer")
 
 # The queue of everything short, that of the server's own scripts, which may take hours, that of
 # messages, whose receivers may be slow, and that of the data that goes to S3 and comes back. Each
@@ -52,8 +49,6 @@ LONGEST_BACK_OFF_SECONDS = 300
 DATABASE_TROUBLE = (ConnectorException, OperationalError, InterfaceError, PoolTimeout)
 # Long past by any clock: the queue's own is the database's, and cannot be moved by tests.
 _AT_ONCE = datetime.fromtimestamp(0, UTC)
-# How long a connection of the queue's own sleeps at a time.
-_WAIT_SECONDS = 5.0
 # How often whoever waits for the end of a worker looks whether it has ended by itself.
 _STILL_OPEN_SECONDS = 1.0
 
@@ -159,7 +154,7 @@ def run_worker(
     with _served(stop), ThreadPoolExecutor(concurrency, thread_name_prefix="job") as threads:
         loop = asyncio.new_event_loop()
         loop.set_default_executor(threads)
-        app = _worker_app()
+        app = _worker_app(stop)
         try:
             loop.run_until_complete(app.open_async())
             work = loop.create_task(app.run_worker_async(**_options(queue, concurrency, pace)))
@@ -259,53 +254,19 @@ class _BackOff(BaseRetryStrategy):
 
     def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision:
         wait_seconds = min(2 ** (job.attempts + 1), LONGEST_BACK_OFF_SECONDS)
-        log.error("job.failed", task=job.task_name, key=job.lock, exc_info=exception)
+        if isinstance(exception, DATABASE_TROUBLE):
+            # Where in the code that was is of no interest.
+            why = outages.reason(exception)
+            log.warning("job.interrupted", task=job.task_name, key=job.lock, reason=why)
+        else:
+            log.error("job.failed", task=job.task_name, key=job.lock, exc_info=exception)
         return RetryDecision(retry_in={"seconds": wait_seconds})
 
 
-class _SleepingConnection(AsyncConnection[Any]):
-    """Waits for the database without waking up ten times a second.
-
-    psycopg does so to see an interrupt from the keyboard, which is the main thread's here.
-    """
-
-    async def wait(
-        self, gen: PQGen[Answer], interval: float = _WAIT_SECONDS, timeout: float | None = None
-    ) -> Answer:
-        return await super().wait(gen, interval=interval, timeout=timeout)
-
-
-def _pool(**options: Any) -> AsyncConnectionPool:
-    """A pool of connections that are asked whether they live only where there is a doubt.
-
-    Whatever the queue wants is one statement, and needs no transaction around it.
-    """
-    return AsyncConnectionPool(**{**options, "check": _check, "configure": _commit_at_once})
-
-
-async def _commit_at_once(connection: AsyncConnection[Any]) -> None:
-    await connection.set_autocommit(True)
-
-
-async def _check(connection: AsyncConnection[Any]) -> None:
-    """Raises when the connection was closed by the other side: then there is something to read."""
-    arrived = select.poll()
-    arrived.register(connection.fileno(), select.POLLIN)
-    if arrived.poll(0):
-        await AsyncConnectionPool.check_connection(connection)
-
-
-def _worker_app() -> procrastinate.App:
+def _worker_app(stop: threading.Event) -> procrastinate.App:
     """An app that fetches jobs over connections of its own; jobs themselves use Django's."""
-    connector = PsycopgConnector(
-        pool_factory=_pool,
-        connection_class=_SleepingConnection,
-        kwargs={**connector_params(), "prepare_threshold": 5},
-        min_size=1,
-        max_size=4,
-    )
     app = procrastinate.App(
-        connector=connector, worker_defaults={"task_middleware": [close_db_connections]}
+        connector=QueueConnector(stop), worker_defaults={"task_middleware": [close_db_connections]}
     )
     for task in _tasks.values():
         declare = app.task(name=task.name, queue=task.queue, retry=_BackOff(), pass_context=True)

@@ -21,6 +21,7 @@ from cpm.engine import (
     machines,
     metrics,
     operations,
+    outages,
     programs,
     queue,
     recoveries,
@@ -108,7 +109,8 @@ def _serve_until(stop: threading.Event, name: str, concurrency: int, pace: Pace)
         try:
             queue.run_worker(queue=name, concurrency=concurrency, stop=stop, pace=pace)
         except queue.DATABASE_TROUBLE as trouble:
-            log.warning("worker.database_away", queue=name, trouble=str(trouble))
+            if not stop.is_set():
+                log.warning("worker.interrupted", queue=name, reason=outages.reason(trouble))
         except Exception:
             log.exception("worker.failed", queue=name)
         stop.wait(_RESTART_SECONDS)
@@ -126,6 +128,7 @@ def _end(threads: Sequence[threading.Thread], deadline: float) -> None:
 def _sweep_until(stop: threading.Event, pace: Pace) -> None:
     take_over_at = flush_at = clock.monotonic()
     numbers = itertools.count()
+    outage = outages.Outage()
     while not stop.wait(SWEEP_SECONDS):
         try:
             sweep.sweep(with_rounds=next(numbers) % _SWEEPS_PER_ROUND == 0)
@@ -136,8 +139,11 @@ def _sweep_until(stop: threading.Event, pace: Pace) -> None:
             if clock.monotonic() >= flush_at:
                 metrics.flush()
                 flush_at = clock.monotonic() + metrics.FLUSH_SECONDS
+            outage.is_over()
         except queue.DATABASE_TROUBLE as trouble:
-            log.warning("sweep.database_away", trouble=str(trouble))
+            outage.goes_on(trouble)
+            # The others have been as silent as this one; they get the time to say that they live.
+            take_over_at = clock.monotonic() + pace.stalled_after_seconds
             connection.close()
         except Exception:
             # Whatever it is: without the sweep nothing that was to wait would go on.

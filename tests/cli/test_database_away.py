@@ -1,0 +1,80 @@
+"""The database goes away, and comes back."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from cpm.kernel import clock
+from cpm.postgres.process import EmbeddedPostgres
+from tests.cli.commands import START_SECONDS, cpm, start
+
+QUEUES = 4
+# Much longer than it takes, and shorter than anything waits that waits for the database.
+STOPPED_WITHIN_SECONDS = 25.0
+
+
+class Elsewhere:
+    """A PostgreSQL that others look after, with the product's tables."""
+
+    def __init__(self, directory: Path) -> None:
+        self.data = directory / "data"
+        self.postgres = EmbeddedPostgres(directory / "postgres", durable=False)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"DATABASE_URL": self.postgres.uri, "CPM_DATA": str(self.data)}
+
+    def count(self, what: str) -> int:
+        with psycopg.connect(self.postgres.uri) as connection:
+            row = connection.execute(f"SELECT count(*) FROM {what}").fetchone()
+            assert row is not None
+            return int(row[0])
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Elsewhere]:
+    made = Elsewhere(tmp_path_factory.mktemp("elsewhere"))
+    with made.postgres:
+        done = cpm("migrate", **made.environment)
+        assert done.returncode == 0, done.stderr
+        yield made
+
+
+def test_a_worker_goes_on_when_the_database_is_back_and_stops_when_it_is_away(
+    elsewhere: Elsewhere, tmp_path: Path
+) -> None:
+    output = tmp_path / "output"
+    environment = {**elsewhere.environment, "CPM_WORKER_STALLED_SECONDS": "3"}
+    worker = start("worker", output=output, **environment)
+
+    def wait_for(condition: Callable[[], bool]) -> None:
+        assert clock.wait_until(condition, timeout_seconds=START_SECONDS), output.read_text()
+
+    def told(times: int) -> None:
+        wait_for(lambda: output.read_text().count("worker.database_away") == times)
+
+    try:
+        wait_for(lambda: _listeners(elsewhere) == QUEUES)
+        elsewhere.postgres.stop()
+        told(times=1)
+        elsewhere.postgres.start()
+        wait_for(lambda: _listeners(elsewhere) == QUEUES)
+        began = "(SELECT pg_postmaster_start_time())"
+        alive = f"procrastinate_workers WHERE last_heartbeat > {began}"
+        wait_for(lambda: elsewhere.count(alive) == QUEUES)
+        elsewhere.postgres.stop()
+        told(times=2)
+        worker.terminate()
+        assert worker.wait(STOPPED_WITHIN_SECONDS) == 0
+    finally:
+        worker.kill()
+        elsewhere.postgres.start()
+    assert "Traceback" not in output.read_text()
+    assert len(output.read_text().splitlines()) < 20
+
+
+def _listeners(elsewhere: Elsewhere) -> int:
+    """How many queues are told of new jobs at once."""
+    return elsewhere.count("pg_stat_activity WHERE query LIKE 'LISTEN %'")
