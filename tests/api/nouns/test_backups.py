@@ -37,7 +37,12 @@ def test_a_run_protects_an_instance_and_a_volume_in_aws(estate: Estate, cloud: C
         "finish_time": backup["finish_time"],
         "status": "B",
         "dr_status": {"status": "N", "finish_time": None},
-        "s3_copy_status": {"status": "N", "finish_time": None, "repository": None},
+        "s3_copy_status": {
+            "status": "N",
+            "finish_time": None,
+            "repository": None,
+            "progress": None,
+        },
         "is_frozen": False,
         "is_retry": False,
         "trigger": "M",
