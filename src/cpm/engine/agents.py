@@ -33,8 +33,9 @@ def taking_part() -> QuerySet[Target]:
 
 def is_due(now: datetime) -> bool:
     """Whether it is time to ask AWS again, if there is anybody to ask for."""
-    last = AgentLooks.current().last_look_time
-    if last is not None and now < times.parse(last) + _INTERVAL:
+    told = AgentLooks.current().last_look_time
+    last = times.parse(told) if told else None
+    if last is not None and last <= now < last + _INTERVAL:
         return False
     return taking_part().exists() or Agent.objects.exists()
 

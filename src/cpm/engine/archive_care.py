@@ -86,13 +86,13 @@ def verify(repository_id: int) -> None:
 def _due(
     repositories_: QuerySet[S3Repository], column: str, now: datetime, first: datetime
 ) -> list[int]:
-    """Those that are due; where the time is not counted yet it is from now on."""
-    waiting = repositories_.filter(Q(**{column: None}) | Q(**{f"{column}__lte": now}))
-    found = dict(waiting.values_list("pk", column))
-    new = [pk for pk, due_at in found.items() if due_at is None]
-    if new:
-        S3Repository.objects.filter(**{"pk__in": new, column: None}).update(**{column: first})
-    return [pk for pk, due_at in found.items() if due_at is not None]
+    """Those that are due; where the time is not counted yet it is from now on.
+
+    It also is where a clock that was ahead has put it off for longer.
+    """
+    uncounted = repositories_.filter(Q(**{column: None}) | Q(**{f"{column}__gt": first}))
+    uncounted.order_by().update(**{column: first})
+    return list(repositories_.filter(**{f"{column}__lte": now}).values_list("pk", flat=True))
 
 
 def _get(repository_id: int, column: str) -> S3Repository | None:
@@ -131,7 +131,8 @@ def _collect(opened: Repository, lost: list[Lost]) -> Collected | None:
 
 def _begin_round(repository: S3Repository) -> None:
     """Divide what there is, once a round, so that it is read within the days of the setting."""
-    if repository.round_started_at is not None:
+    began_at = repository.round_started_at
+    if began_at is not None and began_at <= clock.now():
         return
     portions = max(_window().days, -(-repository.stored_bytes // PORTION_BYTES))
     repository.round_started_at, repository.round_portions = clock.now(), portions

@@ -41,7 +41,8 @@ def is_due(now: datetime) -> bool:
     if section.is_wanted or section.last_cleanup_time is None:
         return True
     interval = timedelta(hours=section.cleanup_interval_hours)
-    return now >= times.parse(section.last_cleanup_time) + interval
+    last = times.parse(section.last_cleanup_time)
+    return not last <= now < last + interval
 
 
 def ask() -> None:

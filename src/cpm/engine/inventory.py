@@ -63,8 +63,9 @@ def is_due(now: datetime) -> bool:
     hours = settings.ENVIRONMENT.inventory_hours
     if not hours:
         return False
-    last = Inventory.current().last_inventory_time
-    return last is None or now >= times.parse(last) + timedelta(hours=hours)
+    told = Inventory.current().last_inventory_time
+    last = times.parse(told) if told else None
+    return last is None or not last <= now < last + timedelta(hours=hours)
 
 
 @jobs.START_INVENTORY.runs

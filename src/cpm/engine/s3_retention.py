@@ -6,15 +6,23 @@ longer is garbage (docs/design/archive-format.md).
 
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef
+from django.db.models import Exists, F, OuterRef, QuerySet
 from django.db.models.functions import Greatest
 
 from cpm.archive import writer
 from cpm.archive.errors import ArchiveError, Locked, NotFound
-from cpm.engine import alerts, deletions, events, repositories, s3_blocks, transitions
+from cpm.engine import (
+    alerts,
+    cleanup_log,
+    deletions,
+    events,
+    repositories,
+    s3_blocks,
+    transitions,
+)
 from cpm.engine.deleted import archives, live_snapshots, mark_deleted
 from cpm.engine.deletions import Choice
 from cpm.kernel import clock, s3_retention
@@ -25,7 +33,7 @@ from cpm.models.backups import Backup, CopyStatus
 from cpm.models.policies import Policy
 from cpm.models.repositories import S3Repository
 from cpm.models.s3_copies import S3Copy
-from cpm.models.snapshots import SnapshotStatus
+from cpm.models.snapshots import Snapshot, SnapshotStatus
 
 _PASSES_IN = timedelta(minutes=1)
 
@@ -39,22 +47,38 @@ def apply(policy: Policy) -> int:
         collection__in=archives(), delete_requested_at=None
     )
     records = Backup.objects.filter(Exists(copies.filter(backup=OuterRef("pk"))), policy=policy)
-    expired = s3_retention.expired(
-        [
-            Copied(
-                id=each.pk,
-                run=each.run,
-                started_at=each.started_at,
-                is_whole=each.s3_status == CopyStatus.SUCCEEDED,
-                is_frozen=each.is_frozen,
-                is_in_progress=each.s3_status == CopyStatus.IN_PROGRESS,
-            )
-            for each in records.filter(discarded_at=None)
-        ],
-        keep,
-        clock.now(),
-    )
-    return _give_up(policy, deletions.choose(copies.filter(backup__in=expired)))
+    copied = [
+        Copied(
+            id=each.pk,
+            run=each.run,
+            started_at=each.started_at,
+            is_whole=each.s3_status == CopyStatus.SUCCEEDED,
+            is_frozen=each.is_frozen,
+            is_in_progress=each.s3_status == CopyStatus.IN_PROGRESS,
+        )
+        for each in records.filter(discarded_at=None)
+    ]
+    going = copies.filter(backup__in=s3_retention.expired(copied, keep, clock.now()))
+    if keep.duration is not None and going.exists():
+        try:
+            now = min(clock.now(), _now_by_s3(going))
+        except (ArchiveError, Fault) as error:
+            why = f"it is not known what time it is in S3: {error}"
+            cleanup_log.tell("record_needed", _records(going), why="time", reason=why)
+            return 0
+        going = copies.filter(backup__in=s3_retention.expired(copied, keep, now))
+    return _give_up(policy, deletions.choose(going))
+
+
+def _records(copies: QuerySet[Snapshot]) -> list[int]:
+    return list(copies.values_list("backup", flat=True).distinct())
+
+
+def _now_by_s3(going: QuerySet[Snapshot]) -> datetime:
+    """The time in a repository that has such copies: our own clock may be wrong by any amount."""
+    related = "repository__account__assume_from_account"
+    copy = S3Copy.objects.filter(snapshot__in=going).select_related(related).earliest("pk")
+    return repositories.open_archive(copy.repository).store.now()
 
 
 @transaction.atomic

@@ -13,7 +13,17 @@ from typing import Any
 from django.db import connection, transaction
 from django.db.models import Manager, QuerySet
 
-from cpm.engine import agents, archive_care, cleanup, inventory, jobs, notices, summaries, tagscan
+from cpm.engine import (
+    agents,
+    archive_care,
+    cleanup,
+    inventory,
+    jobs,
+    notices,
+    set_back,
+    summaries,
+    tagscan,
+)
 from cpm.kernel import clock
 from cpm.models.backups import Backup
 from cpm.models.machines import WorkerMachine
@@ -56,6 +66,7 @@ def _is_ours() -> bool:
 
 
 def _begin_rounds(now: datetime) -> None:
+    set_back.look(now)
     if cleanup.is_due(now):
         jobs.defer_cleanup()
     if inventory.is_due(now):

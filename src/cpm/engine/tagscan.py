@@ -108,7 +108,8 @@ def failed_cause(scan: TagScan) -> str:
 def _is_time(section: TagScanning, now: datetime) -> bool:
     if section.started_time is None:
         return True
-    return now >= times.parse(section.started_time) + timedelta(hours=section.interval_hours)
+    last = times.parse(section.started_time)
+    return not last <= now < last + timedelta(hours=section.interval_hours)
 
 
 def _finish_round() -> None:

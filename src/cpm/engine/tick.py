@@ -60,6 +60,11 @@ def arm_schedule(schedule_id: int) -> None:
     _arm(PolicySchedule.objects.filter(schedule=schedule_id))
 
 
+def arm_after(moment: datetime) -> None:
+    """The clock was ahead: of schedules that are due after this, due times start from now."""
+    _arm(PolicySchedule.objects.filter(next_run_at__gt=moment))
+
+
 def missed_cause(policy_id: int) -> str:
     """The cause of alerts about runs that did not take place."""
     return f"policy:{policy_id}:missed"
