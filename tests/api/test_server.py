@@ -253,6 +253,8 @@ def test_while_the_database_is_away_the_server_says_so(api: Connection, server: 
     assert told["errors"][0]["non_field_errors"][0]["code"] == "unavailable"
     assert _health(api, "/readyz") == 503
     assert _health(api, "/healthz") == 200
+    page = api.open("GET", "/login/", base="")
+    assert (page.status, b"Try again in a moment" in page.read()) == (503, True)
     server.database.start()
     assert api.send("GET", "/schedules/1/")[0].status == 200
 

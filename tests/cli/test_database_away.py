@@ -1,5 +1,6 @@
 """The database goes away, and comes back."""
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,7 +25,12 @@ class Elsewhere:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {"DATABASE_URL": self.postgres.uri, "CPM_DATA": str(self.data)}
+        return {
+            "DATABASE_URL": self.postgres.uri,
+            "CPM_DATA": str(self.data),
+            "CPM_SECRET_KEY": "the key of the tests",
+            "CPM_AWS_ENDPOINT": "http://127.0.0.1:9",
+        }
 
     def count(self, what: str) -> int:
         with psycopg.connect(self.postgres.uri) as connection:
@@ -73,6 +79,36 @@ def test_a_worker_goes_on_when_the_database_is_back_and_stops_when_it_is_away(
         elsewhere.postgres.start()
     assert "Traceback" not in output.read_text()
     assert len(output.read_text().splitlines()) < 20
+
+
+@pytest.fixture(scope="module")
+def without(elsewhere: Elsewhere) -> Iterator[dict[str, str]]:
+    """The environment of commands that do not find the database."""
+    environment = elsewhere.environment
+    elsewhere.postgres.stop()
+    yield environment
+    elsewhere.postgres.start()
+
+
+@pytest.mark.parametrize("command", ["backup list", "serve --port 0"])
+def test_commands_tell_that_the_database_is_away_and_what_to_look_at(
+    without: dict[str, str], command: str
+) -> None:
+    done = cpm(*command.split(), **without)
+    assert (done.returncode, done.stdout) == (1, "")
+    told = done.stderr.strip().splitlines()[-1]
+    assert told.startswith("The database does not answer: ")
+    assert "Check DATABASE_URL" in told
+    assert "Traceback" not in done.stderr
+
+
+def test_the_doctor_tells_in_a_line_that_the_database_is_away(without: dict[str, str]) -> None:
+    done = cpm("doctor", "--json", **without)
+    assert done.returncode == 1
+    (finding,) = [each for each in json.loads(done.stdout) if each["check"] == "database"]
+    assert not finding["ok"]
+    assert len(finding["detail"].splitlines()) == 1
+    assert "Check DATABASE_URL" in finding["advice"]
 
 
 def _listeners(elsewhere: Elsewhere) -> int:

@@ -32,8 +32,6 @@ UserOption = Annotated[
 @contextmanager
 def reasons() -> Iterator[None]:
     """End the command with the reason where the server will not do what is inside."""
-    from django.db import InterfaceError, OperationalError
-
     from cpm.queries.errors import NotFound
     from cpm.services.errors import Refused
 
@@ -41,8 +39,6 @@ def reasons() -> Iterator[None]:
         yield
     except (Invalid, NotFound, Refused, Fault) as error:
         fail(str(error))
-    except (OperationalError, InterfaceError) as error:
-        fail(f"The database is away: {error}".strip())
 
 
 def person(username: str | None) -> "Person":

@@ -38,6 +38,17 @@ def connect(data: Path | None) -> Environment:
     return settings
 
 
+def database_trouble(error: Exception) -> str:
+    """What to tell about an error if it means that the database is away; else nothing."""
+    from django.db import InterfaceError, OperationalError
+
+    if not isinstance(error, (OperationalError, InterfaceError)):
+        return ""
+    from cpm.queries.health import DATABASE_ADVICE
+
+    return f"The database does not answer: {' '.join(str(error).split())} {DATABASE_ADVICE}"
+
+
 def with_aws_of_demo(settings: Environment) -> Environment:
     """The settings as they are beside a running demo: nothing there may reach the real AWS."""
     endpoint = DataDirectory(settings.data).aws_endpoint

@@ -6,6 +6,7 @@ from importlib import import_module
 
 import typer
 
+from cpm.cli.connection import database_trouble
 from cpm.cli.terminal import complain
 from cpm.config.environment import BadEnvironment
 from cpm.kernel import memory
@@ -48,3 +49,9 @@ def main() -> None:
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        told = database_trouble(error)
+        if not told:
+            raise
+        complain(told)
+        sys.exit(1)

@@ -1,13 +1,16 @@
 """Who is looking at a page, and what every page promises to the browser."""
 
+import logging
 from collections.abc import Callable
 from functools import wraps
 from typing import Concatenate, ParamSpec
 
 from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.template.loader import render_to_string
 
 from cpm.models.users import User
 from cpm.queries import people
@@ -15,9 +18,13 @@ from cpm.queries.errors import NotFound
 from cpm.queries.people import Person
 from cpm.services.errors import Forbidden
 
+log = logging.getLogger(__name__)
+
 P = ParamSpec("P")
 Page = Callable[Concatenate[HttpRequest, P], HttpResponse]
 
+# How long a browser may wait before it asks again, when the database is away.
+_RETRY_SECONDS = "5"
 # Everything comes from this server: no inline scripts and styles, no frames, no other forms.
 _POLICY = "; ".join(
     (
@@ -35,7 +42,10 @@ def open_to_all(page: Page[P]) -> Page[P]:
 
     @wraps(page)
     def shown(request: HttpRequest, /, *args: P.args, **named: P.kwargs) -> HttpResponse:
-        response = page(request, *args, **named)
+        try:
+            response = page(request, *args, **named)
+        except (OperationalError, InterfaceError) as error:
+            response = _unavailable(error)
         response["Content-Security-Policy"] = _POLICY
         response["Cache-Control"] = "no-store"
         return response
@@ -78,3 +88,10 @@ def visitor(request: HttpRequest) -> Person | None:
 def source_address(request: HttpRequest) -> str:
     """Where a request comes from."""
     return str(request.META.get("REMOTE_ADDR", ""))
+
+
+def _unavailable(error: Exception) -> HttpResponse:
+    """What is shown without the database, which also knows who is looking."""
+    log.error("the database does not answer: %s", error)
+    text = render_to_string("console/unavailable.html")
+    return HttpResponse(text, status=503, headers={"Retry-After": _RETRY_SECONDS})

@@ -10,6 +10,7 @@ from django.db.migrations.executor import MigrationExecutor
 from cpm.engine import queue
 
 OLDEST_POSTGRES = 150000
+DATABASE_ADVICE = "Check DATABASE_URL, and that its PostgreSQL runs and accepts this machine."
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,8 @@ def _database() -> Health:
         return Health(
             "database",
             ok=False,
-            detail=str(error).strip(),
-            advice="Check DATABASE_URL and that the PostgreSQL it names accepts this machine.",
+            detail=" ".join(str(error).split()),
+            advice=DATABASE_ADVICE,
         )
     if number < OLDEST_POSTGRES:
         return Health(

@@ -147,6 +147,7 @@ def ensure_root(root_password: str, password_file: Path) -> None:
 
 def _made_up(password_file: Path) -> str:
     """A password kept in a file; that of an earlier start which did not get to its end."""
+    password_file.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
     try:
         descriptor = os.open(password_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
