@@ -165,6 +165,22 @@ class TestCopies:
         # How far all of them are is asked now and then, and not whenever one of them is done.
         assert many.looks < few.looks + 8
 
+    def test_what_other_volumes_have_is_read_once_a_minute_and_not_for_each_range(
+        self, world: World, vault: Vault
+    ) -> None:
+        world.backup(s3_policy(vault))  # the index has something
+        tick.run_now(s3_policy(vault, volume_target(volume(world, size_gib=33, blocks=1))))
+        while not S3CopyRange.objects.exists():
+            world.step()
+        ranges = S3CopyRange.objects.count()
+        began = clock.monotonic()
+        with CaptureQueriesContext(connection) as captured:
+            world.drain()
+        minutes = clock.monotonic() // 60 - began // 60 + 1
+        read = [each for each in captured.captured_queries if "string_agg" in each["sql"]]
+        assert 0 < len(read) <= minutes
+        assert ranges == 5
+
 
 class TestTrouble:
     def test_a_copy_that_fails_is_tried_again_and_the_next_run_waits_for_it(
