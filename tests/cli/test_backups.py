@@ -11,7 +11,9 @@ import boto3
 import pytest
 
 from cpm.demo.client import ApiClient
-from tests.cli.commands import DemoServer, cpm
+from cpm.kernel import clock
+from tests.api.nouns.cloud import SSE_S3
+from tests.cli.commands import START_SECONDS, DemoServer, cpm
 
 REGION = "us-east-1"
 
@@ -202,12 +204,45 @@ def test_a_backup_is_frozen_and_deleted(desk: Desk) -> None:
     assert desk.client.get(f"/backups/?is_frozen=true&policy={desk.policy}") == []
 
 
+def test_a_backup_shows_how_far_its_copies_to_s3_are(desk: Desk, demo_server: DemoServer) -> None:
+    account, bucket = _account(desk), _bucket(demo_server.ready)
+    vault = desk.client.post("/s3_repositories/", name="vault", account=account, bucket_name=bucket)
+    policy = f"/policies/{desk.client.post('/policies/', name='copied', account=account)['id']}/"
+    desk.client.post(f"{policy}targets/volumes/", resource_id=desk.volume, region=REGION)
+    desk.client.put(f"{policy}copy_to_s3/", enabled=True, repository=vault["id"])
+    _set_faults(desk, {"op": "ebs:ListSnapshotBlocks", "kind": "503"})
+    made = desk.client.post(f"{policy}backups/")["id"]
+    assert clock.wait_until(
+        lambda: desk.client.get(f"/backups/{made}/")["s3_copy_status"]["progress"],
+        timeout_seconds=START_SECONDS,
+    )
+    assert "In progress: 0 %, 0 MiB/s, a while left" in desk.done("backup", "show", str(made))
+    _set_faults(desk)
+
+
 def test_a_delegate_does_what_he_may(desk: Desk, backup: int) -> None:
     desk.client.post(
         "/delegates/", username="dora", password="correct-horse", original_user=_root(desk)
     )
     told = desk.refused("backup", "delete", str(backup), "--user", "dora")
     assert "permission" in told
+
+
+def _bucket(ready: dict[str, Any]) -> str:
+    """An encrypted bucket in the demo's first account; its name."""
+    keys = ready["accounts"][0]
+    s3 = boto3.client(
+        "s3",
+        region_name=REGION,
+        endpoint_url=ready["aws_endpoint"],
+        aws_access_key_id=keys["access_key_id"],
+        aws_secret_access_key=keys["secret_access_key"],
+    )
+    s3.create_bucket(Bucket="copied-at-the-terminal")
+    s3.put_bucket_encryption(
+        Bucket="copied-at-the-terminal", ServerSideEncryptionConfiguration=SSE_S3
+    )
+    return "copied-at-the-terminal"
 
 
 def _account(desk: Desk) -> int:
