@@ -10,7 +10,8 @@ from cpm.kernel import counters
 
 log = structlog.get_logger(__name__)
 
-FLUSH_SECONDS = 5.0
+# As often as Prometheus looks when it looks often.
+FLUSH_SECONDS = 15.0
 
 _ADD = """\
 INSERT INTO cpm_metric AS old (series, value)

@@ -4,7 +4,7 @@ Work is normally deferred by whoever makes it; the sweep does it for what was to
 were lost with the process that held them, and for nothing else.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -81,7 +81,7 @@ def _due(now: datetime) -> list[str]:
     """Of what there is something due; mostly of nothing, which one statement tells."""
     statement, parameters = _what_is_due()
     with connection.cursor() as cursor:
-        cursor.execute(statement, [now if each == _SOME_TIME else each for each in parameters])
+        cursor.execute(statement, {**parameters, _NOW: now})
         return [name for (name,) in cursor.fetchall()]
 
 
@@ -154,16 +154,23 @@ _SOURCES: Mapping[str, Source] = {
 
 # Stands for the time of a sweep in the statement, which is made once.
 _SOME_TIME = datetime(1999, 12, 31, tzinfo=UTC)
+_NOW = "now"
 
 
 @cache
-def _what_is_due() -> tuple[str, Sequence[Any]]:
-    """A statement that names the sources of which there are rows, and its parameters."""
+def _what_is_due() -> tuple[str, Mapping[str, Any]]:
+    """A statement that names the sources of which there are rows, and its parameters.
+
+    Each is there once: to write the same time into it for each source took longer than all else
+    that a sweep does when nothing is due.
+    """
     parts: list[str] = []
-    parameters: list[Any] = []
+    # True is 1 as well, and another parameter all the same.
+    names: dict[tuple[type, Any], str] = {(datetime, _SOME_TIME): _NOW}
     for name, source in _SOURCES.items():
         due = source.rows(_SOME_TIME).order_by().values("pk")
-        rows, its_parameters = due.query.sql_with_params()
-        parts.append(f"SELECT '{name}' WHERE EXISTS ({rows})")
-        parameters.extend(its_parameters)
-    return " UNION ALL ".join(parts), parameters
+        rows, parameters = due.query.sql_with_params()
+        its_names = [names.setdefault((type(each), each), f"p{len(names)}") for each in parameters]
+        exists = rows % tuple(f"%({each})s" for each in its_names)
+        parts.append(f"SELECT '{name}' WHERE EXISTS ({exists})")
+    return " UNION ALL ".join(parts), {name: value for (_, value), name in names.items()}
