@@ -23,9 +23,9 @@ from cpm.server import certificate
 
 BLOCK_BYTES = 524_288
 KINDS = ("text", "noise")
-# A volume that has one block in so many.
+# A volume that has one block in so many, so that each page has one.
 SPARSE = "sparse"
-STRIDE = 1_000
+STRIDE = 4_000
 
 _PAGE = 10_000
 _START_SECONDS = 20.0
@@ -131,10 +131,10 @@ def _plant(stand_in: StandIn, kind: str) -> list[str]:
 def _repeat(stand_in: StandIn, sums: list[str], count: int) -> list[str]:
     """The blocks of the sparse snapshot are those of the first kind, again and again."""
     (stand_in.directory / SPARSE).mkdir()
-    for block in range(count):
-        first = stand_in.directory / KINDS[0] / str(block % stand_in.blocks)
-        os.link(first, stand_in.directory / SPARSE / str(block))
-    return [sums[block % stand_in.blocks] for block in range(count)]
+    for number in range(count):
+        first = stand_in.directory / KINDS[0] / str(number % stand_in.blocks)
+        os.link(first, stand_in.directory / SPARSE / str(number * STRIDE))
+    return [sums[number % stand_in.blocks] for number in range(count)]
 
 
 def _pieces(dice: random.Random) -> list[bytes]:
@@ -185,9 +185,9 @@ def _answers(port: int) -> bool:
 
 def _configuration(stand_in: StandIn, sums: dict[str, list[str]]) -> str:
     lines = "\n".join(
-        f'"{kind}/{block}" "{checksum}";'
+        f'"{kind}/{number * (STRIDE if kind == SPARSE else 1)}" "{checksum}";'
         for kind, checksums in sums.items()
-        for block, checksum in enumerate(checksums)
+        for number, checksum in enumerate(checksums)
     )
     directory = stand_in.directory
     return f"""
@@ -202,8 +202,6 @@ http {{
   map_hash_max_size 65536; map_hash_bucket_size 128;
   open_file_cache max=8192 inactive=1h;
   map $uri $block {{
-    ~^/snapshots/snap-{SPARSE}/blocks/(?<far>\\d+)000$ {SPARSE}/$far;
-    /snapshots/snap-{SPARSE}/blocks/0 {SPARSE}/0;
     ~^/snapshots/snap-(?<kind>[a-z]+)/blocks/(?<near>\\d+)$ $kind/$near;
     default {KINDS[0]}/0;
   }}

@@ -27,6 +27,8 @@ from cpm.models.s3_copies import S3Copy
 from cpm.models.snapshots import SnapshotStatus
 
 _ROWS_PER_STATEMENT = 1_000
+# Pages of a copy that are read for the index, each by a request: full ones fill the usual index.
+_MOST_PAGES = 250
 _GOOD_FOR_SECONDS = 60.0
 # Of so many repositories: some MiB each, where the index is full.
 _MOST_KEPT = 8
@@ -96,7 +98,7 @@ def note(opened: archive.Repository, copy: S3Copy, changed: Mapping[int, PagePla
     Raises Fault.
     """
     room = settings.ENVIRONMENT.archive_indexed_blocks - _count(copy.repository_id)
-    for number, place in changed.items():
+    for number, place in islice(changed.items(), _MOST_PAGES):
         if room <= 0:
             break
         if place is not None:
