@@ -97,7 +97,7 @@ def test_commands_tell_that_the_database_is_away_and_what_to_look_at(
     done = cpm(*command.split(), **without)
     assert (done.returncode, done.stdout) == (1, "")
     told = done.stderr.strip().splitlines()[-1]
-    assert told.startswith("The database does not answer: ")
+    assert told.startswith("The database does not answer (")
     assert "Check DATABASE_URL" in told
     assert "Traceback" not in done.stderr
 

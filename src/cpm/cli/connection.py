@@ -46,7 +46,7 @@ def database_trouble(error: Exception) -> str:
         return ""
     from cpm.queries.health import DATABASE_ADVICE
 
-    return f"The database does not answer: {' '.join(str(error).split())} {DATABASE_ADVICE}"
+    return f"The database does not answer ({' '.join(str(error).split())}). {DATABASE_ADVICE}"
 
 
 def with_aws_of_demo(settings: Environment) -> Environment:

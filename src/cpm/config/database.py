@@ -7,6 +7,15 @@ from cpm.config.environment import Environment
 
 # Where nothing has been set (linters, schema generation) Django still needs a well-formed entry.
 _NOWHERE = "postgresql://cpm@localhost/cpm"
+# libpq would wait for minutes for a host that is switched off, and as good as for ever for the
+# answer of one that has vanished. DATABASE_URL may say otherwise, in its query.
+_PATIENCE = {
+    "connect_timeout": "10",
+    "keepalives_idle": "30",
+    "keepalives_interval": "10",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "30000",
+}
 
 
 def connection_settings(environment: Environment) -> dict[str, Any]:
@@ -23,5 +32,5 @@ def connection_settings(environment: Environment) -> dict[str, Any]:
         "PORT": str(url.port or ""),
         "CONN_MAX_AGE": None,
         "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": options,
+        "OPTIONS": {**_PATIENCE, **options},
     }

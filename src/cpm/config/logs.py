@@ -11,7 +11,7 @@ from cpm.config.environment import Environment
 _LEVELS = {
     **dict.fromkeys(("botocore", "boto3", "urllib3", "procrastinate"), logging.WARNING),
     # It warns of each attempt to reach a database that is away; the worker tells that it is.
-    "psycopg.pool": logging.ERROR,
+    "psycopg": logging.ERROR,
 }
 
 
