@@ -49,11 +49,12 @@ _seen = _Seen()
 
 def look(now: datetime) -> None:
     """Bring forward what lies too far ahead, if the clock was set back, or this process is new."""
-    before, _seen.at = _seen.at, now
-    if before is None:
+    if _seen.at is None:
         _bring_forward(now, schedules_after=now + _DAY)
-    elif now < before - _STEP:
+    elif now < _seen.at - _STEP:
         _bring_forward(now, schedules_after=now)
+    # Only now: what has failed is done by the next sweep.
+    _seen.at = now
 
 
 def _bring_forward(now: datetime, *, schedules_after: datetime) -> None:
