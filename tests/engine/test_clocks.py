@@ -6,7 +6,7 @@ from itertools import cycle, islice
 import pytest
 
 from cpm.archive.collector import GRACE
-from cpm.engine import cleanup, queue, sweep, tick
+from cpm.engine import cleanup, queue, s3_progress, sweep, tick
 from cpm.kernel import clock
 from cpm.models.backups import Backup, CopyStatus
 from cpm.models.policies import Policy
@@ -67,6 +67,8 @@ def test_a_copy_comes_to_its_end_while_the_clock_jumps_between_its_steps(
         jump(world, span + timedelta(minutes=1))
         jumps += 1
         take_a_step()
+        told = s3_progress.of(backup)
+        assert told is None or (told.seconds_left or 0) >= 0
         backup.refresh_from_db()
         if backup.s3_status == CopyStatus.SUCCEEDED:
             break

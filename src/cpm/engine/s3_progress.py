@@ -66,11 +66,12 @@ class Progress:
     def since(cls, began_at: datetime | None, part: float, blocks: int) -> "Progress":
         """Of what began then and has come so far, by moving so many blocks."""
         now = clock.now()
-        elapsed = (now - (began_at or now)).total_seconds()
+        # Of a clock that was set back since, nothing can be told.
+        elapsed = max(0.0, (now - (began_at or now)).total_seconds())
         return cls(
             percent=min(int(100 * part), _MOST),
             mib_per_second=round(blocks * BLOCK_BYTES / 2**20 / elapsed) if elapsed > 0 else 0,
-            seconds_left=round(elapsed * (1 - part) / part) if part > 0 else None,
+            seconds_left=round(elapsed * (1 - part) / part) if part * elapsed > 0 else None,
         )
 
     def is_news(self, percent_before: int) -> bool:
