@@ -57,6 +57,7 @@ CODES = [
     ("BackupNotFoundException", 400, K.MISSING),
     ("ClusterParameterGroupNotFound", 404, K.MISSING),
     ("DependentServiceUnavailableFault", 400, K.TRANSIENT),
+    ("RequestTimeout", 400, K.TRANSIENT),
     ("TagLimitExceededFault", 400, K.INVALID),
     ("NumberOfNodesPerClusterLimitExceeded", 400, K.INVALID),
     ("TableAlreadyExistsException", 400, K.INVALID),

@@ -36,7 +36,8 @@ _BY_CODE: tuple[tuple[FaultKind, tuple[str, ...]], ...] = (
             "ProvisionedThroughputExceeded*",
         ),
     ),
-    (FaultKind.TRANSIENT, ("DependentServiceUnavailable*",)),
+    # S3's `RequestTimeout` is about a body that has not come to its end.
+    (FaultKind.TRANSIENT, ("DependentServiceUnavailable*", "RequestTimeout")),
     (
         FaultKind.DENIED,
         (
