@@ -7,6 +7,7 @@ from django.http.response import HttpResponseBase
 from msgspec import UNSET, UnsetType
 
 from cpm.api import answers, pages
+from cpm.api.flags import VALIDATE, flag
 from cpm.api.lists import Listing, by_column, by_text, number, region
 from cpm.api.operations import Operation
 from cpm.api.request import Request
@@ -61,7 +62,8 @@ def index(request: Request) -> HttpResponseBase:
 
 def create(request: Request) -> HttpResponse:
     """Create a worker for an account and a region."""
-    worker = workers.create(request.body(FIELDS), actor=request.person)
+    validate = flag(request, "validate", default=True)
+    worker = workers.create(request.body(FIELDS), actor=request.person, validate=validate)
     return answers.one(request, request.rows(visible_to), worker.pk, SHAPE, status=201)
 
 
@@ -75,8 +77,9 @@ def update(request: Request, worker_id: int) -> HttpResponse:
     visible = request.rows(visible_to)
     request.must_see(visible, worker_id)
     data = request.body(FIELDS)
+    validate = flag(request, "validate", default=True)
     with answers.unchanged(request, visible, worker_id, SHAPE):
-        workers.update(worker_id, data, actor=request.person)
+        workers.update(worker_id, data, actor=request.person, validate=validate)
     return answers.one(request, visible, worker_id, SHAPE)
 
 
@@ -88,11 +91,12 @@ def delete(request: Request, worker_id: int) -> HttpResponse:
 
 
 _READ, _WRITE = Action.READ, Action.CHANGE_BACKUPS
+_WRITTEN: Any = {"body": FIELDS, "answer": Worker, "parameters": VALIDATE}
 
 OPERATIONS = (
     Operation("GET", "/workers/", index, _READ, listing=LISTING),
-    Operation("POST", "/workers/", create, _WRITE, body=FIELDS, answer=Worker, status=201),
+    Operation("POST", "/workers/", create, _WRITE, status=201, **_WRITTEN),
     Operation("GET", "/workers/{id}/", show, _READ, answer=Worker),
-    Operation("PUT", "/workers/{id}/", update, _WRITE, body=FIELDS, answer=Worker),
+    Operation("PUT", "/workers/{id}/", update, _WRITE, **_WRITTEN),
     Operation("DELETE", "/workers/{id}/", delete, _WRITE, status=204),
 )

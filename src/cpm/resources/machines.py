@@ -28,6 +28,9 @@ _IMAGE = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-{}"
 _ARCHITECTURES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}
 # Two processors, and memory enough for a copy on each.
 _USUAL_TYPES = {"x86_64": "c5.large", "arm64": "c6g.large"}
+# What is wrong with it: nothing that suits us is of it, or nothing at all.
+_UNFIT = "UnfitConfiguration"
+WRONG_TYPE = (_UNFIT, "InvalidInstanceType")
 _NOT_GONE = ("pending", "running", "stopping", "stopped")
 
 
@@ -61,13 +64,25 @@ def architecture() -> str:
     return _ARCHITECTURES.get(machine, machine)
 
 
+def check_type(aws: Aws, instance_type: str) -> None:
+    """Raises Fault where machines cannot be of this type, with a code of `WRONG_TYPE`, or another
+    where AWS does not say.
+    """
+    answer = aws.call("ec2", "DescribeInstanceTypes", InstanceTypes=[instance_type])
+    (described,) = answer["InstanceTypes"]
+    has = described["ProcessorInfo"]["SupportedArchitectures"]
+    if architecture() not in has:
+        text = f"{instance_type} is {' and '.join(has)}, the server's software {architecture()}"
+        raise _unfit(text)
+
+
 def parameters(aws: Aws, choice: Choice) -> Json:
     """The parameters of `RunInstances` that make the choice come true; only looks.
 
     Raises Fault, also where what was chosen is not there or does not fit.
     """
     instance_type = choice.instance_type or _USUAL_TYPES.get(architecture(), "")
-    _check_architecture(aws, instance_type)
+    check_type(aws, instance_type)
     subnet = _subnet(aws, choice)
     chosen = {
         "ImageId": _image(aws),
@@ -137,15 +152,6 @@ def _image(aws: Aws) -> str:
     return str(answer["Parameter"]["Value"])
 
 
-def _check_architecture(aws: Aws, instance_type: str) -> None:
-    answer = aws.call("ec2", "DescribeInstanceTypes", InstanceTypes=[instance_type])
-    (described,) = answer["InstanceTypes"]
-    has = described["ProcessorInfo"]["SupportedArchitectures"]
-    if architecture() not in has:
-        text = f"{instance_type} is {' and '.join(has)}, the server's software {architecture()}"
-        raise _unfit(text)
-
-
 def _subnet(aws: Aws, choice: Choice) -> Json:
     """The subnet to launch into; nothing where AWS is to choose its default."""
     if not choice.subnet and not choice.vpc:
@@ -173,4 +179,4 @@ def _security_groups(aws: Aws, choice: Choice, subnet: Json) -> list[str]:
 
 
 def _unfit(text: str) -> Fault:
-    return Fault(FaultKind.INVALID, text, code="UnfitConfiguration")
+    return Fault(FaultKind.INVALID, text, code=_UNFIT)

@@ -6,13 +6,16 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 
-from cpm.engine import alerts, machines
+from cpm.engine import accounts, alerts, machines
 from cpm.kernel import names
+from cpm.kernel.faults import Fault
+from cpm.kernel.invalid import Invalid, Problem
 from cpm.models.accounts import Account
 from cpm.models.workers import NetworkAccess, Worker
 from cpm.queries import workers
 from cpm.queries.errors import one
 from cpm.queries.people import Person
+from cpm.resources.machines import WRONG_TYPE, check_type
 from cpm.services import access, audit, references, unique
 from cpm.services.access import Action
 from cpm.services.fields import Field, Fields
@@ -43,36 +46,45 @@ FIELDS = Fields(
 _COLUMNS = {"account": "account_id", "proxy_password": "sealed_proxy_password"}
 
 
-@transaction.atomic
-def create(data: Mapping[str, object], *, actor: Person) -> Worker:
-    """Make a configuration. Raises `Forbidden` and `Invalid`."""
+def create(data: Mapping[str, object], *, actor: Person, validate: bool = True) -> Worker:
+    """Make a configuration, whose type of machine must suit if it is to `validate`.
+
+    Raises `Forbidden` and `Invalid`.
+    """
     access.require(actor, Action.CHANGE_BACKUPS)
     given = FIELDS.read(data)
     worker = Worker(user_id=access.choose_owner(given, actor))
     references.refuse_foreign_account(given, Account.objects.filter(user_id=worker.user_id))
     _apply(given, worker)
-    with unique.kept_by("worker_unique", ""):
+    if validate:
+        _refuse_wrong_type(worker)
+    with transaction.atomic(), unique.kept_by("worker_unique", ""):
         worker.save(force_insert=True)
-    audit.record(actor, "create worker", str(worker))
+        audit.record(actor, "create worker", str(worker))
     return worker
 
 
-@transaction.atomic
-def update(worker_id: int, data: Mapping[str, object], *, actor: Person) -> None:
+def update(
+    worker_id: int, data: Mapping[str, object], *, actor: Person, validate: bool = True
+) -> None:
     """Change what `data` holds; a password that is left out stays.
 
     Raises `Forbidden`, `NotFound` and `Invalid`.
     """
     access.require(actor, Action.CHANGE_BACKUPS)
-    worker = _locked(worker_id, actor)
+    worker = one(workers.visible_to(actor).select_related("account"), worker_id)
     given = FIELDS.read(data, partial=True)
-    columns = _apply(given, worker)
-    # What has kept machines from being launched may be mended by that.
-    worker.failures, worker.paused_until = 0, None
-    with unique.kept_by("worker_unique", ""):
+    _apply(given, worker)
+    if validate and given.keys() & {"instance_type", "region"}:
+        _refuse_wrong_type(worker)
+    with transaction.atomic(), unique.kept_by("worker_unique", ""):
+        worker = _locked(worker_id, actor)
+        columns = _apply(given, worker)
+        # What has kept machines from being launched may be mended by that.
+        worker.failures, worker.paused_until = 0, None
         worker.save(update_fields=[*columns, "failures", "paused_until"])
-    alerts.resolve(machines.cause(worker))
-    audit.record(actor, "update worker", str(worker), ", ".join(given))
+        alerts.resolve(machines.cause(worker))
+        audit.record(actor, "update worker", str(worker), ", ".join(given))
 
 
 @transaction.atomic
@@ -118,6 +130,20 @@ def _refuse_second(given: Given, worker: Worker) -> None:
     others = Worker.objects.filter(user_id=worker.user_id).exclude(pk=worker.pk)
     if others.filter(account_id=account_id, region=region).exists():
         given.refuse("", "unique", "There is a worker for this account and region already.")
+
+
+def _refuse_wrong_type(worker: Worker) -> None:
+    """Refuse what the server's software cannot run on; raises `Invalid`.
+
+    What AWS does not say now is found out when a machine is launched.
+    """
+    if not worker.instance_type:
+        return
+    try:
+        check_type(accounts.aws_of(worker.account, worker.region), worker.instance_type)
+    except Fault as fault:
+        if fault.code in WRONG_TYPE:
+            raise Invalid(Problem("invalid", fault.message, "instance_type")) from fault
 
 
 def _columns(given: Given) -> dict[str, Any]:

@@ -7,11 +7,14 @@ import pytest
 
 from cpm.kernel import clock
 from cpm.models.workers import Worker
+from cpm.resources.machines import architecture
 from tests.api.cast import Caller
 from tests.api.nouns.cloud import Cloud
 from tests.api.nouns.estate import connect, create
 
 PATH = "/workers/"
+# Types of machine by what the server's own software runs on.
+FIT, UNFIT = ("c5.large", "c6g.large") if architecture() == "x86_64" else ("c6g.large", "c5.large")
 
 
 @pytest.fixture
@@ -38,8 +41,8 @@ def test_a_worker_has_what_a_machine_is_launched_with(
         "max_parallel_blocks": 16,
     }
     path = f"{PATH}{made['id']}/"
-    changed = managed.put(path, {"instance_type": "c6g.large", "subnet": None, "account": 1})
-    assert changed.json == {**made, "instance_type": "c6g.large", "subnet": None}
+    changed = managed.put(path, {"instance_type": FIT, "subnet": None, "account": 1})
+    assert changed.json == {**made, "instance_type": FIT, "subnet": None}
     assert managed.get(f"{PATH}?region=us-east-1").json == [changed.json]
     assert managed.get(f"{PATH}?region=eu-west-1").json == []
     refused = managed.delete(f"/accounts/backup/{body['account']}/")
@@ -49,12 +52,35 @@ def test_a_worker_has_what_a_machine_is_launched_with(
     assert managed.delete(f"/accounts/backup/{body['account']}/").status == 204
 
 
+def test_a_type_of_machine_that_does_not_run_the_servers_software_is_refused(
+    managed: Caller, body: dict[str, Any]
+) -> None:
+    refused = managed.post(PATH, {**body, "instance_type": UNFIT})
+    assert refused.codes == {"instance_type": ["invalid"]}
+    assert f"the server's software {architecture()}" in str(refused.json)
+    made = create(managed, PATH, {**body, "instance_type": FIT})
+    path = f"{PATH}{made['id']}/"
+    for wrong in (UNFIT, "c99.enormous"):
+        assert managed.put(path, {"instance_type": wrong}).codes == refused.codes
+    assert managed.get(path).json == made
+    unasked = managed.put(f"{path}?validate=false", {"instance_type": UNFIT})
+    assert unasked.json == {**made, "instance_type": UNFIT}
+    assert managed.put(path, {"subnet": "subnet-1"}).status == 200
+
+
+def test_a_type_of_machine_that_aws_does_not_tell_of_is_taken(
+    managed: Caller, cloud: Cloud, body: dict[str, Any]
+) -> None:
+    cloud.simulator.faults([{"op": "ec2:DescribeInstanceTypes", "kind": "denied"}])
+    create(managed, PATH, {**body, "instance_type": UNFIT})
+
+
 def test_a_change_ends_the_pause_after_machines_that_came_to_nothing(
     managed: Caller, body: dict[str, Any]
 ) -> None:
     made = create(managed, PATH, body)
     Worker.objects.update(failures=2, paused_until=clock.now() + timedelta(hours=1))
-    assert managed.put(f"{PATH}{made['id']}/", {"instance_type": "c5.xlarge"}).status == 200
+    assert managed.put(f"{PATH}{made['id']}/", {"instance_type": FIT}).status == 200
     worker = Worker.objects.get()
     assert (worker.failures, worker.paused_until) == (0, None)
 
