@@ -1,5 +1,6 @@
 """`cpm migrate` on a PostgreSQL that others look after."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,21 @@ def theirs(database_url: str) -> Iterator[str]:
     yield database_url.replace(f"/{name}?", "/theirs?")
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("DROP DATABASE theirs WITH (FORCE)")
+
+
+def test_without_tables_commands_and_the_doctor_say_what_to_do(theirs: str, tmp_path: Path) -> None:
+    environment = {"DATABASE_URL": theirs, "CPM_DATA": str(tmp_path)}
+    refused = cpm("user", "list", **environment)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    (told,) = refused.stderr.splitlines()
+    assert "cpm migrate" in told
+    nowhere = "http://127.0.0.1:9"
+    found = json.loads(cpm("doctor", "--json", CPM_AWS_ENDPOINT=nowhere, **environment).stdout)
+    assert [(each["check"], each["ok"]) for each in found][-2:] == [
+        ("database", True),
+        ("tables", False),
+    ]
+    assert "cpm migrate" in found[-1]["advice"]
 
 
 def test_who_may_not_make_an_extension_is_told_what_to_do(theirs: str, tmp_path: Path) -> None:

@@ -39,14 +39,19 @@ def connect(data: Path | None) -> Environment:
 
 
 def database_trouble(error: Exception) -> str:
-    """What to tell about an error if it means that the database is away; else nothing."""
-    from django.db import InterfaceError, OperationalError
+    """What to tell about an error if the database is away or not set up; else nothing."""
+    from django.db import InterfaceError, OperationalError, ProgrammingError
+    from psycopg.errors import UndefinedColumn, UndefinedTable
 
-    if not isinstance(error, (OperationalError, InterfaceError)):
+    if not isinstance(error, (OperationalError, InterfaceError, ProgrammingError)):
         return ""
-    from cpm.queries.health import DATABASE_ADVICE
+    from cpm.queries.health import DATABASE_ADVICE, TABLES_ADVICE
 
-    return f"The database does not answer ({' '.join(str(error).split())}). {DATABASE_ADVICE}"
+    if not isinstance(error, ProgrammingError):
+        return f"The database does not answer ({' '.join(str(error).split())}). {DATABASE_ADVICE}"
+    if isinstance(error.__cause__, (UndefinedTable, UndefinedColumn)):
+        return f"The tables of the database are not those of this version. {TABLES_ADVICE}"
+    return ""
 
 
 def with_aws_of_demo(settings: Environment) -> Environment:

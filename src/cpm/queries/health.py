@@ -10,6 +10,7 @@ from django.db.migrations.executor import MigrationExecutor
 from cpm.engine import queue
 
 OLDEST_POSTGRES = 150000
+TABLES_ADVICE = "Run `cpm migrate`."
 DATABASE_ADVICE = "Check DATABASE_URL, and that its PostgreSQL runs and accepts this machine."
 
 
@@ -24,12 +25,12 @@ class Health:
 
 
 def checks() -> Iterator[Health]:
-    """Every check; those that need the database are left out when it is away."""
-    database = _database()
-    yield database
-    if database.ok:
-        yield _tables()
-        yield workers()
+    """Every check; after one that is not well, those that need what it looked at are left out."""
+    for check in (_database, _tables, workers):
+        found = check()
+        yield found
+        if not found.ok:
+            return
 
 
 def of_serving() -> Iterator[Health]:
@@ -67,7 +68,7 @@ def _tables() -> Health:
             "tables",
             ok=False,
             detail=f"{len(pending)} migrations are not applied",
-            advice="Run `cpm migrate`.",
+            advice=TABLES_ADVICE,
         )
     return Health("tables", ok=True, detail="up to date")
 
