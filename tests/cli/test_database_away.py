@@ -12,6 +12,8 @@ from cpm.postgres.process import EmbeddedPostgres
 from tests.cli.commands import START_SECONDS, cpm, start
 
 QUEUES = 4
+# Who is told of new jobs at once.
+LISTENING = ("pid", "pg_stat_activity WHERE query LIKE 'LISTEN %'")
 # Much longer than it takes, and shorter than anything waits that waits for the database.
 STOPPED_WITHIN_SECONDS = 25.0
 
@@ -32,11 +34,9 @@ class Elsewhere:
             "CPM_AWS_ENDPOINT": "http://127.0.0.1:9",
         }
 
-    def count(self, what: str) -> int:
+    def ids(self, column: str, of: str) -> set[int]:
         with psycopg.connect(self.postgres.uri) as connection:
-            row = connection.execute(f"SELECT count(*) FROM {what}").fetchone()
-            assert row is not None
-            return int(row[0])
+            return {number for (number,) in connection.execute(f"SELECT {column} FROM {of}")}
 
 
 @pytest.fixture(scope="module")
@@ -58,20 +58,30 @@ def test_a_worker_goes_on_when_the_database_is_back_and_stops_when_it_is_away(
     def wait_for(condition: Callable[[], bool]) -> None:
         assert clock.wait_until(condition, timeout_seconds=START_SECONDS), output.read_text()
 
-    def told(times: int) -> None:
-        wait_for(lambda: output.read_text().count("worker.database_away") == times)
+    def told(what: str, times: int = 1) -> None:
+        wait_for(lambda: output.read_text().count(f"worker.{what}") >= times)
+
+    def all_are(column: str, of: str) -> None:
+        """Waits until all queues have been seen there, be it one after the other."""
+        seen: set[int] = set()
+
+        def have_been_seen() -> bool:
+            seen.update(elsewhere.ids(column, of))
+            return len(seen) >= QUEUES
+
+        wait_for(have_been_seen)
 
     try:
-        wait_for(lambda: _listeners(elsewhere) == QUEUES)
+        all_are(*LISTENING)
         elsewhere.postgres.stop()
-        told(times=1)
+        told("database_away")
         elsewhere.postgres.start()
-        wait_for(lambda: _listeners(elsewhere) == QUEUES)
-        began = "(SELECT pg_postmaster_start_time())"
-        alive = f"procrastinate_workers WHERE last_heartbeat > {began}"
-        wait_for(lambda: elsewhere.count(alive) == QUEUES)
+        all_are(*LISTENING)
+        all_are("id", "procrastinate_workers WHERE last_heartbeat > pg_postmaster_start_time()")
+        told("database_back")
+        before = output.read_text().count("worker.database_away")
         elsewhere.postgres.stop()
-        told(times=2)
+        told("database_away", times=before + 1)
         worker.terminate()
         assert worker.wait(STOPPED_WITHIN_SECONDS) == 0
     finally:
@@ -109,8 +119,3 @@ def test_the_doctor_tells_in_a_line_that_the_database_is_away(without: dict[str,
     assert not finding["ok"]
     assert len(finding["detail"].splitlines()) == 1
     assert "Check DATABASE_URL" in finding["advice"]
-
-
-def _listeners(elsewhere: Elsewhere) -> int:
-    """How many queues are told of new jobs at once."""
-    return elsewhere.count("pg_stat_activity WHERE query LIKE 'LISTEN %'")

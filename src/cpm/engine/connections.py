@@ -32,7 +32,8 @@ _AGAIN_SECONDS = 1.0
 class QueueConnector(PsycopgConnector):
     """The queue as one worker sees it, until `stop` is set.
 
-    While the database is away, everything waits; nothing fails before the worker is to stop.
+    While the database is away, whoever wants a connection waits for it. What a broken connection
+    has interrupted fails only where it must not be said twice.
     """
 
     def __init__(self, stop: threading.Event) -> None:
