@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from cpm.kernel import clock
+from cpm.postgres import discard
 from cpm.postgres.process import EmbeddedPostgres
 from tests.cli.commands import START_SECONDS, cpm, start
 
@@ -23,7 +24,8 @@ class Elsewhere:
 
     def __init__(self, directory: Path) -> None:
         self.data = directory / "data"
-        self.postgres = EmbeddedPostgres(directory / "postgres", durable=False)
+        self.directory = directory / "postgres"
+        self.postgres = EmbeddedPostgres(self.directory, durable=False)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -46,6 +48,7 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Elsewhere]:
         done = cpm("migrate", **made.environment)
         assert done.returncode == 0, done.stderr
         yield made
+    discard(made.directory)
 
 
 def test_a_worker_goes_on_when_the_database_is_back_and_stops_when_it_is_away(
