@@ -1,13 +1,14 @@
 """`cpm migrate` on a PostgreSQL that others look after."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from tests.cli.commands import cpm
+from cpm.kernel import clock
+from tests.cli.commands import START_SECONDS, cpm, start
 
 MAKE_IT = "CREATE EXTENSION pg_trgm"
 
@@ -37,6 +38,30 @@ def test_without_tables_commands_and_the_doctor_say_what_to_do(theirs: str, tmp_
         ("tables", False),
     ]
     assert "cpm migrate" in found[-1]["advice"]
+
+
+def test_a_worker_waits_for_the_tables_and_says_so(theirs: str, tmp_path: Path) -> None:
+    output = tmp_path / "output"
+    environment = {"DATABASE_URL": theirs, "CPM_DATA": str(tmp_path)}
+    worker = start("worker", output=output, CPM_AWS_ENDPOINT="http://127.0.0.1:9", **environment)
+
+    def wait_for(condition: Callable[[], bool]) -> None:
+        assert clock.wait_until(condition, timeout_seconds=START_SECONDS), output.read_text()
+
+    try:
+        wait_for(lambda: "worker.waits_for_tables" in output.read_text())
+        with psycopg.connect(theirs, autocommit=True) as administrator:
+            administrator.execute("GRANT CREATE ON DATABASE theirs TO CURRENT_USER")
+            assert cpm("migrate", **environment).returncode == 0
+            working = "SELECT EXISTS (SELECT FROM procrastinate_workers)"
+            wait_for(lambda: administrator.execute(working).fetchone() == (True,))
+        worker.terminate()
+        assert worker.wait(START_SECONDS) == 0
+    finally:
+        worker.kill()
+    told = [line for line in output.read_text().splitlines() if "worker.stopped" not in line]
+    assert len(told) == 1, told
+    assert "cpm migrate" in told[0]
 
 
 def test_who_may_not_make_an_extension_is_told_what_to_do(theirs: str, tmp_path: Path) -> None:

@@ -5,11 +5,18 @@ import threading
 from pathlib import Path
 from typing import Annotated
 
+import structlog
 import typer
 
 from cpm.cli.connection import connect
 from cpm.cli.terminal import DataOption
+from cpm.kernel import clock
 from cpm.kernel.signals import stop_signals
+
+log = structlog.get_logger(__name__)
+
+# How often a worker looks whether the tables are there by now, and says that they are not.
+_LOOK_SECONDS, _TELL_SECONDS = 2.0, 60.0
 
 
 def worker(
@@ -45,6 +52,7 @@ def worker(
 
     stop = threading.Event()
     with stop_signals(stop.set):
+        _wait_for_tables(stop)
         engine_worker.run(
             stop=stop,
             queues=[name.strip() for name in queues.split(",") if name.strip()],
@@ -52,3 +60,19 @@ def worker(
             script_concurrency=settings.script_concurrency,
             pace=Pace.stalling_after(settings.worker_stalled_seconds),
         )
+
+
+def _wait_for_tables(stop: threading.Event) -> None:
+    """Wait for `cpm migrate` where the tables are those of an older version, or missing."""
+    from django.db import connection
+
+    from cpm.queries import health
+
+    tell_at = clock.monotonic()
+    while bad := [each for each in health.of_serving() if each.check == "tables" and not each.ok]:
+        if clock.monotonic() >= tell_at:
+            tell_at = clock.monotonic() + _TELL_SECONDS
+            log.warning("worker.waits_for_tables", reason=bad[0].detail, advice=bad[0].advice)
+        if stop.wait(_LOOK_SECONDS):
+            break
+    connection.close()
