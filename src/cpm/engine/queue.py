@@ -50,7 +50,9 @@ DATABASE_TROUBLE = (ConnectorException, OperationalError, InterfaceError, PoolTi
 # Long past by any clock: the queue's own is the database's, and cannot be moved by tests.
 _AT_ONCE = datetime.fromtimestamp(0, UTC)
 # How often whoever waits for the end of a worker looks whether it has ended by itself.
-_STILL_OPEN_SECONDS = 1.0
+_STILL_OPEN_SECONDS = 30.0
+# Nobody aborts jobs here: rows decide.
+_NEVER_SECONDS = 86400.0
 
 
 class Overtaken(Exception):
@@ -286,6 +288,7 @@ def _options(queue: str, concurrency: int, pace: Pace) -> dict[str, Any]:
         "queues": [queue],
         "concurrency": concurrency,
         "fetch_job_polling_interval": pace.poll_seconds,
+        "abort_job_polling_interval": _NEVER_SECONDS,
         "shutdown_graceful_timeout": pace.stop_within_seconds,
         "update_heartbeat_interval": pace.heartbeat_seconds,
         "stalled_worker_timeout": pace.stalled_after_seconds,
