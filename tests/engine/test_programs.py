@@ -28,8 +28,10 @@ def shell(text: str, timeout_seconds: int = 30) -> Ended:
 
 
 def is_alive(pid: int) -> bool:
-    status = Path(f"/proc/{pid}/status")
-    return status.exists() and "\nState:\tZ" not in status.read_text()
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def test_what_a_program_says_and_how_it_ends_is_told() -> None:
