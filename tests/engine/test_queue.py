@@ -249,6 +249,13 @@ def test_a_worker_does_what_comes_and_stops_when_told(done: list[int]) -> None:
     assert waiting() == 1
 
 
+def test_a_worker_that_is_told_to_stop_while_it_begins_stops(done: list[int]) -> None:
+    for milliseconds in range(0, 80, 4):
+        with worker_thread():
+            clock.sleep(milliseconds / 1000)
+    assert queue.live_workers() == 0
+
+
 def test_the_job_of_a_killed_worker_is_taken_over_and_done_once(
     world: World, database_url: str
 ) -> None:
@@ -283,7 +290,8 @@ def worker_thread() -> Iterator[None]:
         yield
     finally:
         stop.set()
-        thread.join()
+        thread.join(PATIENCE_SECONDS)
+    assert not thread.is_alive()
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

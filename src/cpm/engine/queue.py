@@ -25,10 +25,12 @@ from procrastinate.job_context import JobContext
 from procrastinate.jobs import Job, Status
 from procrastinate.manager import JobManager
 from procrastinate.retry import BaseRetryStrategy, RetryDecision
+from procrastinate.worker import Worker
 from psycopg_pool import PoolTimeout
 
 from cpm.engine import outages
 from cpm.engine.connections import QueueConnector
+from cpm.kernel import clock
 
 log = structlog.get_logger(__name__)
 
@@ -51,6 +53,7 @@ DATABASE_TROUBLE = (ConnectorException, OperationalError, InterfaceError, PoolTi
 _AT_ONCE = datetime.fromtimestamp(0, UTC)
 # How often whoever waits for the end of a worker looks whether it has ended by itself.
 _STILL_OPEN_SECONDS = 30.0
+_TELL_AGAIN_SECONDS = 0.2
 # Nobody aborts jobs here: rows decide.
 _NEVER_SECONDS = 86400.0
 
@@ -159,11 +162,14 @@ def run_worker(
         app = _worker_app(stop)
         try:
             loop.run_until_complete(app.open_async())
-            work = loop.create_task(app.run_worker_async(**_options(queue, concurrency, pace)))
-            threading.Thread(target=_cancel_when, args=(stop, work, loop), daemon=True).start()
-            loop.run_until_complete(work)
-        except asyncio.CancelledError:
-            log.info("worker.stopped")
+            # Its methods have no types.
+            worker: Any = Worker(app=app, **_options(queue, concurrency, pace))
+            threading.Thread(target=_stop_when, args=(stop, worker, loop), daemon=True).start()
+            # That is how it ends where the database is away.
+            with suppress(asyncio.CancelledError):
+                loop.run_until_complete(worker.run())
+            if stop.is_set():
+                log.info("worker.stopped")
         finally:
             loop.run_until_complete(app.close_async())
             loop.close()
@@ -267,9 +273,7 @@ class _BackOff(BaseRetryStrategy):
 
 def _worker_app(stop: threading.Event) -> procrastinate.App:
     """An app that fetches jobs over connections of its own; jobs themselves use Django's."""
-    app = procrastinate.App(
-        connector=QueueConnector(stop), worker_defaults={"task_middleware": [close_db_connections]}
-    )
+    app = procrastinate.App(connector=QueueConnector(stop))
     for task in _tasks.values():
         declare = app.task(name=task.name, queue=task.queue, retry=_BackOff(), pass_context=True)
         declare(_performer(task))
@@ -295,18 +299,22 @@ def _options(queue: str, concurrency: int, pace: Pace) -> dict[str, Any]:
         "listen_notify": True,
         "delete_jobs": "successful",
         "install_signal_handlers": False,
+        "task_middleware": [close_db_connections],
     }
 
 
-def _cancel_when(
-    stop: threading.Event, work: asyncio.Task[None], loop: asyncio.AbstractEventLoop
-) -> None:
-    """In a thread of its own, so that the loop sleeps until there is work."""
+def _stop_when(stop: threading.Event, worker: Any, loop: asyncio.AbstractEventLoop) -> None:
+    """In a thread of its own, so that the loop sleeps until there is work.
+
+    A worker that is just beginning forgets that it was told to stop: it is told until it has.
+    """
     while not stop.wait(_STILL_OPEN_SECONDS):
         if loop.is_closed():
             return
-    with suppress(RuntimeError):  # closed just now
-        loop.call_soon_threadsafe(work.cancel)
+    while not loop.is_closed():
+        with suppress(RuntimeError):  # closed just now
+            worker.stop()
+        clock.sleep(_TELL_AGAIN_SECONDS)
 
 
 def _put_back(job: Job) -> None:
