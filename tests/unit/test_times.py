@@ -147,3 +147,12 @@ def test_times_on_the_wire_sort_as_texts(one: datetime, other: datetime) -> None
 def test_a_time_without_a_zone_is_not_sent() -> None:
     with pytest.raises(ValueError, match="without a zone"):
         times.to_wire(NOON.replace(tzinfo=None))
+
+
+def test_what_comes_round_waits_for_its_interval_and_for_no_clock_that_was_ahead() -> None:
+    hour, noon = timedelta(hours=1), datetime(2026, 3, 1, 12, tzinfo=UTC)
+    assert not times.has_passed(hour, "2026-03-01T12:00:00Z", noon)
+    assert not times.has_passed(hour, "2026-03-01T11:00:01Z", noon)
+    assert times.has_passed(hour, "2026-03-01T11:00:00Z", noon)
+    assert times.has_passed(hour, None, noon)
+    assert times.has_passed(hour, "2027-03-01T12:00:00Z", noon)

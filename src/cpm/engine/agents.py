@@ -33,9 +33,7 @@ def taking_part() -> QuerySet[Target]:
 
 def is_due(now: datetime) -> bool:
     """Whether it is time to ask AWS again, if there is anybody to ask for."""
-    told = AgentLooks.current().last_look_time
-    last = times.parse(told) if told else None
-    if last is not None and last <= now < last + _INTERVAL:
+    if not times.has_passed(_INTERVAL, AgentLooks.current().last_look_time, now):
         return False
     return taking_part().exists() or Agent.objects.exists()
 

@@ -38,11 +38,8 @@ _RECORDS_AT_ONCE = 500
 def is_due(now: datetime) -> bool:
     """Whether somebody wants a cleanup, or the interval has passed since the last one."""
     section = Cleanup.current()
-    if section.is_wanted or section.last_cleanup_time is None:
-        return True
     interval = timedelta(hours=section.cleanup_interval_hours)
-    last = times.parse(section.last_cleanup_time)
-    return not last <= now < last + interval
+    return section.is_wanted or times.has_passed(interval, section.last_cleanup_time, now)
 
 
 def ask() -> None:

@@ -63,9 +63,7 @@ def is_due(now: datetime) -> bool:
     hours = settings.ENVIRONMENT.inventory_hours
     if not hours:
         return False
-    told = Inventory.current().last_inventory_time
-    last = times.parse(told) if told else None
-    return last is None or not last <= now < last + timedelta(hours=hours)
+    return times.has_passed(timedelta(hours=hours), Inventory.current().last_inventory_time, now)
 
 
 @jobs.START_INVENTORY.runs

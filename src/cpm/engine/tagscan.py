@@ -106,10 +106,7 @@ def failed_cause(scan: TagScan) -> str:
 
 
 def _is_time(section: TagScanning, now: datetime) -> bool:
-    if section.started_time is None:
-        return True
-    last = times.parse(section.started_time)
-    return not last <= now < last + timedelta(hours=section.interval_hours)
+    return times.has_passed(timedelta(hours=section.interval_hours), section.started_time, now)
 
 
 def _finish_round() -> None:

@@ -47,6 +47,15 @@ def to_wire(moment: datetime) -> str:
     return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
 
 
+def has_passed(interval: timedelta, since: str | None, now: datetime) -> bool:
+    """Whether so much time has passed since a time on the wire; so it has where there is none.
+
+    A time that is yet to come was told by a clock that was ahead, and does not count.
+    """
+    last = parse(since) if since else None
+    return last is None or not last <= now < last + interval
+
+
 def _date(text: str) -> date:
     ordinal = _ORDINAL_DATE.fullmatch(text)
     if not ordinal:
