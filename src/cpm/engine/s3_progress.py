@@ -10,6 +10,7 @@ from django.db.models import (
     Case,
     F,
     FloatField,
+    IntegerField,
     JSONField,
     Min,
     OuterRef,
@@ -19,7 +20,15 @@ from django.db.models import (
     Value,
     When,
 )
-from django.db.models.functions import Cast, Coalesce, Greatest, JSONObject, NullIf
+from django.db.models.functions import (
+    Cast,
+    Coalesce,
+    Floor,
+    Greatest,
+    JSONObject,
+    Least,
+    NullIf,
+)
 
 from cpm.archive.blobs import BLOCK_BYTES
 from cpm.archive.pages import PAGE_BLOCKS
@@ -119,14 +128,16 @@ def of_runs() -> Case:
 
 def of_recoveries() -> Case:
     """Of each recovery whose copies are being restored, together."""
-    ranges = S3RestoreRange.objects.filter(restore=OuterRef("pk")).order_by().values("restore")
-    put = Coalesce(Subquery(ranges.annotate(put=Sum("blocks_done")).values("put")), Value(0))
-    restores = S3Restore.objects.filter(recovery=OuterRef("pk")).order_by()
-    part = Sum("put") / Greatest(Value(1.0), Sum("blocks"), output_field=FloatField())
-    told = measured(Min("began_at"), part, Sum("put"))
-    together = restores.annotate(put=put).values("recovery").annotate(told=told).values("told")
+    told = measured(Min("began_at"), _PART_PUT, Sum("put"))
+    together = _restores().annotate(told=told).values("told")
     are_being_restored = When(phase=RecoveryPhase.PLANNED, error="", then=Subquery(together))
     return Case(are_being_restored, output_field=JSONField())
+
+
+def percent_of_recoveries() -> Subquery:
+    """The same in percent, also of those that are over; null where nothing is restored from S3."""
+    percent = Least(Cast(Floor(100 * _PART_PUT), IntegerField()), Value(_MOST))
+    return Subquery(_restores().annotate(percent=percent).values("percent"))
 
 
 def of(backup: Backup) -> Progress | None:
@@ -164,6 +175,17 @@ def _blocks(path: str = "") -> Any:
     """How many blocks were moved for a copy."""
     moved = _ranges(path).annotate(moved=Sum("blocks_read")).values("moved")
     return F(f"{path}blocks_read") + Coalesce(Subquery(moved), Value(0))
+
+
+def _restores() -> QuerySet[S3Restore, Any]:
+    """The restores of a recovery together, with the blocks that were put."""
+    ranges = S3RestoreRange.objects.filter(restore=OuterRef("pk")).order_by().values("restore")
+    put = Coalesce(Subquery(ranges.annotate(put=Sum("blocks_done")).values("put")), Value(0))
+    restores = S3Restore.objects.filter(recovery=OuterRef("pk")).order_by()
+    return restores.annotate(put=put).values("recovery")
+
+
+_PART_PUT = Sum("put") / Greatest(Value(1.0), Sum("blocks"), output_field=FloatField())
 
 
 def _ranges(path: str) -> QuerySet[S3CopyRange, Any]:
