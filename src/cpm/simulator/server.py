@@ -3,10 +3,10 @@
 import json
 import logging
 import os
-import signal
 import socket
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from moto.moto_server.werkzeug_app import MotoRequestHandler
 from werkzeug.serving import BaseWSGIServer, make_server
 
 from cpm.kernel import clock, memory
+from cpm.kernel.signals import stop_signals
 from cpm.simulator import control, credentials, services, state, web
 from cpm.simulator.credentials import AccountKey
 from cpm.simulator.simulation import Simulation
@@ -84,9 +85,9 @@ def serve(
     try:
         if keeper is not None:
             keeper.start()
-        _end_on_signals(stopped)
-        _announce(options, server, on_ready)
-        stopped.wait()
+        with _ended_by_signals(stopped):
+            _announce(options, server, on_ready)
+            stopped.wait()
     finally:
         server.shutdown()
         server.server_close()
@@ -111,10 +112,9 @@ def _listen(options: Options, front: Front) -> BaseWSGIServer:
     )
 
 
-def _end_on_signals(stopped: threading.Event) -> None:
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stopped.set())
+def _ended_by_signals(stopped: threading.Event) -> AbstractContextManager[None]:
+    is_main = threading.current_thread() is threading.main_thread()
+    return stop_signals(stopped.set) if is_main else nullcontext()
 
 
 def _announce(
