@@ -10,7 +10,7 @@ from cpm.engine import closing, deletions, dr, tick, turns
 from cpm.kernel import clock, regions
 from cpm.models.accounts import Account
 from cpm.models.backups import Backup, BackupOutcome, CopyStatus
-from cpm.models.dr_copies import DrCopy
+from cpm.models.dr_copies import DrCopy, DrCopyPhase
 from cpm.models.operations import Operation, OperationPhase
 from cpm.models.policies import Policy
 from cpm.models.snapshots import Snapshot, SnapshotStatus
@@ -257,6 +257,28 @@ class TestLimit:
         assert len(in_aws(world)) == 45
         assert log_of(backup).count("copies_queued") == 1
         assert "limit_reached" not in log_of(backup)
+
+    def test_those_that_are_over_are_settled_together_and_the_last_at_once(
+        self, world: World
+    ) -> None:
+        volumes = world.seed(standalone=21)["standalone"]
+        backup = tick.run_now(dr_policy(world, *map(volume_target, volumes)))
+        _until_copying(world, backup)
+        settled = backup.dr_copies.filter(phase=DrCopyPhase.CLOSED)
+        copied = Operation.objects.filter(dr_copy__backup=backup, phase=OperationPhase.CLOSED)
+        world.simulator.finish()
+        while not copied.exists():
+            assert world.next_look()
+            world.work()
+        assert (copied.count(), settled.count()) == (20, 0)
+        world.pass_time(timedelta(seconds=15))
+        assert settled.count() == 20
+        world.simulator.finish()
+        while copied.count() < 21:
+            assert world.next_look()
+            world.work()
+        backup.refresh_from_db()
+        assert backup.dr_status == CopyStatus.SUCCEEDED
 
     def test_accounts_that_are_one_in_aws_share_its_limit(self, world: World) -> None:
         first, second = (
