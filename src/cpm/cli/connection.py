@@ -45,10 +45,11 @@ def database_trouble(error: Exception) -> str:
 
     if not isinstance(error, (OperationalError, InterfaceError, ProgrammingError)):
         return ""
+    from cpm.engine import outages
     from cpm.queries.health import DATABASE_ADVICE, TABLES_ADVICE
 
     if not isinstance(error, ProgrammingError):
-        return f"The database does not answer ({' '.join(str(error).split())}). {DATABASE_ADVICE}"
+        return f"The database does not answer ({outages.reason(error)}). {DATABASE_ADVICE}"
     if isinstance(error.__cause__, (UndefinedTable, UndefinedColumn)):
         return f"The tables of the database are not those of this version. {TABLES_ADVICE}"
     return ""

@@ -7,7 +7,7 @@ from itertools import islice
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
-from cpm.engine import queue
+from cpm.engine import outages, queue
 
 OLDEST_POSTGRES = 150000
 TABLES_ADVICE = "Run `cpm migrate`."
@@ -47,7 +47,7 @@ def _database() -> Health:
         return Health(
             "database",
             ok=False,
-            detail=" ".join(str(error).split()),
+            detail=outages.reason(error),
             advice=DATABASE_ADVICE,
         )
     if number < OLDEST_POSTGRES:
