@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 
 import pytest
+import structlog
 from django.db import connection, transaction
 
 from cpm.engine import queue, tick
@@ -35,6 +36,8 @@ REMEMBER = Task("remember", priority=50)
 URGENT = Task("remember_urgently", priority=90)
 FAIL = Task("fail", priority=50)
 NEXT = Task("defer_itself", priority=50)
+TELL_CONNECTION = Task("tell_connection", priority=50)
+CLOSE_CONNECTION = Task("close_connection", priority=50)
 
 
 @REMEMBER.runs
@@ -58,6 +61,19 @@ def defer_another(number: int) -> None:
     _done.append(number)
     if number:
         NEXT.defer("next", number=number - 1)
+
+
+@TELL_CONNECTION.runs
+def tell_connection() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        (pid,) = cursor.fetchone()
+    _done.append(pid)
+
+
+@CLOSE_CONNECTION.runs
+def close_connection() -> None:
+    connection.close()
 
 
 @pytest.fixture
@@ -132,6 +148,16 @@ def test_a_job_may_be_deferred_again_while_it_runs(done: list[int]) -> None:
     NEXT.defer("next", number=3)
     work()
     assert done == [3, 2, 1, 0]
+
+
+def test_of_many_pieces_those_that_are_being_done_are_left_out(done: list[int]) -> None:
+    FAIL.defer("one", number=1)
+    with pytest.raises(ZeroDivisionError):
+        queue.run_next()  # which leaves it claimed
+    REMEMBER.defer_all({"one": {"number": 1}, "two": {"number": 2}})
+    assert waiting() == 2
+    work()
+    assert done == [2]
 
 
 def test_two_jobs_of_one_key_do_not_run_at_once(done: list[int]) -> None:
@@ -256,6 +282,27 @@ def test_a_worker_that_is_told_to_stop_while_it_begins_stops(done: list[int]) ->
     assert queue.live_workers() == 0
 
 
+def test_a_job_does_not_notice_that_the_connection_of_the_one_before_it_is_gone(
+    done: list[int],
+) -> None:
+    with structlog.testing.capture_logs() as log, worker_thread(concurrency=1):
+        for number in range(3):
+            TELL_CONNECTION.defer("tell")
+            wait_until(lambda expected=number + 1: len(_done) == expected)  # type: ignore[misc]
+            end_connection(_done[-1])
+        CLOSE_CONNECTION.defer("close")
+        wait_until(lambda: waiting() == 0)
+    assert len(set(done)) == 3
+    assert not [line for line in log if line["event"].startswith("job.")]
+
+
+def end_connection(pid: int) -> None:
+    """As a restart of PostgreSQL does."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(%s, 10000)", [pid])
+        assert cursor.fetchone() == (True,)
+
+
 def test_the_job_of_a_killed_worker_is_taken_over_and_done_once(
     world: World, database_url: str
 ) -> None:
@@ -276,13 +323,13 @@ def test_the_job_of_a_killed_worker_is_taken_over_and_done_once(
 
 
 @contextmanager
-def worker_thread() -> Iterator[None]:
+def worker_thread(concurrency: int = 2) -> Iterator[None]:
     """A worker of this process."""
     stop = threading.Event()
     pace = queue.Pace(poll_seconds=0.5)
 
     def run() -> None:
-        queue.run_worker(stop=stop, concurrency=2, pace=pace)
+        queue.run_worker(stop=stop, concurrency=concurrency, pace=pace)
 
     thread = threading.Thread(target=run)
     thread.start()

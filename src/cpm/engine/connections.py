@@ -1,4 +1,4 @@
-"""The connections over which a worker fetches its jobs: they outlive a database that is away."""
+"""A worker's connections to the database, which may go away: those of its queues, and its jobs'."""
 
 import asyncio
 import select
@@ -8,6 +8,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
+from django import db
 from procrastinate.connector import Notify
 from procrastinate.contrib.django.utils import connector_params
 from procrastinate.exceptions import ConnectorException
@@ -107,8 +108,23 @@ async def _commit_at_once(connection: Connection) -> None:
 
 
 async def _check(connection: Connection) -> None:
-    """Raises when the connection was closed by the other side: then there is something to read."""
-    arrived = select.poll()
-    arrived.register(connection.fileno(), select.POLLIN)
-    if arrived.poll(0):
+    """Raises when the connection does not live any longer."""
+    if not _is_silent(connection.fileno()):
         await AsyncConnectionPool.check_connection(connection)
+
+
+def trust_if_silent() -> None:
+    """Keep Django from asking its connection of this thread whether it lives, but for a doubt.
+
+    It asks before the first statement of each job, which takes as long as many a statement.
+    """
+    psycopg_connection = db.connection.connection
+    if psycopg_connection is not None and _is_silent(psycopg_connection.fileno()):
+        db.connection.health_check_done = True  # type: ignore[attr-defined]  # not in the stubs
+
+
+def _is_silent(descriptor: int) -> bool:
+    """Whether nothing has arrived: of a connection that the other side has closed, its end has."""
+    arrived = select.poll()
+    arrived.register(descriptor, select.POLLIN)
+    return not arrived.poll(0)

@@ -7,7 +7,7 @@ and may be lost or run twice without harm, because rows decide what is done.
 import asyncio
 import json
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from asgiref.sync import async_to_sync
 from django.db import InterfaceError, OperationalError, connection, transaction
 from procrastinate.contrib.django.db_cleanup import close_db_connections
 from procrastinate.contrib.django.django_connector import DjangoConnector
-from procrastinate.exceptions import AlreadyEnqueued, ConnectorException, UniqueViolation
+from procrastinate.exceptions import ConnectorException, UniqueViolation
 from procrastinate.job_context import JobContext
 from procrastinate.jobs import Job, Status
 from procrastinate.manager import JobManager
@@ -28,8 +28,7 @@ from procrastinate.retry import BaseRetryStrategy, RetryDecision
 from procrastinate.worker import Worker
 from psycopg_pool import PoolTimeout
 
-from cpm.engine import outages
-from cpm.engine.connections import QueueConnector
+from cpm.engine import connections, outages
 from cpm.kernel import clock
 
 log = structlog.get_logger(__name__)
@@ -49,6 +48,16 @@ MOST_ATTEMPTS = 12
 LONGEST_BACK_OFF_SECONDS = 300
 # What a worker outlives: the database went away, and comes back.
 DATABASE_TROUBLE = (ConnectorException, OperationalError, InterfaceError, PoolTimeout)
+# Procrastinate's own function fails where a job waits already, which spoils the transaction of
+# whoever asks. All make their jobs in the same order, so that no two wait for each other.
+_DEFER = """\
+INSERT INTO procrastinate_jobs (queue_name, task_name, priority, lock, queueing_lock, args)
+SELECT %(queue)s, %(task)s, %(priority)s, key, key, arguments::jsonb
+FROM unnest(%(keys)s::text[], %(arguments)s::text[]) AS wanted (key, arguments)
+WHERE %(while_running)s OR NOT EXISTS (
+    SELECT FROM procrastinate_jobs AS job WHERE job.status = 'doing' AND job.lock = wanted.key
+)
+ORDER BY key ON CONFLICT (queueing_lock) WHERE status = 'todo' DO NOTHING"""
 # Long past by any clock: the queue's own is the database's, and cannot be moved by tests.
 _AT_ONCE = datetime.fromtimestamp(0, UTC)
 # How often whoever waits for the end of a worker looks whether it has ended by itself.
@@ -106,24 +115,12 @@ class Task:
 
     def defer(self, key: str, **arguments: Any) -> None:
         """Ask for the work to be done soon, once the transaction that this is part of commits."""
-        try:
-            # A duplicate must not spoil the transaction of whoever asks.
-            with transaction.atomic():
-                _jobs.defer_job(self._job(key, arguments))
-        except AlreadyEnqueued:
-            return
+        self._insert({key: arguments}, while_running=True)
 
     def defer_all(self, arguments_by_key: Mapping[str, Mapping[str, Any]]) -> None:
-        """Ask for many pieces of the work at once; those that have a job already are left out."""
-        missing = sorted(set(arguments_by_key) - _waiting_or_running(arguments_by_key))
-        if not missing:
-            return
-        try:
-            with transaction.atomic():
-                _jobs.batch_defer_jobs([self._job(key, arguments_by_key[key]) for key in missing])
-        except AlreadyEnqueued:
-            for key in missing:
-                self.defer(key, **arguments_by_key[key])
+        """Ask for many pieces of the work at once, but for those that are being done."""
+        if arguments_by_key:
+            self._insert(arguments_by_key, while_running=False)
 
     def perform(self, arguments: Mapping[str, Any], *, attempts: int = 0) -> None:
         """Do the work in this thread; after too many attempts, give up instead."""
@@ -138,15 +135,19 @@ class Task:
         except Overtaken as reason:
             log.debug("job.overtaken", task=self.name, reason=str(reason))
 
-    def _job(self, key: str, arguments: Mapping[str, Any]) -> Job:
-        return Job(
-            queue=self.queue,
-            priority=self.priority,
-            lock=key,
-            queueing_lock=key,
-            task_name=self.name,
-            task_kwargs=dict(arguments),
-        )
+    def _insert(
+        self, arguments_by_key: Mapping[str, Mapping[str, Any]], *, while_running: bool
+    ) -> None:
+        values: dict[str, Any] = {
+            "queue": self.queue,
+            "task": self.name,
+            "priority": self.priority,
+            "keys": list(arguments_by_key),
+            "arguments": [json.dumps(each) for each in arguments_by_key.values()],
+            "while_running": while_running,
+        }
+        with connection.cursor() as cursor:
+            cursor.execute(_DEFER, values)
 
 
 def run_worker(
@@ -273,7 +274,7 @@ class _BackOff(BaseRetryStrategy):
 
 def _worker_app(stop: threading.Event) -> procrastinate.App:
     """An app that fetches jobs over connections of its own; jobs themselves use Django's."""
-    app = procrastinate.App(connector=QueueConnector(stop))
+    app = procrastinate.App(connector=connections.QueueConnector(stop))
     for task in _tasks.values():
         declare = app.task(name=task.name, queue=task.queue, retry=_BackOff(), pass_context=True)
         declare(_performer(task))
@@ -282,6 +283,7 @@ def _worker_app(stop: threading.Event) -> procrastinate.App:
 
 def _performer(task: Task) -> Callable[..., None]:
     def perform(context: JobContext, **arguments: Any) -> None:
+        connections.trust_if_silent()
         task.perform(arguments, attempts=context.job.attempts)
 
     return perform
@@ -326,19 +328,6 @@ def _put_back(job: Job) -> None:
     except UniqueViolation:
         # A newer job waits for the same row: it will do.
         async_to_sync(_jobs.finish_job_by_id_async)(job.id, Status.FAILED, delete_job=True)
-
-
-def _waiting_or_running(keys: Iterable[str]) -> set[str]:
-    wanted = list(keys)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT queueing_lock FROM procrastinate_jobs"
-            " WHERE status = 'todo' AND queueing_lock = ANY(%s)"
-            " UNION SELECT lock FROM procrastinate_jobs"
-            " WHERE status = 'doing' AND lock = ANY(%s)",
-            [wanted, wanted],
-        )
-        return {key for (key,) in cursor.fetchall()}
 
 
 def _nothing(**_: object) -> None:
