@@ -25,6 +25,7 @@ from cpm.engine import (
     jobs,
     operation_log,
     queue,
+    slots,
     transitions,
     turns,
     undoing,
@@ -37,10 +38,6 @@ from cpm.kernel.faults import Fault, FaultKind
 from cpm.models.operations import Operation, OperationOutcome, OperationPhase
 from cpm.resources.contract import Ask, Effect, Once, Refs
 
-# A shorter wait for the budget is slept through; for a longer one the row is put aside.
-LONGEST_NAP_SECONDS = 4.0
-# A longer wait for the budget is worth a line in the record's log.
-WORTH_TELLING_SECONDS = 60.0
 LONGEST_BACK_OFF_SECONDS = 300.0
 # How often a follower looks whether it was forgotten; it is woken when its turn comes.
 FOLLOWER_SECONDS = 60.0
@@ -91,7 +88,7 @@ def give_up(first_id: int, count: int) -> None:
 def _due(first_id: int, count: int) -> Sequence[Operation]:
     """Those that are due; of those that have their turns in the budget, also whose turn is near."""
     rows = Operation.objects.filter(
-        Q(due_at__lte=clock.now()) | Q(due_at__lte=_in(LONGEST_NAP_SECONDS), has_slot=True),
+        Q(due_at__lte=clock.now()) | Q(due_at__lte=_in(slots.LONGEST_NAP_SECONDS), has_slot=True),
         pk__range=(first_id, first_id + count - 1),
         phase__in=[OperationPhase.PLANNED, OperationPhase.STARTING],
     )
@@ -172,8 +169,7 @@ def _ask(alike: Sequence[Operation], several: Several) -> None:
             _try_later(operation, fault)
         return
     effect, server_id = effect_of(alike[0]), identity.server_id()
-    turns_at = _take_turns(alike, effect, aws)
-    _put_aside([each for each in alike if each.pk not in turns_at], effect)
+    turns_at = slots.take(alike, effect, aws)
     near = [each for each in alike if each.pk in turns_at]
     waiting = deque(_claim(sorted(near, key=lambda each: turns_at[each.pk])))
     answers: list[Answer] = []
@@ -205,45 +201,6 @@ def _claim(operations: Sequence[Operation]) -> list[Operation]:
         due_at=_in(settings.ENVIRONMENT.settle_seconds),
     )
     return claimed
-
-
-def _take_turns(alike: Sequence[Operation], effect: Effect, aws: Aws) -> dict[int, float]:
-    """When, by the monotonic clock, the turns of those in the budget are that have one soon.
-
-    The others have it in their rows from now on: it is for them to wait for it.
-    """
-    soon = clock.monotonic() + LONGEST_NAP_SECONDS
-    turns_at = {each.pk: _turn_of(each) for each in alike if _has_its_slot(each)}
-    asking = [each for each in alike if each.pk not in turns_at]
-    if asking:
-        name = effect.operation
-        waits = aws.cloud.budget.reserve_each(aws.account_number, aws.region, name, len(asking))
-        for operation, wait_seconds in zip(asking, waits, strict=True):
-            operation.due_at = _in(wait_seconds)
-            turns_at[operation.pk] = clock.monotonic() + wait_seconds
-    return {pk: at for pk, at in turns_at.items() if at <= soon}
-
-
-def _has_its_slot(operation: Operation) -> bool:
-    """Whether it need not wait for the budget."""
-    # What takes something back is another call than the effect's own; it waits as it is made.
-    return operation.has_slot or operation.undoes_id is not None
-
-
-def _turn_of(operation: Operation) -> float:
-    due_at = operation.due_at or clock.now()
-    return clock.monotonic() + (due_at - clock.now()).total_seconds()
-
-
-@transaction.atomic
-def _put_aside(operations: Sequence[Operation], effect: Effect) -> None:
-    """Let those whose turn is far off wait for it by themselves."""
-    held = transitions.hold(operations)
-    transitions.change_all(held, ["due_at"], has_slot=True)
-    for operation in held:
-        wait_seconds = ((operation.due_at or clock.now()) - clock.now()).total_seconds()
-        if wait_seconds > WORTH_TELLING_SECONDS:
-            operation_log.queued(operation, effect.operation, wait_seconds)
 
 
 @transaction.atomic
