@@ -12,14 +12,14 @@ import pytest
 from django.db.models.functions import Now
 
 from cpm.aws.budget import RECOVERY_SECONDS, published
-from cpm.engine import tick
+from cpm.engine import operations, tick
 from cpm.engine.budget import LATENESS_SECONDS, SharedBudget
 from cpm.kernel import clock
 from cpm.models.backups import BackupOutcome
 from cpm.models.budgets import ApiBudget
 from cpm.models.events import Event
 from cpm.models.operations import Operation
-from tests.engine.world import REGION, World, at_once, volume_target
+from tests.engine.world import REGION, World, at_once, planned_operations, volume_target
 
 OPERATION = "ec2:CreateSnapshot"
 CALL = ("111122223333", "eu-west-1", OPERATION)
@@ -164,6 +164,25 @@ def test_who_has_to_wait_long_keeps_the_slot_in_the_row(world: World) -> None:
     assert world.simulator.counts()[OPERATION] == 4
     # They had their slots, and took no others.
     assert ApiBudget.objects.get(key__endswith=OPERATION).spent_until == spent_until
+
+
+def test_calls_whose_turns_are_near_each_other_wait_for_them_together(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sleep, slept = clock.sleep, list[float]()
+
+    def sleep_and_note(seconds: float) -> None:
+        slept.append(seconds)
+        sleep(seconds)
+
+    backup = tick.run_now(world.policy(*(volume_target(world.volume()) for _ in range(4))))
+    planned = planned_operations(backup)
+    busy_for(world, OPERATION, 0.3 - LATENESS_SECONDS)
+    monkeypatch.setattr(clock, "sleep", sleep_and_note)
+    operations.look(planned[0], planned[-1] - planned[0] + 1)
+    assert world.simulator.counts()[OPERATION] == 4
+    # The later turns were waited for; each by itself would have been a wait of its own.
+    assert len([seconds for seconds in slept if seconds > 0]) <= 1
 
 
 def test_a_long_wait_is_told_once_with_an_estimate(world: World) -> None:

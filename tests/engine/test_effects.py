@@ -6,12 +6,20 @@ from typing import Any
 
 import pytest
 
-from cpm.engine import events, identity, queue, tick
+from cpm.engine import events, identity, operations, queue, tick
 from cpm.kernel import clock
 from cpm.models.backups import Backup, BackupOutcome
 from cpm.models.operations import OperationPhase
 from cpm.models.policies import Policy
-from tests.engine.world import World, instance_target, log_of, refs_of, volume_target
+from tests.engine.world import (
+    World,
+    at_once,
+    instance_target,
+    log_of,
+    planned_operations,
+    refs_of,
+    volume_target,
+)
 
 ONE, MANY, LIST = "ec2:CreateSnapshot", "ec2:CreateSnapshots", "ec2:DescribeSnapshots"
 
@@ -26,6 +34,17 @@ def volume_policy(world: World) -> Policy:
 
 def made(world: World, backup: Backup) -> list[dict[str, Any]]:
     return world.snapshots_in_aws(cpm_backup_id=str(backup.pk))
+
+
+def test_what_several_workers_look_at_at_once_is_asked_for_once(world: World) -> None:
+    policy = world.policy(*(volume_target(world.volume()) for _ in range(6)))
+    backup = tick.run_now(policy)
+    planned = planned_operations(backup)
+    at_once(4, lambda: operations.look(planned[0], planned[-1] - planned[0] + 1))
+    assert world.simulator.counts()["ec2:CreateSnapshot"] == 6
+    assert set(backup.operations.values_list("attempts", flat=True)) == {1}
+    world.drain()
+    assert len(made(world, backup)) == 6
 
 
 @pytest.mark.parametrize("kind", ["lost", "drop", "500", "503"])

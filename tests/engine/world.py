@@ -250,6 +250,13 @@ def arm(policy: Policy) -> None:
     tick.arm_policy(policy.pk)
 
 
+def planned_operations(backup: Backup) -> list[int]:
+    """The ids of what a backup consists of, when that is known and nothing of it is begun."""
+    while not (planned := sorted(backup.operations.values_list("pk", flat=True))):
+        assert queue.run_next()
+    return planned
+
+
 def at_once(count: int, work: Callable[[], T]) -> list[T]:
     """What the same work gives in several threads that start together."""
     together = threading.Barrier(count)

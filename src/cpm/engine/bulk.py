@@ -4,7 +4,7 @@ Django's `bulk_update` changes them with a CASE for each column, which takes six
 here, and PostgreSQL's grows with the square of the rows.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -40,13 +40,8 @@ def hold(model: type[Model], pks: Sequence[int], column: str) -> dict[int, Any]:
 
     Each job does so several times, and the ORM takes four times as long to say it.
     """
-    table = connection.ops.quote_name(model._meta.db_table)  # noqa: SLF001 - public in all but name
     with connection.cursor() as cursor:
-        cursor.execute(
-            f"SELECT id, {connection.ops.quote_name(column)} FROM {table}"  # noqa: S608 - our names
-            " WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE",
-            [list(pks)],
-        )
+        cursor.execute(_holding(model, column), [list(pks)])
         return dict(cursor.fetchall())
 
 
@@ -55,30 +50,69 @@ def update(rows: Iterable[Model], names: Sequence[str], alike: Sequence[str] = (
 
     Columns that are `alike` in all the rows are said once in a statement.
     """
+    for batch in _batches(rows):
+        statement, values = _update(batch, names, alike)
+        with connection.cursor() as cursor:
+            cursor.execute(statement, values)
+
+
+def update_unchanged(
+    rows: Iterable[Model], names: Sequence[str], alike: Sequence[str] = ()
+) -> set[int]:
+    """The same for those whose stored `version` is one less than theirs; says which these were.
+
+    It holds them as `hold` does, in the same statement, and needs no transaction for that.
+    """
+    updated = set[int]()
+    for batch in _batches(rows):
+        held = f" JOIN ({_holding(type(batch[0]), 'version')}) AS held ON held.id = changed.id"
+        statement, values = _update(batch, names, alike, held)
+        statement += " AND held.version = changed.version - 1 RETURNING changed.id"
+        with connection.cursor() as cursor:
+            cursor.execute(statement, [*values, [row.pk for row in batch]])
+            updated.update(pk for (pk,) in cursor.fetchall())
+    return updated
+
+
+def _holding(model: type[Model], column: str) -> str:
+    """A statement that holds rows by their ids, in the same order whoever does it."""
+    return (
+        f"SELECT id, {connection.ops.quote_name(column)} FROM {_table(model)}"  # noqa: S608 - ours
+        " WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE"
+    )
+
+
+def _batches(rows: Iterable[Model]) -> Iterator[Sequence[Model]]:
     remaining = iter(rows)
     while batch := list(islice(remaining, _ROWS_PER_STATEMENT)):
-        _update(batch, names, alike)
+        yield batch
 
 
-def _update(rows: Sequence[Model], names: Sequence[str], alike: Sequence[str]) -> None:
+def _update(
+    rows: Sequence[Model], names: Sequence[str], alike: Sequence[str], joined: str = ""
+) -> tuple[str, list[Any]]:
+    """The statement, and its parameters but for those of what is joined to the changes."""
     meta = type(rows[0])._meta  # noqa: SLF001 - public in all but name
     by_name = {field.name: field for field in meta.concrete_fields}
     fields, same = ([by_name[name] for name in each] for each in (("id", *names), alike))
     columns = [_column(field) for field in fields]
-    table = connection.ops.quote_name(meta.db_table)
+    table = _table(type(rows[0]))
     row = f"({', '.join(f'%s::{_type(field)}' for field in fields)})"
     changes = [f"{_column(field)} = %s::{_type(field)}" for field in same]
     changes += [f"{column} = changed.{column}" for column in columns[1:]]
     # Only names of our own go into the statement; values are parameters.
     statement = (
         f"UPDATE {table} SET {', '.join(changes)}"  # noqa: S608
-        f" FROM (VALUES {', '.join([row] * len(rows))}) AS changed ({', '.join(columns)})"
+        f" FROM (VALUES {', '.join([row] * len(rows))}) AS changed ({', '.join(columns)}){joined}"
         f" WHERE {table}.{columns[0]} = changed.{columns[0]}"
     )
     values = [_value(field, rows[0]) for field in same]
     values += [_value(field, each) for each in rows for field in fields]
-    with connection.cursor() as cursor:
-        cursor.execute(statement, values)
+    return statement, values
+
+
+def _table(model: type[Model]) -> str:
+    return connection.ops.quote_name(model._meta.db_table)  # noqa: SLF001 - public in all but name
 
 
 def _column(field: "Field[Any, Any]") -> str:

@@ -9,6 +9,7 @@ import random
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from operator import attrgetter
 from typing import Any
 
@@ -161,55 +162,52 @@ def _is_far_enough(before: Operation, operation: Operation) -> bool:
 
 
 def _ask(alike: Sequence[Operation], several: Several) -> None:
-    """Commit that AWS is being asked, then ask for each, then write what came of it."""
+    """Ask AWS for each when it has its turn, then write what came of it."""
     try:
         aws = _aws(alike[0])
     except Fault as fault:
         for operation in alike:
             _try_later(operation, fault)
         return
-    effect, server_id = effect_of(alike[0]), identity.server_id()
-    turns_at = slots.take(alike, effect, aws)
-    near = [each for each in alike if each.pk in turns_at]
-    waiting = deque(_claim(sorted(near, key=lambda each: turns_at[each.pk])))
+    effect = effect_of(alike[0])
+    ask = partial(_refs, effect=effect, aws=aws, server_id=identity.server_id())
     answers: list[Answer] = []
-    while waiting and not queue.is_stopping():
-        operation = waiting.popleft()
-        with several.each():
-            clock.sleep(max(0.0, turns_at[operation.pk] - clock.monotonic()))
-            refs = _refs(operation, effect, aws, server_id)
-            if refs is not None:
-                answers.append((operation, refs))
-            elif operation.fault == FaultKind.THROTTLED:
-                break  # the others would be refused as well
-    _put_back(waiting)
+    for turn in slots.take(alike, effect, aws):
+        clock.sleep(max(0.0, turn.at - clock.monotonic()))
+        waiting, is_refused = deque(_claim(turn.operations)), False
+        while waiting and not is_refused and not queue.is_stopping():
+            operation = waiting.popleft()
+            with several.each():
+                refs = ask(operation)
+                if refs is not None:
+                    answers.append((operation, refs))
+                # The others would be refused as well.
+                is_refused = refs is None and operation.fault == FaultKind.THROTTLED
+        _put_back(waiting)
+        if is_refused or queue.is_stopping():
+            break
     accepting.accept(answers)
 
 
-@transaction.atomic
 def _claim(operations: Sequence[Operation]) -> list[Operation]:
     """Say that AWS is being asked for them; those that somebody else has at hand are left out."""
-    claimed = transitions.hold(operations)
-    for operation in claimed:
+    for operation in operations:
         operation.attempts += 1
-    transitions.move_all(
-        claimed,
+    return transitions.take_all(
+        operations,
         OperationPhase.STARTING,
         ["attempts"],
         asked_at=clock.now(),
         has_slot=False,
         due_at=_in(settings.ENVIRONMENT.settle_seconds),
     )
-    return claimed
 
 
-@transaction.atomic
-def _put_back(operations: Iterable[Operation]) -> None:
+def _put_back(operations: Sequence[Operation]) -> None:
     """AWS has not been asked for these after all."""
-    claimed = transitions.hold(list(operations))
-    for operation in claimed:
+    for operation in operations:
         operation.attempts -= 1
-    transitions.move_all(claimed, OperationPhase.PLANNED, ["attempts"], due_at=clock.now())
+    transitions.take_all(operations, OperationPhase.PLANNED, ["attempts"], due_at=clock.now())
 
 
 def _refs(operation: Operation, effect: Effect, aws: Aws, server_id: str) -> Refs | None:

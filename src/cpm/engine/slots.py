@@ -1,7 +1,10 @@
 """When operations have their slots in AWS's rate limits, and who waits for his by himself."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
+from itertools import groupby
 
 from django.db import transaction
 
@@ -15,24 +18,47 @@ from cpm.resources.contract import Effect
 LONGEST_NAP_SECONDS = 4.0
 # A longer wait is worth a line in the record's log.
 _WORTH_TELLING_SECONDS = 60.0
+# Calls whose slots come within so long are made together, when the last of them comes: to wake up
+# for one takes more CPU than to make another.
+_TOGETHER_SECONDS = 1.0
 
 
-def take(alike: Sequence[Operation], effect: Effect, aws: Aws) -> dict[int, float]:
-    """When, by the monotonic clock, the turns of those are that have one soon, by their ids.
+@dataclass(frozen=True)
+class Turn:
+    """Operations that AWS may be asked for together, and when, by the monotonic clock."""
+
+    at: float
+    operations: list[Operation]
+
+
+def take(alike: Sequence[Operation], effect: Effect, aws: Aws) -> list[Turn]:
+    """A slot for each; the turns of those that have theirs soon, the first first.
 
     The others have it in their rows from now on: it is for them to wait for it.
     """
-    soon = clock.monotonic() + LONGEST_NAP_SECONDS
-    turns_at = {each.pk: _turn_of(each) for each in alike if _has_its_slot(each)}
-    asking = [each for each in alike if each.pk not in turns_at]
+    slots = {each.pk: _slot_of(each) for each in alike if _has_its_slot(each)}
+    asking = [each for each in alike if each.pk not in slots]
     if asking:
         name = effect.operation
         waits = aws.cloud.budget.reserve_each(aws.account_number, aws.region, name, len(asking))
         for operation, wait_seconds in zip(asking, waits, strict=True):
             operation.due_at = clock.now() + timedelta(seconds=wait_seconds)
-            turns_at[operation.pk] = clock.monotonic() + wait_seconds
-    _put_aside([each for each in alike if turns_at[each.pk] > soon], effect)
-    return {pk: at for pk, at in turns_at.items() if at <= soon}
+            slots[operation.pk] = clock.monotonic() + wait_seconds
+    soon = clock.monotonic() + LONGEST_NAP_SECONDS
+    _put_aside([each for each in alike if slots[each.pk] > soon], effect)
+    return _turns([each for each in alike if slots[each.pk] <= soon], slots)
+
+
+def _turns(operations: Sequence[Operation], slots: Mapping[int, float]) -> list[Turn]:
+    """Those that have their slots now, and then those that have them at about the same time."""
+    now = clock.monotonic()
+
+    def interval(operation: Operation) -> int:
+        return math.ceil(max(0.0, slots[operation.pk] - now) / _TOGETHER_SECONDS)
+
+    in_order = sorted(operations, key=lambda each: slots[each.pk])
+    together = [list(group) for _, group in groupby(in_order, key=interval)]
+    return [Turn(slots[group[-1].pk], group) for group in together]
 
 
 def _has_its_slot(operation: Operation) -> bool:
@@ -41,14 +67,14 @@ def _has_its_slot(operation: Operation) -> bool:
     return operation.has_slot or operation.undoes_id is not None
 
 
-def _turn_of(operation: Operation) -> float:
+def _slot_of(operation: Operation) -> float:
     due_at = operation.due_at or clock.now()
     return clock.monotonic() + (due_at - clock.now()).total_seconds()
 
 
 @transaction.atomic
 def _put_aside(operations: Sequence[Operation], effect: Effect) -> None:
-    """Let those whose turn is far off wait for it by themselves."""
+    """Let those whose slot is far off wait for it by themselves."""
     held = transitions.hold(operations)
     transitions.change_all(held, ["due_at"], has_slot=True)
     for operation in held:

@@ -140,12 +140,25 @@ def move_all(rows: Sequence[AnyRow], to: str, names: Sequence[str] = (), **chang
     change_all(rows, names, **changes, phase=to)
 
 
+def take_all(
+    rows: Sequence[AnyRow], to: str, names: Sequence[str] = (), **changes: Any
+) -> list[AnyRow]:
+    """Take rows that nobody holds to phase `to`, as `move_all` does; those that were as read.
+
+    The others must not be used any longer.
+    """
+    if not rows:
+        return []
+    for row in rows:
+        _check(row, to)
+    columns = _set(rows, names, {**changes, "phase": to})
+    taken = bulk.update_unchanged(rows, *columns)
+    return [row for row in rows if row.pk in taken]
+
+
 def change_all(rows: Sequence[Row], names: Sequence[str] = (), **changes: Any) -> None:
     """The same within the phase of each."""
-    for row in rows:
-        for name, value in {**changes, "version": row.version + 1}.items():
-            setattr(row, name, value)
-    bulk.update(rows, [*names, "version"], alike=list(changes))
+    bulk.update(rows, *_set(rows, names, changes))
 
 
 def hold_targets(policy_id: int | None) -> None:
@@ -160,6 +173,16 @@ def hold_targets(policy_id: int | None) -> None:
 def _check(row: Row, to: str) -> None:
     if to not in TABLES[type(row)][row.phase]:
         raise IllegalTransition(f"{row} cannot go from {row.phase} to {to}")
+
+
+def _set(
+    rows: Sequence[Row], names: Sequence[str], changes: Mapping[str, Any]
+) -> tuple[list[str], list[str]]:
+    """Set the same changes in each row; the columns that differ from row to row, and the others."""
+    for row in rows:
+        for name, value in {**changes, "version": row.version + 1}.items():
+            setattr(row, name, value)
+    return [*names, "version"], list(changes)
 
 
 def _update(row: Row, changes: dict[str, Any]) -> None:
