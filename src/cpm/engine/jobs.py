@@ -245,13 +245,16 @@ def wake_dr(copy_ids: Iterable[int]) -> None:
     if not ids:
         return
     copies = DrCopy.objects.filter(pk__in=ids)
-    runs = Backup.objects.filter(pk__in=copies.values("backup"), dr_due_at__isnull=False)
     steps = Operation.objects.filter(dr_copy__backup=OuterRef("pk"))
-    going_on = Exists(steps.exclude(phase=OperationPhase.CLOSED))
-    soon = clock.now() + _TOGETHER
-    later = runs.filter(going_on, dr_due_at__gt=soon)
-    later.update(dr_due_at=soon, version=F("version") + 1)
-    ended = list(runs.filter(~going_on).order_by("pk").values_list("pk", flat=True))
+    goes_on = Exists(steps.exclude(phase=OperationPhase.CLOSED))
+    runs = Backup.objects.filter(pk__in=copies.values("backup"), dr_due_at__isnull=False)
+    soon, ended = clock.now() + _TOGETHER, []
+    for run_id, due_at, is_going_on in runs.order_by("pk").values_list("pk", "dr_due_at", goes_on):
+        if not is_going_on:
+            ended.append(run_id)
+        elif due_at is not None and due_at > soon:
+            later = Backup.objects.filter(pk=run_id, dr_due_at__gt=soon)
+            later.update(dr_due_at=soon, version=F("version") + 1)
     still_open = Backup.objects.filter(pk__in=ended, dr_due_at__isnull=False)
     if ended and still_open.update(dr_due_at=clock.now(), version=F("version") + 1):
         defer_dr(ended)

@@ -7,6 +7,7 @@ and `to_json` carry options to and from the rows that keep them.
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields, is_dataclass
 from enum import StrEnum
+from functools import cache
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -81,7 +82,7 @@ def option(
 
 def specs(options: type) -> list[OptionSpec]:
     """The options of a dataclass, in the order of their declaration."""
-    hints = get_type_hints(options)
+    hints = _hints(options)
     return [
         _spec(item, hints[item.name], item.metadata[_KEY])
         for item in fields(options)
@@ -91,7 +92,7 @@ def specs(options: type) -> list[OptionSpec]:
 
 def make(options: type[T], values: Mapping[str, Any]) -> T:
     """The options that `values` (JSON, already checked) say; unknown keys are ignored."""
-    hints = get_type_hints(options)
+    hints = _hints(options)  # type: ignore[arg-type]  # every type is hashable
     known = {
         item.name: _value(hints[item.name], values[item.name])
         for item in fields(options)  # type: ignore[arg-type]  # every options type is a dataclass
@@ -103,6 +104,12 @@ def make(options: type[T], values: Mapping[str, Any]) -> T:
 def to_json(options: Any) -> dict[str, Any]:
     """The options as JSON, such that `make` gives them back."""
     return asdict(options)
+
+
+@cache
+def _hints(options: type) -> Mapping[str, Any]:
+    """The types of the fields, which take longer to make out than an object to make."""
+    return get_type_hints(options)
 
 
 def _spec(item: Field[Any], hint: Any, declared: _Declared) -> OptionSpec:
