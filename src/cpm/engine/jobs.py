@@ -58,8 +58,6 @@ _NEIGHBOURS = {
     LOOK_AT_DR_STEP: 50,
     LOOK_AT_DELETION: 50,
 }
-# What tells the job of an operation.
-ASKED_OF_OPERATIONS = ("recovery", "dr_copy", "snapshot")
 
 # For so long a run collects copies that are over, until it looks at them together.
 _TOGETHER = timedelta(seconds=15)
@@ -73,7 +71,7 @@ def defer_policies(policy_ids: Iterable[int]) -> None:
 def defer_operations(operations: Iterable[Operation] | QuerySet[Operation]) -> None:
     """Have the operations looked at, with those of their neighbours that are due."""
     if isinstance(operations, QuerySet):
-        operations = operations.only(*ASKED_OF_OPERATIONS)
+        operations = operations.only("recovery", "dr_copy", "snapshot")
     arguments_by_task: dict[Task, dict[str, dict[str, int]]] = defaultdict(dict)
     for operation in operations:
         task = _task_of(operation)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from django.db import connection, transaction
-from django.db.models import Avg, F, Q, QuerySet
+from django.db.models import Avg, F, QuerySet
 
 from cpm.engine import jobs
 from cpm.engine.effects import effect_of
@@ -24,6 +24,23 @@ from cpm.resources import registry
 FORGOTTEN = timedelta(minutes=15)
 # How many of the last ones tell how long one takes.
 _TYPICAL = 50
+
+_OPEN = """\
+cpm_operation WHERE account_id = ANY(%(accounts)s) AND region = %(region)s AND kind = %(kind)s
+    AND effect = ANY(%(effects)s) AND undoes_id IS NULL AND phase <> %(closed)s"""
+# Each step of each copy ends with this, and the ORM needs three statements for it.
+_BEGIN = f"""\
+UPDATE cpm_operation SET waits_for_turn = false, due_at = %(now)s, version = version + 1
+WHERE id IN (
+    SELECT id FROM {_OPEN} AND waits_for_turn
+    AND NOT EXISTS (
+        SELECT FROM cpm_operation AS before
+        WHERE before.id = cpm_operation.after_id AND before.phase <> %(closed)s
+    )
+    ORDER BY id
+    LIMIT greatest(0, %(most)s - (SELECT count(*) FROM {_OPEN} AND NOT waits_for_turn))
+)
+RETURNING id, recovery_id, dr_copy_id, snapshot_id"""  # noqa: S608 - constants of this module
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +71,11 @@ class Queue:
     @property
     def operations(self) -> QuerySet[Operation]:
         """All that ever belonged to it."""
-        effects = registry.driver(self.kind).effects
-        accounts = Account.objects.only("aws_account_number", "account_number")
         return Operation.objects.filter(
-            account__in=[each.pk for each in accounts if _number_of(each) == self.account_number],
+            account__in=self._accounts(),
             region=self.region,
             kind=self.kind,
-            effect__in=[each.name for each in effects if each.operation == self.call],
+            effect__in=self._effects(),
             undoes=None,
         )
 
@@ -82,6 +97,27 @@ class Queue:
             return None
         return math.ceil(waiting / self.most) * float(typical.total_seconds())
 
+    def begin(self) -> list[Operation]:
+        """Let as many begin as there is room for; whoever calls holds the lock of the queue."""
+        values = {
+            "accounts": self._accounts(),
+            "region": self.region,
+            "kind": self.kind,
+            "effects": self._effects(),
+            "most": self.most,
+            "closed": OperationPhase.CLOSED.value,
+            "now": clock.now(),
+        }
+        return list(Operation.objects.raw(_BEGIN, values))
+
+    def _accounts(self) -> list[int]:
+        accounts = Account.objects.only("aws_account_number", "account_number")
+        return [each.pk for each in accounts if _number_of(each) == self.account_number]
+
+    def _effects(self) -> list[str]:
+        effects = registry.driver(self.kind).effects
+        return [each.name for each in effects if each.operation == self.call]
+
 
 def take_numbers(operations: Iterable[Operation]) -> None:
     """Let those of the operations wait that have to; they are not stored yet."""
@@ -101,14 +137,7 @@ def call_up(queues: Iterable[Queue]) -> None:
     """Let as many begin as there is room for, the oldest first."""
     for queue in sorted(queues, key=str):
         _lock(queue)
-        still_open = queue.open
-        room = queue.most - still_open.filter(waits_for_turn=False).count()
-        ready = still_open.filter(Q(after=None) | Q(after__phase=OperationPhase.CLOSED))
-        waiting = ready.filter(waits_for_turn=True).order_by("pk").only(*jobs.ASKED_OF_OPERATIONS)
-        if called := list(waiting[: max(room, 0)]):
-            rows = Operation.objects.filter(pk__in=[operation.pk for operation in called])
-            rows.update(waits_for_turn=False, due_at=clock.now(), version=F("version") + 1)
-            jobs.defer_operations(called)
+        jobs.defer_operations(queue.begin())
 
 
 def _number_of(account: Account) -> str:
