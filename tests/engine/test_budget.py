@@ -12,13 +12,14 @@ import pytest
 from django.db.models.functions import Now
 
 from cpm.aws.budget import RECOVERY_SECONDS, published
-from cpm.engine import operations, tick
+from cpm.engine import deletions, operations, tick
 from cpm.engine.budget import LATENESS_SECONDS, SharedBudget
 from cpm.kernel import clock
 from cpm.models.backups import BackupOutcome
 from cpm.models.budgets import ApiBudget
 from cpm.models.events import Event
 from cpm.models.operations import Operation
+from cpm.models.policies import Target
 from tests.engine.world import REGION, World, at_once, planned_operations, volume_target
 
 OPERATION = "ec2:CreateSnapshot"
@@ -183,6 +184,31 @@ def test_calls_whose_turns_are_near_each_other_wait_for_them_together(
     assert world.simulator.counts()[OPERATION] == 4
     # The later turns were waited for; each by itself would have been a wait of its own.
     assert len([seconds for seconds in slept if seconds > 0]) <= 1
+
+
+def test_no_more_is_asked_for_together_than_the_bucket_holds(world: World) -> None:
+    for number in range(30):
+        world.client("dynamodb").create_table(
+            TableName=f"orders-{number}",
+            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+    tables = [
+        Target(kind="dynamodb_table", resource_id=f"orders-{number}", region=REGION)
+        for number in range(30)
+    ]
+    backup = world.backup(world.policy(*tables))
+    deletion = "dynamodb:DeleteBackup"
+    rate = published(deletion)
+    assert rate.burst == rate.per_second == 10
+    limit = {"rate": rate.per_second, "burst": rate.burst}
+    world.simulator.faults([{"op": deletion, "kind": "rate", **limit}])
+    deletions.request(deletions.of_backup(backup))
+    world.work()
+    assert world.simulator.counts()[deletion] == 30
+    asked = Operation.objects.filter(snapshot__backup=backup)
+    assert list(asked.values_list("attempts", flat=True)) == [1] * 30
 
 
 def test_a_long_wait_is_told_once_with_an_estimate(world: World) -> None:

@@ -8,8 +8,10 @@ from itertools import groupby
 
 from django.db import transaction
 
+from cpm.aws.budget import published
 from cpm.aws.sessions import Aws
 from cpm.engine import operation_log, transitions
+from cpm.engine.budget import LATENESS_SECONDS
 from cpm.kernel import clock
 from cpm.models.operations import Operation
 from cpm.resources.contract import Effect
@@ -20,7 +22,8 @@ LONGEST_NAP_SECONDS = 4.0
 _WORTH_TELLING_SECONDS = 60.0
 # Calls whose slots come within so long are made together, when the last of them comes: to wake up
 # for one takes more CPU than to make another.
-_TOGETHER_SECONDS = 1.0
+_MOST_TOGETHER_SECONDS = 1.0
+_LEAST_TOGETHER_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -46,15 +49,25 @@ def take(alike: Sequence[Operation], effect: Effect, aws: Aws) -> list[Turn]:
             slots[operation.pk] = clock.monotonic() + wait_seconds
     soon = clock.monotonic() + LONGEST_NAP_SECONDS
     _put_aside([each for each in alike if slots[each.pk] > soon], effect)
-    return _turns([each for each in alike if slots[each.pk] <= soon], slots)
+    near = [each for each in alike if slots[each.pk] <= soon]
+    return _turns(near, slots, _together_seconds(effect))
 
 
-def _turns(operations: Sequence[Operation], slots: Mapping[int, float]) -> list[Turn]:
+def _together_seconds(effect: Effect) -> float:
+    """So long that AWS's bucket holds what comes together, and what is kept of it for lateness."""
+    filling_seconds = published(effect.operation).tolerance_seconds(tokens=0)
+    seconds = min(_MOST_TOGETHER_SECONDS, filling_seconds - LATENESS_SECONDS)
+    return max(_LEAST_TOGETHER_SECONDS, seconds)
+
+
+def _turns(
+    operations: Sequence[Operation], slots: Mapping[int, float], together_seconds: float
+) -> list[Turn]:
     """Those that have their slots now, and then those that have them at about the same time."""
     now = clock.monotonic()
 
     def interval(operation: Operation) -> int:
-        return math.ceil(max(0.0, slots[operation.pk] - now) / _TOGETHER_SECONDS)
+        return math.ceil(max(0.0, slots[operation.pk] - now) / together_seconds)
 
     in_order = sorted(operations, key=lambda each: slots[each.pk])
     together = [list(group) for _, group in groupby(in_order, key=interval)]
