@@ -116,7 +116,7 @@ async def _check(connection: Connection) -> None:
 def trust_if_silent() -> None:
     """Keep Django from asking its connection of this thread whether it lives, but for a doubt.
 
-    It asks before the first statement of each job, which takes as long as many a statement.
+    It asks before the first statement of each job, which is a round trip more.
     """
     psycopg_connection = db.connection.connection
     if psycopg_connection is not None and _is_silent(psycopg_connection.fileno()):
