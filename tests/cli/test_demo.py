@@ -102,6 +102,17 @@ def test_two_demos_on_one_directory_do_not_get_in_each_others_way(
     assert DataDirectory(data).aws_endpoint.read_text() == endpoint
 
 
+def test_what_another_version_has_left_is_told_with_the_way_to_begin_anew(tmp_path: Path) -> None:
+    state = tmp_path / "simulator" / "aws.state"
+    state.parent.mkdir()
+    state.write_bytes(b"cpm-simulator 0, moto 0\n")
+    done = cpm("demo", "--port", "0", "--data", str(tmp_path))
+    assert done.returncode == 1
+    assert str(state) in done.stderr
+    assert f"To begin anew, remove {tmp_path}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_the_ready_file_is_private_and_complete(demo_server: DemoServer) -> None:
     assert set(demo_server.ready) == {
         "url",

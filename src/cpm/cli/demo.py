@@ -46,4 +46,8 @@ def demo(
     try:
         Demo(DemoOptions(settings, once, ready_file, seed_run), stderr).run()
     except _ERRORS as error:
-        fail(f"{error}\nLogs are in {settings.data / 'logs'}")
+        advice = f"Logs are in {settings.data / 'logs'}"
+        if isinstance(error, SimulatorFailed):
+            # Most likely it was left by another version, and AWS and server belong together.
+            advice += f"\nTo begin anew, remove {settings.data}"
+        fail(f"{error}\n{advice}")
