@@ -28,8 +28,8 @@ from cpm.machine.budget import DrawnBudget
 _READ_ONLY = ("AssumeRole", "Decrypt", "Describe", "Encrypt", "Get", "Head", "List")
 # What changes nothing by itself, and what only sets marks within a transaction.
 _NOT_WRITTEN = re.compile(r"\s*(SELECT|SHOW|SAVEPOINT|RELEASE|ROLLBACK|SET|LOCK)\b", re.IGNORECASE)
-# The queue makes, claims and closes jobs by functions.
-_QUEUE = re.compile(r"procrastinate_(fetch|finish|retry|defer)_\w+")
+# The queue claims and closes jobs by functions.
+_QUEUE = re.compile(r"procrastinate_(fetch|finish|retry)_\w+")
 _FINISHED = "procrastinate_finish_job"
 _TABLE = re.compile(
     r'\s*(INSERT INTO|UPDATE|DELETE FROM) "?(\w+)"?(?: SET (.*?) WHERE )?', re.DOTALL
