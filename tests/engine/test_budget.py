@@ -178,11 +178,14 @@ def test_calls_whose_turns_are_near_each_other_wait_for_them_together(
 
     backup = tick.run_now(world.policy(*(volume_target(world.volume()) for _ in range(4))))
     planned = planned_operations(backup)
+    began = clock.monotonic()
     busy_for(world, OPERATION, 0.3 - LATENESS_SECONDS)
     monkeypatch.setattr(clock, "sleep", sleep_and_note)
     operations.look(planned[0], planned[-1] - planned[0] + 1)
     assert world.simulator.counts()[OPERATION] == 4
-    # The later turns were waited for; each by itself would have been a wait of its own.
+    last_turn_seconds = 0.3 + 3 / published(OPERATION).per_second
+    assert clock.monotonic() - began >= last_turn_seconds
+    # Each turn by itself would have been a wait of its own.
     assert len([seconds for seconds in slept if seconds > 0]) <= 1
 
 
